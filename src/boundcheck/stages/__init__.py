@@ -1,0 +1,1 @@
+"""What the rules call: fetch, train, measure, check, report."""

@@ -1,0 +1,1 @@
+"""One module per paper, one pure function per theorem or lemma."""
