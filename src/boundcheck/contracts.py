@@ -75,10 +75,29 @@ class Method(Protocol):
         """A torch optimizer whose `step(closure)` may call the closure as often as it needs."""
 
 
-class Restart(NamedTuple):
-    """A callback's order to the loop: go on with these learning rates, one per seed of the stack."""
+class Training(Protocol):
+    """What a callback sees of the loop: k seeds after `step` steps."""
 
-    lr: Sequence[float]
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    objective: Objective
+    curve: Any  # callbacks.curve.Curve
+    step: int
+    epoch: float
+    losses: Tensor  # (k,) mini-batch losses of the first pass
+
+    def evaluate(self, split: Literal["train", "test"]) -> tuple[Tensor, Tensor]:
+        """Loss and accuracy (k,) over a whole split, in evaluation mode."""
+
+    def gradient(self) -> Tensor:
+        """Gradient (k, p) of the mini-batch loss at the parameters before the step."""
+
+
+class Callback(Protocol):
+    needs_gradient: ClassVar[bool]  # `Training.gradient` is asked for after every step
+
+    def on_step(self, training: Training) -> None: ...
+    def on_epoch(self, training: Training) -> None: ...
 
 
 class Row(NamedTuple):

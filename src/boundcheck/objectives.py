@@ -21,6 +21,8 @@ class CrossEntropy:
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Outputs (..., n, K), targets (n,) or (..., n) int64 -> (...), in nats."""
+        if outputs.dim() == 2:
+            return F.cross_entropy(outputs, targets, label_smoothing=self.label_smoothing)
         log_probabilities = F.log_softmax(outputs, -1)
         targets = targets.expand(outputs.shape[:-1])
         picked = log_probabilities.gather(-1, targets.unsqueeze(-1)).squeeze(-1)  # (..., n)

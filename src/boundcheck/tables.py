@@ -52,3 +52,66 @@ def write(columns: Mapping[str, Any], schema: pa.Schema, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     pq.write_table(table, temporary, compression="zstd")
     os.replace(temporary, path)
+
+
+RUNS = pa.schema(
+    [
+        ("batch", pa.string()),
+        ("dataset", pa.string()),
+        ("model", pa.string()),
+        ("method", pa.string()),
+        ("seed", pa.int32()),  # -1 for a cell that was skipped
+        ("status", pa.string()),  # done, diverged, missing, skipped
+        ("reason", pa.string()),
+        ("step", pa.int64()),  # the last one
+        ("epoch", pa.float64()),
+        ("test_accuracy_last", pa.float64()),
+        ("test_accuracy_best", pa.float64()),
+        ("train_loss_last", pa.float64()),
+        ("wall_seconds", pa.float64()),  # the batch's, divided by its seeds
+        ("cpu_seconds", pa.float64()),
+        ("num_parameters", pa.int64()),
+        ("num_gradients", pa.int64()),
+        ("device", pa.string()),
+        ("threads", pa.int32()),
+        ("code", pa.string()),
+        ("versions", pa.string()),  # JSON, as the specs
+        ("dataset_spec", pa.string()),
+        ("model_spec", pa.string()),
+        ("method_spec", pa.string()),
+        ("training", pa.string()),
+    ]
+)
+CLAIMS = pa.schema(
+    [
+        ("claim", pa.string()),
+        ("kind", pa.string()),
+        ("statement", pa.string()),
+        ("reference", pa.string()),
+        ("decision", pa.string()),
+        ("reason", pa.string()),
+        ("effect", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("unit", pa.string()),
+        ("num_runs", pa.int64()),
+        ("num_runs_needed", pa.int64()),
+        ("tightness", pa.float64()),
+        ("paper_value", pa.string()),
+        ("cells", pa.string()),  # JSON, a list of rows
+        ("figures", pa.string()),  # JSON, a list of settings; their data is in FIGURES
+    ]
+)
+FIGURES = pa.schema(
+    [
+        ("claim", pa.string()),
+        ("figure", pa.int32()),
+        ("panel", pa.string()),
+        ("series", pa.string()),
+        ("role", pa.string()),
+        ("x", pa.float64()),
+        ("y", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+    ]
+)

@@ -1,0 +1,50 @@
+# Commands of the project; `make` alone lists them.
+PYTHON ?= python3
+CONFIG ?=
+CORES ?= all
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help reproduce test lint lock clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@echo "  variables: CONFIG=config/paper.yaml (an overlay), CORES=$(CORES), PYTHON=$(PYTHON)"
+
+$(READY): envs/requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "boundcheck needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+		|| { echo "this Python has no venv module; on Debian: apt-get install python3-venv"; exit 1; }
+	@echo "creating $(VENV) from envs/requirements.lock (about 6 GB, some minutes)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+reproduce: $(READY) ## train, measure, check and report: everything on the embedded data
+	@snakemake --cores $(CORES) --show-failed-logs $(if $(CONFIG),--configfile $(CONFIG))
+
+test: $(READY) ## the whole test suite
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest -n $(if $(filter all,$(CORES)),auto,$(CORES)) --dist worksteal
+
+lint: $(READY) ## ruff, mypy, snakefmt and snakemake --lint
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@snakefmt --check Snakefile workflow
+	@snakemake --lint
+
+lock: $(READY) ## resolve envs/requirements.in anew into envs/requirements.lock and envs/boundcheck.yaml
+	@python -m pip install --quiet --disable-pip-version-check uv
+	@uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --python-version 3.11 \
+		envs/requirements.in --output-file envs/requirements.lock
+	@python envs/conda_from_lock.py
+
+clean: ## remove results, reports (not reports/reference), logs and data; keep the environment
+	@rm -rf results logs data .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find reports -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +

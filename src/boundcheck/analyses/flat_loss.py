@@ -1,0 +1,121 @@
+"""The loss of a network as a function of one flat parameter vector, on the first examples of a split."""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from boundcheck.contracts import LossFunction, Objective, Split
+
+BatchNormMode = Literal["eval", "train", "recompute"]
+
+
+def flat_loss(
+    model: nn.Module,
+    objective: Objective,
+    split: Split,
+    chunk_size: int | None = None,
+    dtype: torch.dtype | None = None,
+    batch_norm: BatchNormMode = "eval",
+) -> tuple[list[LossFunction], Tensor]:
+    """L(θ) = the mean loss over a split, as chunks that sum to it, and θ.
+
+    Works on a copy of the network, so nothing that is measured touches the original. Dropout is off.
+
+    Args:
+        model: the network; θ is its trainable parameters in the order of `named_parameters`.
+        objective: the mean loss of a batch.
+        split: inputs (n, ...) and labels (n,).
+        chunk_size: examples per chunk; None: one chunk.
+        dtype: of θ and of floating-point inputs; None: the model's.
+        batch_norm: "eval": stored statistics; "train": those of each chunk (then the loss depends on `chunk_size`);
+            "recompute": statistics recomputed from the split, then as "eval".
+
+    Returns: the chunks' losses, each θ (p,) -> (), weighted by n_chunk/n, and θ (p,).
+
+    Raises:
+        ValueError: a chunk size below 1, no example, or an unknown mode.
+    """
+    if chunk_size is not None and chunk_size < 1:
+        raise ValueError(f"chunk_size: got {chunk_size}; allowed: >= 1, or none for one chunk")
+    if batch_norm not in ("eval", "train", "recompute"):
+        raise ValueError(f"batch_norm: got {batch_norm!r}; allowed: eval, train, recompute")
+    if not len(split.inputs):
+        raise ValueError("split: got no example; allowed: at least one")
+    model = copy.deepcopy(model).to(dtype=dtype).eval()
+    split = _like(split, next(model.parameters()))
+    size = len(split.inputs)
+    if batch_norm == "recompute":
+        recompute_batch_norm(model, split.inputs, chunk_size or size)
+    if batch_norm == "train":
+        for layer in batch_norm_layers(model):
+            layer.train()
+    named = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
+    theta = torch.cat([value.flatten() for value in named.values()])
+    chunks = [
+        Split(split.inputs[i : i + (chunk_size or size)], split.labels[i : i + (chunk_size or size)])
+        for i in range(0, size, chunk_size or size)
+    ]
+    return [_chunk_loss(model, objective, chunk, named, len(chunk.inputs) / size) for chunk in chunks], theta
+
+
+@torch.no_grad()
+def recompute_batch_norm(model: nn.Module, inputs: Tensor, batch_size: int) -> None:
+    """Replace the BatchNorm statistics of `model` by averages over `inputs` (n, ...), in place.
+
+    Every batch counts alike (momentum None), so batches are made as equal as they can be: with one batch the statistics
+    are exactly those of `inputs`; with more, the variance is the mean variance within a batch.
+    """
+    layers = batch_norm_layers(model)
+    if not layers:
+        return
+    modes = [(module, module.training) for module in model.modules()]
+    momenta = [(layer, layer.momentum) for layer in layers]
+    model.eval()
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None
+        layer.train()
+    for batch in inputs.tensor_split(-(-len(inputs) // batch_size)):
+        model(batch)
+    for module, mode in modes:
+        module.training = mode
+    for layer, momentum in momenta:
+        layer.momentum = momentum
+
+
+def batch_norm_layers(model: nn.Module) -> list[_BatchNorm]:
+    """The BatchNorm layers of a network that keep statistics."""
+    return [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+
+
+def _chunk_loss(
+    model: nn.Module, objective: Objective, chunk: Split, named: dict[str, Tensor], weight: float
+) -> LossFunction:
+    names = list(named)
+    sizes = [value.numel() for value in named.values()]
+    shapes = [value.shape for value in named.values()]
+    targets = objective.targets(chunk)
+    moves_statistics = any(layer.training for layer in batch_norm_layers(model))
+
+    def loss(theta: Tensor) -> Tensor:
+        # one split, so that the backward pass gathers the gradient in one concatenation
+        views = [part.view(shape) for part, shape in zip(theta.split(sizes), shapes, strict=True)]
+        state = dict(zip(names, views, strict=True))
+        if moves_statistics:
+            state |= {name: buffer.clone() for name, buffer in model.named_buffers()}
+        return weight * objective.losses(functional_call(model, state, (chunk.inputs,)), targets)
+
+    return loss
+
+
+def _like(split: Split, parameter: Tensor) -> Split:
+    inputs, labels = split
+    if inputs.is_floating_point():
+        inputs = inputs.to(parameter.dtype)
+    return Split(inputs.to(parameter.device), labels.to(parameter.device))

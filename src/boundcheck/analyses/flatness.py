@@ -1,0 +1,145 @@
+"""Zeroth- and first-order flatness at several radii, with what bounds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from boundcheck.analyses.flat_loss import BatchNormMode
+from boundcheck.analyses.settings import (
+    Precision,
+    check_at_least,
+    check_loss_settings,
+    check_positive,
+    training_loss,
+)
+from boundcheck.contracts import LossFunction, Objective, Row, Split
+from boundcheck.curvature.flatness import flatness
+from boundcheck.curvature.hessian import HessianOperator
+from boundcheck.curvature.hessian_lipschitz import hessian_lipschitz
+from boundcheck.curvature.lanczos import lanczos
+
+
+@dataclass(frozen=True)
+class Flatness:
+    """R⁰_ρ(θ) and R¹_ρ(θ) of the training loss, from many starts; both are attained, hence never above the maximum.
+
+    Rows: `loss`, `gradient_norm`, `parameter_norm`, `spectral_norm` (‖H(θ)‖₂, with its certified error), and per
+    radius (coordinate = ρ) `zeroth_order_flatness`, `first_order_flatness`, `one_step_ratio` (the R¹ that one ascent
+    step reaches, over the R¹ found), `hessian_lipschitz` (a lower estimate of γ₂, from where the evaluator went),
+    `num_gradients` and `num_hvps`. Radii relative to ‖θ‖ give the same rows named `relative_...`, coordinate = κ.
+    Larger radii start also from the maximisers of smaller ones, so both flatnesses grow with ρ.
+    A network that is not finite has only the row `loss`.
+
+    Args:
+        rhos: radii ρ, in units of θ.
+        relative_rhos: radii κ, with ρ = κ‖θ‖.
+        samples: examples from the start of the training split; None: all of it.
+        starts: random starts.
+        iterations: ascent steps from each start.
+        segment: grid points between θ and the maximiser of R⁰.
+        tolerance: an ascent ends early when it moves by less than tolerance · ρ.
+        dtype: precision; float32 blurs the values at small radii.
+        batch_norm: statistics that L uses; see `flat_loss`.
+        chunk_size: examples in memory at once; None: all.
+        retain: keep the gradient's graph of every chunk (fast, more memory).
+    """
+
+    rhos: Sequence[float] = (0.01, 0.05, 0.1, 0.2)
+    relative_rhos: Sequence[float] = ()
+    samples: int | None = 1000
+    starts: int = 3
+    iterations: int = 20
+    segment: int = 20
+    tolerance: float = 1e-3
+    dtype: Precision = "float64"
+    batch_norm: BatchNormMode = "eval"
+    chunk_size: int | None = None
+    retain: bool = True
+
+    def __post_init__(self) -> None:
+        for rho in self.rhos:
+            check_positive(rhos=rho)
+        for kappa in self.relative_rhos:
+            check_positive(relative_rhos=kappa)
+        if not [*self.rhos, *self.relative_rhos]:
+            raise ValueError("rhos, relative_rhos: got no radius; allowed: at least one")
+        check_at_least(0, starts=self.starts)
+        check_at_least(1, iterations=self.iterations, segment=self.segment)
+        check_positive(tolerance=self.tolerance)
+        check_loss_settings(self)
+
+    def measure(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        train: Split,
+        test: Split,
+        generator: torch.Generator,
+        settings: Mapping[str, Any],
+    ) -> list[Row]:
+        """See contracts.Analysis."""
+        losses, theta = training_loss(self, model, objective, train)
+        hessian = HessianOperator(losses, theta, self.retain)
+        if not hessian.gradient.isfinite().all():
+            return [Row("loss", hessian.loss.item())]
+        found = lanczos(hessian, generator, by_magnitude=True)
+        norm = torch.linalg.vector_norm(theta, dtype=torch.float64).item()
+        rows = [
+            Row("loss", hessian.loss.item()),
+            Row("gradient_norm", torch.linalg.vector_norm(hessian.gradient, dtype=torch.float64).item()),
+            Row("parameter_norm", norm),
+            Row("spectral_norm", found.eigenvalues[0].abs().item(), error=found.residuals[0].item()),
+        ]
+        radii = [(rho, "", rho) for rho in self.rhos]
+        radii += [(kappa * norm, "relative_", kappa) for kappa in self.relative_rhos]
+        candidates: list[Tensor] = []
+        for rho, prefix, coordinate in sorted(radii):
+            if rho > 0:
+                radius_rows, candidates = self._at_radius(
+                    losses, theta, rho, found.eigenvectors[0], candidates, generator
+                )
+                rows += [Row(prefix + name, value, coordinate=coordinate) for name, value in radius_rows.items()]
+        return rows
+
+    def _at_radius(
+        self,
+        losses: Sequence[LossFunction],
+        theta: Tensor,
+        rho: float,
+        top_eigenvector: Tensor,
+        candidates: Sequence[Tensor],
+        generator: torch.Generator,
+    ) -> tuple[dict[str, float], list[Tensor]]:
+        """What is measured at ρ, by name, and the perturbations to try at a larger radius."""
+        found = flatness(
+            losses,
+            theta,
+            rho,
+            generator,
+            self.starts,
+            self.iterations,
+            top_eigenvector,
+            self.segment,
+            candidates,
+            self.tolerance,
+            self.retain,
+        )
+        maximisers = [found.maximiser, found.zeroth_maximiser]
+        pole = rho * top_eigenvector
+        values = {
+            "zeroth_order_flatness": found.zeroth,
+            "first_order_flatness": found.first,
+            "one_step_ratio": found.one_step_first / found.first if found.first else math.nan,
+            "hessian_lipschitz": hessian_lipschitz(
+                losses, theta, [*maximisers, pole, -pole], generator, retain=self.retain
+            ),
+            "num_gradients": float(found.num_gradients),
+            "num_hvps": float(found.num_hvps),
+        }
+        return values, maximisers

@@ -1,0 +1,49 @@
+"""The loss and its gradient norm on the training subset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from boundcheck.analyses.flat_loss import BatchNormMode
+from boundcheck.analyses.settings import Precision, check_loss_settings, training_loss
+from boundcheck.contracts import Objective, Row, Split
+from boundcheck.curvature.hessian import loss_and_gradient
+
+
+@dataclass(frozen=True)
+class GradientNorm:
+    """Rows `loss` and `gradient_norm`: L(θ) and ‖∇L(θ)‖ over all trainable parameters, without weight decay.
+
+    Args:
+        samples: examples from the start of the training split; None: all of it.
+        dtype: precision.
+        batch_norm: statistics that L uses; see `flat_loss`.
+        chunk_size: examples in memory at once; None: all.
+    """
+
+    samples: int | None = 1000
+    dtype: Precision = "float64"
+    batch_norm: BatchNormMode = "eval"
+    chunk_size: int | None = None
+
+    def __post_init__(self) -> None:
+        check_loss_settings(self)
+
+    def measure(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        train: Split,
+        test: Split,
+        generator: torch.Generator,
+        settings: Mapping[str, Any],
+    ) -> list[Row]:
+        """See contracts.Analysis."""
+        loss, gradient = loss_and_gradient(*training_loss(self, model, objective, train))
+        norm = torch.linalg.vector_norm(gradient, dtype=torch.float64)
+        return [Row("loss", loss.item()), Row("gradient_norm", norm.item())]

@@ -1,0 +1,109 @@
+"""The ends of the Hessian's spectrum: sharpness, smallest eigenvalue, spectral norm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from boundcheck.analyses.flat_loss import BatchNormMode
+from boundcheck.analyses.settings import (
+    Precision,
+    check_at_least,
+    check_loss_settings,
+    check_positive,
+    training_loss,
+)
+from boundcheck.contracts import Objective, Row, Split
+from boundcheck.curvature.hessian import HessianOperator
+from boundcheck.curvature.lanczos import LanczosResult, lanczos
+
+
+@dataclass(frozen=True)
+class HessianSpectrum:
+    """Largest and smallest eigenvalues of the training loss's Hessian, each with the bound that Lanczos certifies.
+
+    Rows: `eigenvalue` (index: its place in descending order, so the smallest has index p − 1), `sharpness` = λ_max,
+    `smallest_eigenvalue` = λ_min, `spectral_norm` = max(|λ_max|, |λ_min|), `scale_free_sharpness` = λ_max ‖θ‖²,
+    `parameter_norm` = ‖θ‖, `loss`, `gradient_norm`, `num_hvps`. A network that is not finite has only the row `loss`.
+    The error is the residual: an eigenvalue lies that close; the value itself is as a rule right to `tolerance`.
+
+    Args:
+        top_k: how many of the largest eigenvalues.
+        bottom_k: how many of the smallest.
+        samples: examples from the start of the training split; None: all of it.
+        tolerance: relative accuracy of the eigenvalues.
+        residual_tolerance: relative size that the residuals must reach.
+        max_hvps: Hessian-vector products allowed; an eigenvalue that needs more shows it in its error.
+        dtype: precision.
+        batch_norm: statistics that L uses; see `flat_loss`.
+        chunk_size: examples in memory at once; None: all.
+        retain: keep the gradient's graph of every chunk (fast, more memory).
+    """
+
+    top_k: int = 5
+    bottom_k: int = 1
+    samples: int | None = 1000
+    tolerance: float = 1e-3
+    residual_tolerance: float = 0.1
+    max_hvps: int = 300
+    dtype: Precision = "float64"
+    batch_norm: BatchNormMode = "eval"
+    chunk_size: int | None = None
+    retain: bool = True
+
+    def __post_init__(self) -> None:
+        check_at_least(1, top_k=self.top_k, max_hvps=self.max_hvps)
+        check_at_least(0, bottom_k=self.bottom_k)
+        check_positive(tolerance=self.tolerance, residual_tolerance=self.residual_tolerance)
+        check_loss_settings(self)
+
+    def measure(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        train: Split,
+        test: Split,
+        generator: torch.Generator,
+        settings: Mapping[str, Any],
+    ) -> list[Row]:
+        """See contracts.Analysis."""
+        losses, theta = training_loss(self, model, objective, train)
+        hessian = HessianOperator(losses, theta, self.retain)
+        if not hessian.gradient.isfinite().all():
+            return [Row("loss", hessian.loss.item())]
+        found = lanczos(
+            hessian,
+            generator,
+            self.top_k,
+            self.bottom_k,
+            tolerance=self.tolerance,
+            residual_tolerance=self.residual_tolerance,
+            max_matvecs=self.max_hvps,
+        )
+        norm = torch.linalg.vector_norm(theta, dtype=torch.float64).item()
+        return [
+            Row("loss", hessian.loss.item()),
+            Row("gradient_norm", torch.linalg.vector_norm(hessian.gradient, dtype=torch.float64).item()),
+            Row("parameter_norm", norm),
+            Row("num_hvps", found.num_matvecs),
+            *self._spectrum_rows(found, hessian.size, norm),
+        ]
+
+    def _spectrum_rows(self, found: LanczosResult, size: int, parameter_norm: float) -> list[Row]:
+        values, errors = found.eigenvalues.tolist(), found.residuals.tolist()
+        num_bottom = min(self.bottom_k, len(values))
+        places = [*range(len(values) - num_bottom), *range(size - num_bottom, size)]
+        rows = [
+            Row("eigenvalue", value, index, error=error)
+            for value, index, error in zip(values, places, errors, strict=True)
+        ]
+        rows.append(Row("sharpness", values[0], error=errors[0]))
+        rows.append(Row("scale_free_sharpness", values[0] * parameter_norm**2, error=errors[0] * parameter_norm**2))
+        if self.bottom_k:
+            rows.append(Row("smallest_eigenvalue", values[-1], error=errors[-1]))
+            rows.append(Row("spectral_norm", max(abs(values[0]), abs(values[-1])), error=max(errors[0], errors[-1])))
+        return rows

@@ -1,0 +1,85 @@
+"""The density of the eigenvalues of the training loss's Hessian."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from boundcheck.analyses.flat_loss import BatchNormMode
+from boundcheck.analyses.settings import (
+    Precision,
+    check_at_least,
+    check_loss_settings,
+    check_positive,
+    training_loss,
+)
+from boundcheck.contracts import Objective, Row, Split
+from boundcheck.curvature.density import spectral_quadrature
+from boundcheck.curvature.hessian import HessianOperator
+
+
+@dataclass(frozen=True)
+class SpectralDensity:
+    """The spectral density φ of H(θ) by stochastic Lanczos quadrature.
+
+    Rows: `density_weight` (index = probe, coordinate = node λ, value = weight; the weights of a probe sum to 1) and
+    `spectral_density` (coordinate = λ on an even grid over the nodes, value = φ(λ) smoothed by a Gaussian).
+    A network that is not finite has only the row `loss`.
+
+    Args:
+        num_steps: Hessian-vector products per probe.
+        num_probes: independent random starts.
+        relative_width: standard deviation of the Gaussian, over the range of the nodes.
+        num_points: of the grid.
+        samples: examples from the start of the training split; None: all of it.
+        dtype: precision.
+        batch_norm: statistics that L uses; see `flat_loss`.
+        chunk_size: examples in memory at once; None: all.
+        retain: keep the gradient's graph of every chunk (fast, more memory).
+    """
+
+    num_steps: int = 80
+    num_probes: int = 1
+    relative_width: float = 0.005
+    num_points: int = 400
+    samples: int | None = 1000
+    dtype: Precision = "float64"
+    batch_norm: BatchNormMode = "eval"
+    chunk_size: int | None = None
+    retain: bool = True
+
+    def __post_init__(self) -> None:
+        check_at_least(1, num_steps=self.num_steps, num_probes=self.num_probes)
+        check_at_least(2, num_points=self.num_points)
+        check_positive(relative_width=self.relative_width)
+        check_loss_settings(self)
+
+    def measure(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        train: Split,
+        test: Split,
+        generator: torch.Generator,
+        settings: Mapping[str, Any],
+    ) -> list[Row]:
+        """See contracts.Analysis."""
+        losses, theta = training_loss(self, model, objective, train)
+        hessian = HessianOperator(losses, theta, self.retain)
+        if not hessian.gradient.isfinite().all():
+            return [Row("loss", hessian.loss.item())]
+        found = spectral_quadrature(hessian, self.num_steps, self.num_probes, generator)
+        rows = [
+            Row("density_weight", weight, index=probe, coordinate=node)
+            for probe in range(len(found.nodes))
+            for node, weight in zip(found.nodes[probe].tolist(), found.weights[probe].tolist(), strict=True)
+        ]
+        low, high = found.nodes.min().item(), found.nodes.max().item()
+        width = self.relative_width * ((high - low) or 1.0)
+        grid = torch.linspace(low - 4 * width, high + 4 * width, self.num_points, dtype=torch.float64)
+        heights = found.density(grid, width).tolist()
+        return rows + [Row("spectral_density", y, coordinate=x) for x, y in zip(grid.tolist(), heights, strict=True)]

@@ -1,0 +1,64 @@
+"""The trace of the training loss's Hessian."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from boundcheck.analyses.flat_loss import BatchNormMode
+from boundcheck.analyses.settings import Precision, check_at_least, check_loss_settings, check_one_of, training_loss
+from boundcheck.contracts import Objective, Row, Split
+from boundcheck.curvature.hessian import HessianOperator
+from boundcheck.curvature.trace import deflated_trace, exact_trace, hutch_plus_plus_trace
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Rows `trace` = tr H(θ) and `trace_standard_error` (0 where it is exact).
+
+    Args:
+        estimator: "deflated" (Lanczos and Hutchinson), "hutch++", or "exact" (p products: tiny networks only).
+        num_hvps: products that an estimator spends, >= 6.
+        samples: examples from the start of the training split; None: all of it.
+        dtype: precision.
+        batch_norm: statistics that L uses; see `flat_loss`.
+        chunk_size: examples in memory at once; None: all.
+        retain: keep the gradient's graph of every chunk (fast, more memory).
+    """
+
+    estimator: Literal["deflated", "hutch++", "exact"] = "deflated"
+    num_hvps: int = 60
+    samples: int | None = 1000
+    dtype: Precision = "float64"
+    batch_norm: BatchNormMode = "eval"
+    chunk_size: int | None = None
+    retain: bool = True
+
+    def __post_init__(self) -> None:
+        check_one_of(("deflated", "hutch++", "exact"), estimator=self.estimator)
+        check_at_least(6, num_hvps=self.num_hvps)
+        check_loss_settings(self)
+
+    def measure(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        train: Split,
+        test: Split,
+        generator: torch.Generator,
+        settings: Mapping[str, Any],
+    ) -> list[Row]:
+        """See contracts.Analysis."""
+        losses, theta = training_loss(self, model, objective, train)
+        hessian = HessianOperator(losses, theta, self.retain)
+        if self.estimator == "exact":
+            estimate = exact_trace(hessian)
+        elif self.estimator == "deflated":
+            estimate = deflated_trace(hessian, self.num_hvps, generator)
+        else:
+            estimate = hutch_plus_plus_trace(hessian, self.num_hvps, generator)
+        return [Row("trace", estimate.value), Row("trace_standard_error", estimate.standard_error)]

@@ -1,0 +1,25 @@
+"""Loss and accuracy on the whole training and test splits, every epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from boundcheck.contracts import Training
+
+
+@dataclass(frozen=True)
+class AccuracyRecorder:
+    """Records `train_accuracy`, `test_accuracy` (fractions), `full_train_loss` and `test_loss`, in evaluation mode."""
+
+    needs_gradient: ClassVar[bool] = False
+
+    def on_step(self, training: Training) -> None:
+        """Nothing."""
+
+    def on_epoch(self, training: Training) -> None:
+        """Evaluate both splits and record one value per seed."""
+        for split, loss_name in (("train", "full_train_loss"), ("test", "test_loss")):
+            loss, accuracy = training.evaluate(split)  # type: ignore[arg-type]
+            training.curve.record(loss_name, training.step, training.epoch, loss)
+            training.curve.record(f"{split}_accuracy", training.step, training.epoch, accuracy)

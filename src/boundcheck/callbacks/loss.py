@@ -1,0 +1,22 @@
+"""The mini-batch loss of every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from boundcheck.contracts import Training
+
+
+@dataclass(frozen=True)
+class LossRecorder:
+    """Records `train_loss`: the objective on the step's mini-batch at the parameters before the step."""
+
+    needs_gradient: ClassVar[bool] = False
+
+    def on_step(self, training: Training) -> None:
+        """Record one value per seed."""
+        training.curve.record("train_loss", training.step, training.epoch, training.losses)
+
+    def on_epoch(self, training: Training) -> None:
+        """Nothing."""

@@ -1,0 +1,120 @@
+"""What a claim shows: intervals of a comparison, curves of a quantity, and a bound beside what was measured.
+
+Tidy frames with the columns x, y, low, high, series, role, panel. In an interval figure y is the effect, `panel` the
+cell and `series` the method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boundcheck.claims.rows import RUN
+from boundcheck.contracts import NAN, Figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("panel", "series", "role", "x", "y", "low", "high")
+MAX_POINTS = 200
+LOG_RANGE = 30  # a positive quantity that spans more than this factor is drawn on a logarithmic axis
+
+
+def interval_figure(evidence: Sequence[Mapping[str, Any]], label: str, caption: str) -> Figure:
+    """One interval per evidence row that has an effect; rows without dataset stand on their own (the pooled one)."""
+    import pandas as pd
+
+    rows = [
+        {
+            "panel": _panel(row["dataset"], row["model"]) if "dataset" in row else "",
+            "series": row["method"],
+            "role": "measured",
+            "x": NAN,
+            "y": row["effect"],
+            "low": row["low"],
+            "high": row["high"],
+        }
+        for row in evidence
+        if np.isfinite(row["effect"])
+    ]
+    return Figure(pd.DataFrame(rows, columns=list(COLUMNS)), "interval", label, "", caption)
+
+
+def curve_figure(rows: pd.DataFrame, runs: pd.DataFrame, name: str) -> Figure | None:
+    """The mean over seeds of a quantity by epoch, with the range of the seeds; None where nothing has a course.
+
+    A curve of more than 200 points is averaged in equal stretches of the run first.
+    """
+    done = runs.loc[runs["status"] == "done", list(RUN)]
+    rows = rows[np.isfinite(rows["value"])].merge(done, on=list(RUN))
+    if rows["epoch"].nunique() < 3:
+        return None
+    width = np.ptp(rows["epoch"].to_numpy()) / MAX_POINTS
+    if rows["epoch"].nunique() > MAX_POINTS:
+        rows = rows.assign(epoch=((rows["epoch"] / width).astype(int) + 0.5) * width)
+        rows = rows.groupby([*RUN, "epoch"])["value"].mean().reset_index()
+    data = over_seeds(rows, x="epoch", y="value").assign(role="measured")
+    caption = f"{name.capitalize()} during training: mean over seeds; the band is their range."
+    return Figure(data[list(COLUMNS)], "line", "epoch", name, caption, log_y=is_logarithmic(data["y"]))
+
+
+def bound_figures(rows: pd.DataFrame, quantity: str, coordinate: str) -> list[Figure]:
+    """For each theorem of a check, its bound (dotted) and what was measured (dots), in one axes per (dataset, model).
+
+    Against the epoch, at the largest coordinate; and against the coordinate, at the last snapshot, where there are
+    several. Rows whose premise fails are left out.
+
+    Args:
+        rows: the rows of one check.
+        quantity: label of the ordinate, with its unit.
+        coordinate: label of the coordinate, with its unit.
+    """
+    figures = []
+    for theorem, part in rows[rows["premise_holds"]].groupby("theorem"):
+        largest, last = part["coordinate"].max(), part.groupby(list(RUN))["epoch"].transform("max")
+        at_largest = part if np.isnan(largest) else part[part["coordinate"] == largest]
+        if at_largest["epoch"].nunique() > 1:
+            where = "" if np.isnan(largest) else f", {coordinate} {largest:g}"
+            figures.append(_bound_figure(at_largest, "epoch", "epoch", quantity, f"{theorem}{where}"))
+        if part["coordinate"].nunique() > 1:
+            at_last = part[part["epoch"] == last]
+            figures.append(_bound_figure(at_last, "coordinate", coordinate, quantity, f"{theorem}, last snapshot"))
+        if part["coordinate"].nunique() <= 1 and part["epoch"].nunique() == 1:
+            figures.append(_bound_figure(part, "epoch", "epoch", quantity, str(theorem), mark="points"))
+    return figures
+
+
+def over_seeds(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    """Mean, least and greatest over seeds of `y` at each `x`, as panel, series, x, y, low, high."""
+    groups = rows.groupby(["dataset", "model", "method", x])[y]
+    data = groups.agg(["mean", "min", "max"]).reset_index()
+    data = data.rename(columns={x: "x", "method": "series", "mean": "y", "min": "low", "max": "high"})
+    return data.assign(panel=[_panel(d, m) for d, m in zip(data["dataset"], data["model"], strict=True)])
+
+
+def is_logarithmic(values: pd.Series) -> bool:
+    """Whether positive values span so much that a linear axis would hide most of them."""
+    finite = values[np.isfinite(values)]
+    return bool(len(finite) and finite.min() > 0 and finite.max() > LOG_RANGE * finite.min())
+
+
+def _bound_figure(rows: pd.DataFrame, x: str, x_label: str, y_label: str, text: str, mark: str = "line") -> Figure:
+    import pandas as pd
+
+    parts = [over_seeds(rows, x, role).assign(role=role) for role in ("measured", "bound")]
+    data = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+    return Figure(
+        data,
+        "points" if mark == "points" else "line",
+        x_label,
+        y_label,
+        f"{text}: measured (dots) and bound (dotted), means over seeds; bars are their range.",
+        log_x=x == "coordinate" and is_logarithmic(data["x"]),
+        log_y=is_logarithmic(data["y"]),
+    )
+
+
+def _panel(dataset: str, model: str) -> str:
+    return f"{dataset} · {model}"

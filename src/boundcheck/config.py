@@ -1,0 +1,166 @@
+"""Reading a config: files merged as Snakemake merges them, checked against the schema, sweeps expanded. No torch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Config = dict[str, Any]
+VARIANTS = ("datasets", "models", "methods", "analyses")
+
+
+class ConfigError(ValueError):
+    """A user's mistake in a config: names the file, the key, the value and what is allowed."""
+
+
+class Sources:
+    """The config files in the order of merging, to say in which file a key stands."""
+
+    def __init__(self, files: Sequence[str | Path]) -> None:
+        self.files = [Path(file) for file in files]
+        self.contents = [read_file(file) for file in self.files]
+
+    def merged(self) -> Config:
+        """All files merged: dictionaries entry by entry, everything else replaced."""
+        merged: Config = {}
+        for content in self.contents:
+            _merge(merged, content)
+        return merged
+
+    def error(self, keys: Sequence[Any], problem: str) -> ConfigError:
+        """An error about the value at `keys`, with the last file that sets it."""
+        for length in range(len(keys), 0, -1):
+            for file, content in zip(reversed(self.files), reversed(self.contents), strict=True):
+                if _has(content, keys[:length]):
+                    return ConfigError(f"{file}: {_dotted(keys)}: {problem}")
+        where = self.files[-1] if self.files else "config"
+        return ConfigError(f"{where}: {_dotted(keys) or 'the config'}: {problem}")
+
+
+def read_file(file: Path) -> Config:
+    """One YAML file.
+
+    Raises:
+        ConfigError: it cannot be read, is no YAML, or is no mapping.
+    """
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{file}: must be a mapping of keys, got {type(content).__name__}")
+    return content
+
+
+def validate_schema(config: Config, schema_file: Path, sources: Sources) -> None:
+    """Check a merged config against the JSON schema.
+
+    Raises:
+        ConfigError: the first problem, in words.
+    """
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import relevance
+
+    schema = yaml.safe_load(schema_file.read_text(encoding="utf-8"))
+    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=relevance, reverse=True)
+    if errors:
+        error = errors[0]
+        while error.context:
+            error = max(error.context, key=relevance)
+        keys = [*error.absolute_path]
+        raise sources.error(keys, _explain(error, keys))
+
+
+def _explain(error: Any, keys: list[Any]) -> str:
+    match error.validator:
+        case "additionalProperties":
+            allowed = sorted(error.schema.get("properties", {}))
+            unknown = sorted(set(error.instance) - set(allowed))
+            keys += unknown[:1]
+            return f"unknown key; allowed: {', '.join(allowed)}"
+        case "required":
+            missing = [key for key in error.validator_value if key not in error.instance]
+            return f"missing key {missing[0]!r}"
+        case "enum":
+            return f"got {error.instance!r}; allowed: {', '.join(map(str, error.validator_value))}"
+        case "pattern":
+            text = error.schema.get("description", f"text that matches {error.validator_value}")
+            return f"got {error.instance!r}; allowed: {text}"
+        case "type":
+            return f"got {error.instance!r}; allowed: {error.validator_value}"
+        case _:
+            allowed = error.schema.get("description", f"{error.validator} {error.validator_value}")
+            return f"got {error.instance!r}; allowed: {allowed}"
+
+
+def expand_sweeps(config: Config, sources: Sources) -> dict[str, dict[str, list[str]]]:
+    """Replace every `{sweep: {key: [values]}, ...}` variant by one variant per combination, in place.
+
+    A variant `mlp` swept over `width: [16, 64]` becomes `mlp_width16` and `mlp_width64`.
+
+    Returns:
+        for each section, the names that a swept name stands for.
+    """
+    expanded: dict[str, dict[str, list[str]]] = {section: {} for section in VARIANTS}
+    for section in VARIANTS:
+        variants: dict[str, Any] = {}
+        for name, variant in config.get(section, {}).items():
+            if "sweep" not in variant:
+                variants[name] = variant
+                continue
+            rest = {key: value for key, value in variant.items() if key != "sweep"}
+            expanded[section][name] = []
+            for suffix, values in _combinations(variant["sweep"]):
+                member = f"{name}_{suffix}"
+                if member in config[section]:
+                    raise sources.error((section, name, "sweep"), f"makes {member!r}, which is already a variant")
+                variants[member] = _with_values(rest, values)
+                expanded[section][name].append(member)
+        config[section] = variants
+    return expanded
+
+
+def _combinations(sweep: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for values in itertools.product(*sweep.values()):
+        chosen = dict(zip(sweep, values, strict=True))
+        yield "_".join(f"{key.rpartition('.')[2]}{value}" for key, value in chosen.items()), chosen
+
+
+def _with_values(variant: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The variant with values put at dotted keys (`base.lr`)."""
+    result = dict(variant)
+    for key, value in values.items():
+        head, _, rest = key.partition(".")
+        result[head] = _with_values(result.get(head, {}), {rest: value}) if rest else value
+    return result
+
+
+def _merge(into: Config, update: Mapping[str, Any]) -> None:
+    for key, value in update.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = _copy(value)
+
+
+def _copy(value: Any) -> Any:
+    return {key: _copy(entry) for key, entry in value.items()} if isinstance(value, Mapping) else value
+
+
+def _has(content: Any, keys: Sequence[Any]) -> bool:
+    for key in keys:
+        try:
+            content = content[key]
+        except (KeyError, IndexError, TypeError):
+            return False
+    return True
+
+
+def _dotted(keys: Sequence[Any]) -> str:
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")

@@ -1,0 +1,235 @@
+"""Zeroth- and first-order flatness: how far the loss, and its gradient norm, rise within a ball around θ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from boundcheck.contracts import LossFunction
+from boundcheck.curvature.hessian import HessianOperator, loss_and_gradient
+from boundcheck.curvature.operator import random_direction
+
+
+@dataclass(frozen=True)
+class FlatnessResult:
+    """Both flatnesses at one radius. `zeroth` and `first` are attained, so they are lower bounds on the maxima.
+
+    Attributes:
+        rho: ρ, in units of θ.
+        loss: L(θ).
+        gradient_norm: ‖∇L(θ)‖.
+        zeroth: R⁰_ρ(θ), in units of the loss, attained at `zeroth_maximiser` δ (p,).
+        first: R¹_ρ(θ), in units of the loss, attained at `maximiser` δ (p,).
+        one_step_first: ρ‖∇L(θ + δ₁)‖ after one step of the ascent from θ, the point at which GAM stops.
+        history: the gradient norm along the ascent from each start.
+        num_gradients: gradients evaluated.
+        num_hvps: Hessian-vector products evaluated.
+    """
+
+    rho: float
+    loss: float
+    gradient_norm: float
+    zeroth: float
+    zeroth_maximiser: Tensor
+    first: float
+    maximiser: Tensor
+    one_step_first: float
+    history: Mapping[str, Sequence[float]]
+    num_gradients: int
+    num_hvps: int
+
+
+def flatness(
+    losses: LossFunction | Sequence[LossFunction],
+    theta: Tensor,
+    rho: float,
+    generator: torch.Generator,
+    starts: int = 3,
+    iterations: int = 20,
+    top_eigenvector: Tensor | None = None,
+    segment: int = 20,
+    candidates: Sequence[Tensor] = (),
+    tolerance: float = 1e-3,
+    retain: bool = True,
+) -> FlatnessResult:
+    """R⁰_ρ(θ) = max_{‖δ‖≤ρ} L(θ+δ) − L(θ) and R¹_ρ(θ) = ρ max_{‖δ‖≤ρ} ‖∇L(θ+δ)‖, by ascent from many starts.
+
+    R⁰: δ ← ρ g/‖g‖ with g = ∇L(θ+δ), from 0, ±ρv₁, random points of the sphere and `candidates`.
+    R¹: δ ← ρ f/‖f‖ with f = ∇‖∇L‖ = Hg/‖g‖ at θ+δ, from the same starts and from the steepest of `segment` points
+    between 0 and the maximiser of R⁰. Both keep the best of all points evaluated, so neither exceeds its maximum; both
+    rise in every step where L is convex (for R¹, a convex quadratic), as each step maximises a linear lower bound.
+    R⁰ ≤ R¹ holds for the results, not only for the maxima: by the mean value theorem the gradient norm is at least
+    R⁰/ρ somewhere on the segment; where no grid point shows it, bisection on the steeper half finds the point.
+
+    Args:
+        losses: L, or chunks whose sum it is.
+        theta: θ (p,).
+        rho: ρ > 0, in units of θ.
+        generator: draws the random starts.
+        starts: how many.
+        iterations: steps K of each ascent.
+        top_eigenvector: v₁ (p,) of the Hessian, largest in magnitude.
+        segment: grid points on the segment.
+        candidates: further starts with ‖δ‖ ≤ ρ; with the maximisers of a smaller radius the results grow with ρ.
+        tolerance: an ascent ends early when δ moves by less than tolerance · ρ.
+        retain: as in HessianOperator.
+
+    Returns: both values, where they are attained, and the cost.
+
+    Raises:
+        ValueError: a radius or count that makes no sense.
+
+    References: Zhang, Xu, Yu, Zou, Cui 2023, Gradient norm aware minimization (the definitions); the evaluator and the
+        remark on one step are derived here; Frank, Wolfe 1956 (the ascent).
+    """
+    for name, count, least in (("starts", starts, 0), ("iterations", iterations, 1), ("segment", segment, 1)):
+        if count < least:
+            raise ValueError(f"{name}: got {count}; allowed: >= {least}")
+    if not rho > 0:
+        raise ValueError(f"rho: got {rho}; allowed: > 0")
+    ball = _Ball(losses, theta, rho, tolerance, retain)
+    points = {"centre": torch.zeros_like(theta)}
+    if top_eigenvector is not None:
+        pole = rho * top_eigenvector / torch.linalg.vector_norm(top_eigenvector)
+        points |= {"plus_top": pole, "minus_top": -pole}
+    points |= {f"random_{i}": rho * random_direction(ball.centre, generator) for i in range(starts)}
+    points |= {f"candidate_{i}": candidate for i, candidate in enumerate(candidates)}
+
+    for point in points.values():
+        _climb_loss(ball, point, iterations)
+    gain, summit = ball.highest.value, ball.highest.delta
+    if gain > 0:
+        points["segment"] = _steepest_on_segment(ball, gain, summit, segment)
+    history = {name: _climb_gradient_norm(ball, point, iterations) for name, point in points.items()}
+    return FlatnessResult(
+        rho=rho,
+        loss=ball.centre.loss.item(),
+        gradient_norm=history["centre"][0],
+        zeroth=gain,
+        zeroth_maximiser=summit,
+        first=rho * ball.steepest.value,
+        maximiser=ball.steepest.delta,
+        one_step_first=rho * history["centre"][min(1, len(history["centre"]) - 1)],
+        history=history,
+        num_gradients=ball.num_gradients,
+        num_hvps=ball.num_hvps,
+    )
+
+
+@dataclass
+class _Best:
+    """The largest value seen, and where."""
+
+    value: float
+    delta: Tensor
+
+    def offer(self, value: float, delta: Tensor) -> None:
+        if value > self.value:
+            self.value, self.delta = value, delta
+
+
+@dataclass
+class _Ball:
+    """L on the ball of radius ρ around θ: evaluates, counts, and remembers the highest and the steepest point."""
+
+    losses: LossFunction | Sequence[LossFunction]
+    theta: Tensor
+    rho: float
+    tolerance: float
+    retain: bool
+    num_gradients: int = 1
+    num_hvps: int = 0
+    centre: HessianOperator = field(init=False)
+    highest: _Best = field(init=False)
+    steepest: _Best = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.centre = HessianOperator(self.losses, self.theta, self.retain)
+        self.highest = _Best(0.0, torch.zeros_like(self.theta))
+        self.steepest = _Best(_norm(self.centre.gradient), torch.zeros_like(self.theta))
+
+    def gradient(self, delta: Tensor) -> tuple[float, Tensor]:
+        """L(θ+δ) − L(θ) and ∇L(θ+δ) (p,)."""
+        loss, gradient = loss_and_gradient(self.losses, self.theta + delta)
+        self.num_gradients += 1
+        gain = (loss - self.centre.loss).item()
+        self.highest.offer(gain, delta)
+        self.steepest.offer(_norm(gradient), delta)
+        return gain, gradient
+
+    def gradient_of_norm(self, delta: Tensor) -> tuple[float, Tensor]:
+        """n = ‖∇L(θ+δ)‖ and ∇n = Hg/‖g‖ (p,), by one double backward."""
+        if delta.any():
+            operator = HessianOperator(self.losses, self.theta + delta, self.retain)
+            self.num_gradients += 1
+        else:
+            operator = self.centre
+        norm = _norm(operator.gradient)
+        self.steepest.offer(norm, delta)
+        if norm == 0:
+            return norm, torch.zeros_like(delta)
+        self.num_hvps += 1
+        return norm, operator.matvec(operator.gradient / norm)
+
+    def step(self, direction: Tensor, delta: Tensor) -> Tensor | None:
+        """ρ·direction/‖direction‖, or None where the ascent from δ has ended."""
+        norm = _norm(direction)
+        if not 0 < norm < float("inf"):
+            return None
+        following = direction * (self.rho / norm)
+        return following if _norm(following - delta) > self.tolerance * self.rho else None
+
+
+def _norm(vector: Tensor) -> float:
+    return torch.linalg.vector_norm(vector, dtype=torch.float64).item()
+
+
+def _climb_loss(ball: _Ball, delta: Tensor, iterations: int) -> None:
+    """The ascent of R⁰ from one start."""
+    for _ in range(iterations):
+        _, gradient = ball.gradient(delta)
+        following = ball.step(gradient, delta)
+        if following is None:
+            return
+        delta = following
+    ball.gradient(delta)
+
+
+def _climb_gradient_norm(ball: _Ball, delta: Tensor, iterations: int) -> list[float]:
+    """The ascent of R¹ from one start; the gradient norm at every point of it."""
+    norms: list[float] = []
+    for _ in range(iterations):
+        norm, direction = ball.gradient_of_norm(delta)
+        norms.append(norm)
+        following = ball.step(direction, delta)
+        if following is None:
+            return norms
+        delta = following
+    norms.append(_norm(ball.gradient(delta)[1]))
+    return norms
+
+
+def _steepest_on_segment(ball: _Ball, gain: float, summit: Tensor, num_points: int) -> Tensor:
+    """The point of the segment from 0 to the maximiser of R⁰ with the largest gradient norm found."""
+    best = _Best(-1.0, summit)
+
+    def evaluate(t: float) -> float:
+        height, gradient = ball.gradient(t * summit)
+        best.offer(_norm(gradient), t * summit)
+        return height
+
+    times = [i / num_points for i in range(num_points + 1)]
+    heights = [0.0, *(evaluate(t) for t in times[1:])]
+    left = max(range(num_points), key=lambda i: heights[i + 1] - heights[i])
+    a, b, low, high = times[left], times[left + 1], heights[left], heights[left + 1]
+    while ball.rho * ball.steepest.value < gain and b - a > 1e-6:
+        middle = (a + b) / 2
+        height = evaluate(middle)
+        if height - low >= high - height:
+            b, high = middle, height
+        else:
+            a, low = middle, height
+    return best.delta

@@ -1,0 +1,82 @@
+"""Symmetric linear operators: all that the estimators of this package ask of a Hessian."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class SymmetricOperator(Protocol):
+    """A symmetric map v ↦ Av of flat vectors (p,); a Hessian, a matrix, or a difference of two."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def matvec(self, vector: Tensor) -> Tensor:
+        """v (p,) -> Av (p,), a tensor of its own that the caller may overwrite."""
+
+
+@dataclass(frozen=True)
+class MatrixOperator:
+    """A symmetric matrix (p, p) as an operator."""
+
+    matrix: Tensor
+
+    @property
+    def size(self) -> int:
+        return self.matrix.shape[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.matrix.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.matrix.device
+
+    def matvec(self, vector: Tensor) -> Tensor:
+        return self.matrix @ vector
+
+
+@dataclass(frozen=True)
+class DifferenceOperator:
+    """v ↦ Av − Bv."""
+
+    first: SymmetricOperator
+    second: SymmetricOperator
+
+    @property
+    def size(self) -> int:
+        return self.first.size
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.first.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.first.device
+
+    def matvec(self, vector: Tensor) -> Tensor:
+        return self.first.matvec(vector) - self.second.matvec(vector)
+
+
+def dense(operator: SymmetricOperator) -> Tensor:
+    """The matrix (p, p) of an operator, column by column: p products, for tiny p only."""
+    basis = torch.eye(operator.size, dtype=operator.dtype, device=operator.device)
+    return torch.stack([operator.matvec(unit) for unit in basis], dim=1)
+
+
+def random_direction(operator: SymmetricOperator, generator: torch.Generator) -> Tensor:
+    """A vector (p,) uniform on the unit sphere, drawn where the generator lives so that all devices agree."""
+    vector = torch.randn(operator.size, dtype=torch.float64, device=generator.device, generator=generator)
+    return (vector / torch.linalg.vector_norm(vector)).to(operator.device, operator.dtype)

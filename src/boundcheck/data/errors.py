@@ -1,0 +1,36 @@
+"""How the data package fails: settings that make no sense, and data that cannot be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class DataError(RuntimeError):
+    """Data is missing, damaged or unfit; the message names the file or address and says what to do."""
+
+
+def require(holds: bool, field: str, value: object, allowed: str) -> None:
+    """Reject a setting.
+
+    Raises:
+        ValueError: `holds` is false; the message names the field, its value and what is allowed.
+    """
+    if not holds:
+        raise ValueError(f"{field}: got {value!r}; allowed: {allowed}")
+
+
+def is_count(value: object, least: int = 1) -> bool:
+    """Whether `value` is an integer of at least `least` (True and False are no integers here)."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+@contextmanager
+def explained(subject: object, advice: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Turn errors of these kinds into a DataError "subject: what happened; advice"; a DataError passes unchanged."""
+    try:
+        yield
+    except DataError:
+        raise
+    except kinds as error:
+        raise DataError(f"{subject}: {error or type(error).__name__}; {advice}") from error

@@ -1,0 +1,150 @@
+"""Your own images: class folders `train/<class>/*` and `test/<class>/*` (or `val/`), in a directory, a tar or a zip."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from boundcheck.contracts import Splits
+from boundcheck.data.archives import Files, open_files
+from boundcheck.data.arrays import Arrays, new_arrays, read_arrays
+from boundcheck.data.errors import DataError, is_count, require
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pbm", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+READ_AHEAD = 256  # files held in memory at once
+LARGE_PICTURE = 128 * 128  # pixels; smaller ones are decoded faster by one thread than by several
+
+
+class Place(NamedTuple):
+    """Where a picture goes in the array file."""
+
+    is_train: bool
+    row: int
+    label: int
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """Pictures in folders named by class, of both splits, in a directory, tar or zip.
+
+    Class names are sorted. Rows are ordered by the sha256 of `<class>/<file>`, so that the first k rows, and the first
+    k of a class, are a fair subset whatever the files are called. Other files than pictures are passed over.
+
+    Args:
+        path: The directory or archive; one folder above `train/` is allowed.
+        size: Side, or [height, width], of the stored images; by default that of the pictures, which must be of one.
+        channels: 1 (grey) or 3 (colour).
+        resize: Length to which the shorter side is brought before the centre crop to `size` (ImageNet: resize 256,
+            size 224); by default the smallest that holds `size`.
+    """
+
+    path: str
+    size: int | Sequence[int] | None = None
+    channels: int = 3
+    resize: int | None = None
+
+    def __post_init__(self) -> None:
+        require(isinstance(self.path, str) and self.path != "", "path", self.path, "a directory, a tar or a zip")
+        require(self.channels in (1, 3), "channels", self.channels, "1 or 3")
+        sides = self.sides
+        is_size = sides is None or (len(sides) == 2 and all(map(is_count, sides)))
+        require(is_size, "size", self.size, "an integer >= 1 or [height, width]")
+        is_resize = self.resize is None or (sides is not None and is_count(self.resize, max(sides)))
+        require(is_resize, "resize", self.resize, "an integer >= the larger side of `size`, which must be given")
+
+    @property
+    def sides(self) -> tuple[int, ...] | None:
+        """Height and width of the stored images, where they are given."""
+        if self.size is None:
+            return None
+        return tuple(self.size) if isinstance(self.size, Sequence) else (self.size, self.size)
+
+    def fetch(self, root: Path) -> None:
+        """Read the pictures and write the array file of the dataset into `root`."""
+        from boundcheck.data.pictures import picture_size
+
+        with open_files(Path(self.path).expanduser()) as files:
+            classes, places = find_pictures(files.names, self.path)
+            first = next(name for name in files.names if name in places)
+            found = picture_size(files.read(first), f"{self.path}: {first}")
+            num_train = sum(place.is_train for place in places.values())
+            shape = (self.channels, *(self.sides or found))
+            with new_arrays(root, num_train, len(places) - num_train, shape, classes, self.path) as arrays:
+                self._fill(arrays, files, places, 1 if math.prod(found) < LARGE_PICTURE else torch.get_num_threads())
+
+    def load(self, root: Path) -> Splits:
+        """Read what `fetch` wrote."""
+        return read_arrays(root)
+
+    def _fill(self, arrays: Arrays, files: Files, places: Mapping[str, Place], num_threads: int) -> None:
+        """Read the pictures in the order in which they lie, a block at a time, and put each into its row."""
+        from boundcheck.data.pictures import read_picture
+
+        def read(name: str, content: bytes) -> np.ndarray:
+            return read_picture(content, f"{self.path}: {name}", self.channels, self.sides, self.resize)
+
+        names = [name for name in files.names if name in places]
+        with ThreadPoolExecutor(num_threads) as pool:
+            apply = map if num_threads == 1 else pool.map
+            for start in range(0, len(names), READ_AHEAD):
+                block = names[start : start + READ_AHEAD]
+                for name, picture in zip(block, apply(read, block, map(files.read, block)), strict=True):
+                    is_train, row, label = places[name]
+                    inputs, labels = arrays[:2] if is_train else arrays[2:]
+                    if picture.shape != inputs.shape[1:]:
+                        sizes = f"{picture.shape[1:]}, those before it {inputs.shape[2:]} (height, width)"
+                        raise DataError(f"{self.path}: {name} is {sizes}; set `size` to bring all to one")
+                    inputs[row], labels[row] = picture, label
+
+
+def find_pictures(names: Sequence[str], source: str) -> tuple[list[str], dict[str, Place]]:
+    """Class names, and the place of each picture among the names of files.
+
+    Raises:
+        DataError: a split without pictures, or splits whose classes differ.
+    """
+    top = _top(names, source)
+    train = _split(names, f"{top}train/")
+    test = _split(names, f"{top}test/") or _split(names, f"{top}val/")
+    for split, pictures in (("train", train), ("test (or val)", test)):
+        if not pictures:
+            raise DataError(f"{source}: no pictures in {split}; expected {split}/<class>/*{{{','.join(SUFFIXES)}}}")
+    classes = sorted({label for label, _ in train.values()})
+    if odd := sorted({label for label, _ in test.values()}.symmetric_difference(classes)):
+        missing = "test" if odd[0] in classes else "train"
+        raise DataError(f"{source}: class {odd[0]!r} has no pictures in {missing}; both splits need the same classes")
+    labels = {name: label for label, name in enumerate(classes)}
+    places: dict[str, Place] = {}
+    for is_train, pictures in ((True, train), (False, test)):
+        order = sorted(pictures, key=lambda name: hashlib.sha256("/".join(pictures[name]).encode()).digest())
+        places |= {name: Place(is_train, row, labels[pictures[name][0]]) for row, name in enumerate(order)}
+    return classes, places
+
+
+def _top(names: Sequence[str], source: str) -> str:
+    """What stands before `train/` in the names: nothing, or one folder."""
+    tops = {"/".join(parts[: parts.index("train")]) for name in names if "train" in (parts := name.split("/")[:2])}
+    if "" in tops or not tops:
+        return ""
+    if len(tops) > 1:
+        raise DataError(f"{source}: several folders hold a `train`: {', '.join(sorted(tops))}; name one in `path`")
+    return f"{tops.pop()}/"
+
+
+def _split(names: Sequence[str], start: str) -> dict[str, tuple[str, str]]:
+    """Class and remaining path of each picture below the folder `start`."""
+    pictures = {}
+    for name in names:
+        if name.startswith(start) and name.lower().endswith(SUFFIXES):
+            label, _, file = name[len(start) :].partition("/")
+            if file and not any(part.startswith(".") for part in (label, *file.split("/"))):
+                pictures[name] = (label, file)
+    return pictures

@@ -1,0 +1,133 @@
+"""The arithmetic behind a view: choose examples, pool, scale."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from boundcheck.contracts import Split, Splits
+from boundcheck.data.errors import DataError
+from boundcheck.data.statistics import blocks, channel_statistics, unit_scale
+
+
+def stratified(split: Split, size: int | None, num_classes: int, field: str) -> Split:
+    """The first size/K examples of each of the K classes, in stored order; the whole split without a `size`.
+
+    Raises:
+        DataError: `size` is no multiple of K, or a class has too few examples.
+    """
+    labels = split.labels
+    if size is None or size == len(labels):
+        return split
+    if size % num_classes:
+        raise DataError(f"{field}: got {size}; allowed: multiples of {num_classes}, the number of classes")
+    counts = labels.bincount(minlength=num_classes)
+    most = int(counts.min()) * num_classes
+    if size > most:
+        raise DataError(f"{field}: got {size}; allowed: at most {most}, for the smallest class has {int(counts.min())}")
+    by_class = labels.argsort(stable=True)
+    rank = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels[by_class]]  # within its class
+    rows = by_class[rank < size // num_classes].sort().values
+    return Split(split.inputs[rows], labels[rows])
+
+
+def choose(splits: Splits, train_size: int | None, test_size: int | None, pool: int | None) -> Splits:
+    """The examples in use as they are stored, with the shape and statistics they have once they are pooled.
+
+    Raises:
+        DataError: a size or `pool` that does not fit the data.
+    """
+    num_classes, shape = splits.num_classes, splits.input_shape
+    train = stratified(splits.train, train_size, num_classes, "train_size")
+    test = stratified(splits.test, test_size, num_classes, "test_size")
+    if pool is not None:
+        if len(shape) != 3 or shape[1] % pool or shape[2] % pool:
+            raise DataError(f"pool: got {pool}; allowed: divisors of both sides of images; inputs are {tuple(shape)}")
+        shape = (shape[0], pool, pool)
+    chosen = splits._replace(train=train, test=test, input_shape=shape)
+    if train is splits.train and shape == splits.input_shape:
+        return chosen
+    window = pool_window(chosen)
+    sums = (window_sums(block, window) for block in blocks(train.inputs))
+    mean, std = channel_statistics(sums, shape[0], math.prod(window) * unit_scale(train.inputs))
+    return chosen._replace(mean=mean, std=std)
+
+
+def pool_window(splits: Splits) -> tuple[int, int]:
+    """Height and width of the stored pixels that become one in what the network sees."""
+    stored, seen = splits.train.inputs.shape[1:], splits.input_shape
+    return (stored[1] // seen[1], stored[2] // seen[2]) if len(seen) == 3 else (1, 1)
+
+
+def window_sums(inputs: Tensor, window: tuple[int, int]) -> Tensor:
+    """Sums over windows of pixels, (..., C, H, W) -> (..., C, H/h, W/w) float64, exact for images of whole numbers."""
+    values = inputs.to(torch.float64)
+    if window == (1, 1):
+        return values
+    sums = F.avg_pool2d(values.reshape(-1, *values.shape[-3:]), window, divisor_override=1)
+    return sums.view(*values.shape[:-2], *sums.shape[-2:])
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """From stored inputs (..., *input_shape) to what a network sees; computed in float64, rounded once, to `dtype`.
+
+    With x the pooled inputs in [0, 1] of d numbers each: `standard` (x − mean)/std per channel, `unit` x,
+    `sphere` √d x/‖x‖, and `none` the pooled inputs as they are stored (0…255 for images).
+    """
+
+    normalise: str
+    window: tuple[int, int]
+    input_shape: tuple[int, ...]  # after pooling
+    mean: Tensor  # (C,) float64
+    std: Tensor  # (C,) float64
+    device: torch.device | str
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, splits: Splits, normalise: str, device: torch.device | str, dtype: torch.dtype) -> Normaliser:
+        """The normaliser of examples that `choose` has chosen."""
+        window = pool_window(splits)
+        return cls(normalise, window, splits.input_shape, splits.mean, splits.std, device, dtype)
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Normalise a batch.
+
+        Raises:
+            DataError: `sphere` met an input of zeros, which has no direction.
+        """
+        sums = window_sums(inputs.to(self.device), self.window)
+        area = math.prod(self.window)
+        if self.normalise == "none":
+            return (sums / area).to(self.dtype)
+        x = sums / (area * unit_scale(inputs))
+        if self.normalise == "standard":
+            x = (x - self._per_channel(self.mean)) / self._per_channel(torch.where(self.std > 0, self.std, 1.0))
+        elif self.normalise == "sphere":
+            x = self._on_sphere(x)
+        return x.to(self.dtype)
+
+    def convert(self, split: Split) -> Split:
+        """A whole split, block by block."""
+        inputs = torch.empty(len(split.labels), *self.input_shape, dtype=self.dtype, device=self.device)
+        start = 0
+        for block in blocks(split.inputs):
+            inputs[start : start + len(block)] = self(block)
+            start += len(block)
+        return Split(inputs, split.labels.to(self.device))
+
+    def _per_channel(self, statistic: Tensor) -> Tensor:
+        return statistic.to(self.device).view(-1, *[1] * (len(self.input_shape) - 1))
+
+    def _on_sphere(self, x: Tensor) -> Tensor:
+        axes = tuple(range(-len(self.input_shape), 0))
+        norm = torch.linalg.vector_norm(x, dim=axes, keepdim=True)
+        if not bool(norm.all()):
+            raise DataError(
+                "normalise: an input is zero everywhere and cannot lie on a sphere; use `standard` or `unit`"
+            )
+        return x * (math.sqrt(math.prod(self.input_shape)) / norm)

@@ -1,0 +1,50 @@
+"""Mean and standard deviation per channel, summed in rational arithmetic so that block sizes leave no trace."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+BLOCK_ELEMENTS = 1 << 18  # two MiB of float64: a block stays in the cache of one core
+
+
+def blocks(inputs: Tensor) -> Iterator[Tensor]:
+    """Consecutive rows of `inputs` (n, ...), views of about BLOCK_ELEMENTS numbers each."""
+    yield from inputs.split(max(1, BLOCK_ELEMENTS // max(1, inputs[0].numel())))
+
+
+def unit_scale(inputs: Tensor) -> int:
+    """What the stored numbers are divided by to lie in [0, 1]: 255 for uint8, 1 for floats."""
+    return 1 if inputs.is_floating_point() else 255
+
+
+def channel_statistics(parts: Iterable[Tensor], num_channels: int, scale: int = 1) -> tuple[Tensor, Tensor]:
+    """Mean and (population) standard deviation per channel of the inputs divided by `scale`.
+
+    μ_c = Σx / (n s),  σ_c² = Σx² / (n s²) − μ_c². Block sums are float64, hence exact for whole numbers (images) and
+    for multiples of 1/16; the blocks are added and σ² is formed in rational numbers, so nothing cancels and the
+    result does not depend on how the data was cut.
+
+    Args:
+        parts: Blocks (b, C, ...) of numbers, any dtype.
+        num_channels: C.
+        scale: s, such as 255 for uint8 images.
+
+    Returns:
+        mean (C,) and std (C,), float64.
+    """
+    count, totals, squares = 0, [Fraction()] * num_channels, [Fraction()] * num_channels
+    for part in parts:
+        values = part.to(torch.float64).movedim(1, 0).flatten(1)  # (C, b·h·w)
+        count += values.shape[1]
+        totals = [sum_ + Fraction(new) for sum_, new in zip(totals, values.sum(1).tolist(), strict=True)]
+        squares = [sum_ + Fraction(new) for sum_, new in zip(squares, values.square().sum(1).tolist(), strict=True)]
+    means = [total / count for total in totals]
+    variances = [max(square / count - mean**2, Fraction(0)) for square, mean in zip(squares, means, strict=True)]
+    mean = torch.tensor([float(mean / scale) for mean in means], dtype=torch.float64)
+    std = torch.tensor([math.sqrt(variance / scale**2) for variance in variances], dtype=torch.float64)
+    return mean, std

@@ -1,0 +1,84 @@
+"""How a run looks at a dataset: how many examples, how large, how scaled. Importing this needs no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from boundcheck.contracts import Split, Splits
+from boundcheck.data.errors import is_count, require
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Normalise = Literal["standard", "unit", "sphere", "none"]
+MAX_FLOAT_BYTES = 2 * 2**30  # datasets that are larger as floats stay uint8 and are normalised batch by batch
+
+
+@dataclass(frozen=True)
+class View:
+    """Subset, pooling and normalisation; its fields stand in a dataset's variant beside those of the kind.
+
+    The loop of a run:
+
+        splits = view.apply(dataset.load(root), device, dtype)
+        floats = view.batch(splits, device, dtype)      # does nothing where `apply` has made floats
+        inputs = floats(splits.train.inputs[rows])      # rows (b,) or (k, b) on the CPU
+
+    Args:
+        train_size: Training examples to use, the first of each class in equal numbers; by default all.
+        test_size: Test examples to use, likewise.
+        pool: Side of the images after averaging over windows (14 turns 28x28 into 14x14).
+        normalise: `standard`: (x − mean)/std per channel, statistics of the training examples in use, after pooling
+            (a constant channel becomes 0); `unit`: in [0, 1]; `sphere`: every input has length √d, d its number of
+            values; `none`: the stored numbers, 0…255 for images.
+    """
+
+    train_size: int | None = None
+    test_size: int | None = None
+    pool: int | None = None
+    normalise: Normalise = "standard"
+
+    def __post_init__(self) -> None:
+        for field in ("train_size", "test_size", "pool"):
+            value = getattr(self, field)
+            require(value is None or is_count(value), field, value, "an integer >= 1")
+        allowed = get_args(Normalise)
+        require(self.normalise in allowed, "normalise", self.normalise, ", ".join(allowed))
+
+    def apply(self, splits: Splits, device: torch.device | str, dtype: torch.dtype) -> Splits:
+        """The examples in use, as floats ready to train on, on the device.
+
+        Images (n, C, H, W) of more than 2 GiB as floats stay uint8 as they are stored, for `batch` to normalise: on
+        the device if that takes at most 2 GiB, else memory-mapped. `input_shape` is what the network sees, `mean` and
+        `std` (float64, CPU) are those of the training examples in use, pooled and scaled to [0, 1].
+
+        Raises:
+            DataError: a size or `pool` that does not fit the data.
+        """
+        from boundcheck.data.normalise import Normaliser, choose
+
+        chosen = choose(splits, self.train_size, self.test_size, self.pool)
+        num_inputs = len(chosen.train.labels) + len(chosen.test.labels)
+        num_bytes = num_inputs * math.prod(chosen.input_shape) * dtype.itemsize
+        if num_bytes > MAX_FLOAT_BYTES and not chosen.train.inputs.is_floating_point():
+            return chosen._replace(train=_moved(chosen.train, device), test=_moved(chosen.test, device))
+        normaliser = Normaliser.of(chosen, self.normalise, device, dtype)
+        return chosen._replace(train=normaliser.convert(chosen.train), test=normaliser.convert(chosen.test))
+
+    def batch(self, splits: Splits, device: torch.device | str, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        """What turns a batch of the inputs that `apply` returned into floats (..., *input_shape) on the device."""
+        from boundcheck.data.normalise import Normaliser
+
+        if splits.train.inputs.is_floating_point():
+            return lambda inputs: inputs
+        return Normaliser.of(splits, self.normalise, device, dtype)
+
+
+def _moved(split: Split, device: torch.device | str) -> Split:
+    """Labels on the device; inputs too, where they are small enough to stay there."""
+    is_small = split.inputs.nbytes <= MAX_FLOAT_BYTES
+    return Split(split.inputs.to(device) if is_small else split.inputs, split.labels.to(device))

@@ -1,0 +1,69 @@
+"""A control for GAM: the gradient where the gradient norm is large, and no flatness term."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from boundcheck.methods.checks import check_number
+from boundcheck.methods.flat import along
+from boundcheck.methods.landscape import Landscape
+from boundcheck.methods.multi_pass import MultiPass
+from boundcheck.methods.variant import MultiPassMethod
+
+
+class AscentOnly(MultiPass):
+    """The base optimizer steps along ∇L(θ + ρ f̂), f = ∇‖∇L(θ)‖: SAM, but up the gradient norm instead of the loss.
+
+    Accelerated GAM takes its gradients mostly there; this is that part alone. Two gradients and one Hessian-vector
+    product per step. The closure returns the loss and does not call backward.
+
+    Args:
+        base: the optimizer that makes the step.
+        rho: ρ ≥ 0, in the unit of θ.
+        rho_min: ρ falls with the learning rate, to `rho_min` where that is 0; None: it does not.
+        warmup: steps over which ρ grows from 0.
+        model: the network, if its batch normalisation shall count the first pass only.
+        num_stacked: k seeds trained at once.
+    """
+
+    second_order = True
+
+    def __init__(
+        self,
+        base: Optimizer,
+        rho: float,
+        *,
+        rho_min: float | None = None,
+        warmup: int = 0,
+        model: nn.Module | None = None,
+        num_stacked: int = 1,
+    ) -> None:
+        numbers = {"rho": rho}
+        super().__init__(base, numbers, least_strength=rho_min, warmup=warmup, model=model, num_stacked=num_stacked)
+
+    def direction(self, landscape: Landscape, rho: Any) -> Tensor:
+        """∇L(θ + ρ f̂) (k, p)."""
+        return landscape.gradient_at(landscape.theta + along(landscape.norm_gradient(), rho))
+
+    def check(self, group: Mapping[str, Any]) -> None:
+        """Refuse a negative ρ."""
+        check_number("rho", group["rho"], ">= 0", lambda x: x >= 0)
+
+
+@dataclass(frozen=True)
+class AscentOnlyMethod(MultiPassMethod):
+    """AscentOnly as a config variant; `base` is a variant of sgd or adamw, the rest are its arguments."""
+
+    base: Mapping[str, Any]
+    rho: float
+    rho_min: float | None = None
+    warmup: int = 0
+
+    num_gradients: ClassVar[int] = 3
+    second_order: ClassVar[bool] = True
+    wrapper: ClassVar[type[MultiPass]] = AscentOnly

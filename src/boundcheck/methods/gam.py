@@ -1,0 +1,178 @@
+"""Gradient norm aware minimisation: descent on the loss plus the largest gradient norm nearby."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from boundcheck.methods.checks import check_choice, check_number
+from boundcheck.methods.gam_directions import (
+    accelerated,
+    accelerated_as_released,
+    flatness_gradient,
+    flatness_gradient_by_differences,
+)
+from boundcheck.methods.gsam import gsam_gradient
+from boundcheck.methods.landscape import Landscape
+from boundcheck.methods.multi_pass import MultiPass
+from boundcheck.methods.sam import sam_gradient
+from boundcheck.methods.variant import MultiPassMethod
+
+Form = Literal["exact", "finite_difference", "accelerated_paper", "accelerated_released"]
+Oracle = Literal["none", "sam", "gsam"]
+ACCELERATED = ("accelerated_paper", "accelerated_released")
+
+
+class GAM(MultiPass):
+    """GAM: descent on L(θ) + α R¹_ρ(θ), where R¹_ρ(θ) = ρ max_{‖θ′−θ‖≤ρ} ‖∇L(θ′)‖ is the first-order flatness.
+
+    The base optimizer steps along d. With f = ∇‖∇L‖ = ∇²L ĝ, v̂ = v/(‖v‖ + ξ), and g₀ to g₃ as in `ascend`:
+
+    - `exact` (Algorithm 1): d = ∇L_o(θ) + α ρ f(θ + ρ f̂(θ)), by Hessian-vector products. Its closure returns the loss
+      and does not call backward. `inner_steps` K > 1 repeats δ ← ρ f̂(θ + δ) from δ = 0 and takes f at θ + δ.
+    - `finite_difference`: d = ∇L_o(θ) + α ρ (g₃ − g₂)/ρ′, which is `exact` up to O(ρ′) where ∇²L is Lipschitz, and on
+      quadratics exactly. On ReLU networks it is another regulariser.
+    - `accelerated_paper` (Algorithm 2): d = h₊ − γ h₋⊥, h₊ = α g₁ + (1 − α) g₃, h₋ = β g₀ + (1 − β) g₂, h₋⊥ the part
+      of h₋ orthogonal to h₊. It does not approximate `exact`: as ρ′ → 0 no flatness term is left.
+    - `accelerated_released`: the authors' code, where h₋ = g₀ + |1 − β| g₂ and θ keeps the rounding of their sums.
+
+    L_o is the loss that `oracle` names: L (none), or that of SAM or GSAM with radius `oracle_rho`.
+    The authors' (ρ, ρ′, β, α, γ), released form, SGD: CIFAR-100 ResNet .2 .02 .5 .6 .03, PyramidNet .2 .04 .3 .5 .05;
+    CIFAR-10 ResNet .2 .03 .1 .1 .05, PyramidNet .2 .03 .1 .1 .03.
+
+    Args:
+        base: the optimizer that makes the step.
+        rho: ρ ≥ 0, in the unit of θ.
+        alpha: α ≥ 0; in the accelerated forms another number, in [0, 1].
+        form: one of the four.
+        radius: ρ′ > 0, in the unit of θ; all forms but `exact`.
+        beta: β in [0, 1]; accelerated forms.
+        gamma: γ ≥ 0; accelerated forms.
+        inner_steps: K ≥ 1; `exact`.
+        oracle: none, sam or gsam; `exact` and `finite_difference`.
+        oracle_rho: the radius of SAM or GSAM.
+        oracle_alpha: the α of GSAM.
+        rho_min: ρ falls with the learning rate, to `rho_min` where that is 0; None: it does not.
+        warmup: steps over which ρ grows from 0.
+        model: the network, if its batch normalisation shall count the first pass only.
+        num_stacked: k seeds trained at once.
+
+    References:
+        Zhang, Xu, Yu, Zou, Cui 2023, Gradient norm aware minimization, arXiv:2303.03108, and the authors' public code.
+    """
+
+    def __init__(
+        self,
+        base: Optimizer,
+        rho: float,
+        alpha: float,
+        form: Form = "exact",
+        *,
+        radius: float | None = None,
+        beta: float | None = None,
+        gamma: float | None = None,
+        inner_steps: int = 1,
+        oracle: Oracle = "none",
+        oracle_rho: float | None = None,
+        oracle_alpha: float | None = None,
+        rho_min: float | None = None,
+        warmup: int = 0,
+        model: nn.Module | None = None,
+        num_stacked: int = 1,
+    ) -> None:
+        check_choice("form", form, get_args(Form))
+        check_choice("oracle", oracle, ("none",) if form in ACCELERATED else get_args(Oracle))
+        whole = isinstance(inner_steps, int)
+        allowed = ">= 1, whole" if form == "exact" else f"equal to 1 (form {form!r})"
+        check_number("inner_steps", inner_steps, allowed, lambda k: whole and (k >= 1 if form == "exact" else k == 1))
+        self.form, self.oracle, self.inner_steps = form, oracle, inner_steps
+        self.second_order = form == "exact"
+        numbers = {"rho": rho, "alpha": alpha, "radius": radius, "beta": beta, "gamma": gamma}
+        numbers |= {"oracle_rho": oracle_rho, "oracle_alpha": oracle_alpha}
+        super().__init__(base, numbers, least_strength=rho_min, warmup=warmup, model=model, num_stacked=num_stacked)
+
+    def direction(
+        self,
+        landscape: Landscape,
+        rho: Any,
+        alpha: Any,
+        radius: Any,
+        beta: Any,
+        gamma: Any,
+        oracle_rho: Any,
+        oracle_alpha: Any,
+    ) -> Tensor:
+        """d (k, p)."""
+        if self.form == "accelerated_paper":
+            return accelerated(landscape, rho, alpha, radius, beta, gamma)
+        if self.form == "accelerated_released":
+            return accelerated_as_released(landscape, rho, alpha, radius, beta, gamma)
+        if self.form == "exact":
+            flatness = flatness_gradient(landscape, rho, self.inner_steps)
+        else:
+            flatness = flatness_gradient_by_differences(landscape, rho, radius)
+        if self.oracle == "sam":
+            return sam_gradient(landscape, oracle_rho) + alpha * flatness
+        if self.oracle == "gsam":
+            return gsam_gradient(landscape, oracle_rho, oracle_alpha) + alpha * flatness
+        return landscape.gradient + alpha * flatness
+
+    def check(self, group: Mapping[str, Any]) -> None:
+        """Refuse numbers that make no sense, that are missing, or that neither the form nor the oracle takes."""
+        for name, (taken, allowed, holds) in self._rules().items():
+            if taken:
+                check_number(name, group[name], allowed, holds)
+            elif group[name] is not None:
+                raise ValueError(
+                    f"{name}: got {group[name]!r}; allowed: none, with form {self.form!r}, oracle {self.oracle!r}"
+                )
+
+    def _rules(self) -> dict[str, tuple[bool, str, Callable[[float], bool]]]:
+        is_accelerated = self.form in ACCELERATED
+        not_negative = (">= 0", lambda x: x >= 0)
+        a_share = ("in [0, 1]", lambda x: 0 <= x <= 1)
+        return {
+            "rho": (True, *not_negative),
+            "alpha": (True, *(a_share if is_accelerated else not_negative)),
+            "radius": (self.form != "exact", "> 0", lambda x: x > 0),
+            "beta": (is_accelerated, *a_share),
+            "gamma": (is_accelerated, *not_negative),
+            "oracle_rho": (self.oracle != "none", *not_negative),
+            "oracle_alpha": (self.oracle == "gsam", *not_negative),
+        }
+
+
+@dataclass(frozen=True)
+class GAMMethod(MultiPassMethod):
+    """GAM as a config variant; `base` is a variant of sgd or adamw, the rest are arguments of `GAM`."""
+
+    base: Mapping[str, Any]
+    rho: float
+    alpha: float
+    form: Form = "exact"
+    radius: float | None = None
+    beta: float | None = None
+    gamma: float | None = None
+    inner_steps: int = 1
+    oracle: Oracle = "none"
+    oracle_rho: float | None = None
+    oracle_alpha: float | None = None
+    rho_min: float | None = None
+    warmup: int = 0
+
+    wrapper: ClassVar[type[MultiPass]] = GAM
+
+    @property
+    def second_order(self) -> bool:  # type: ignore[override]
+        """Whether the closure returns the loss without calling backward."""
+        return self.form == "exact"
+
+    @property
+    def num_gradients(self) -> int:
+        """Gradient evaluations per step, a Hessian-vector product counted as one."""
+        along_the_ascent = 2 + 2 * self.inner_steps if self.form == "exact" else 4
+        return along_the_ascent + (self.oracle != "none")

@@ -1,0 +1,80 @@
+"""Surrogate-gap guided SAM: SAM that also descends on the gap between the worst loss nearby and the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from boundcheck.methods.checks import check_number
+from boundcheck.methods.flat import perpendicular
+from boundcheck.methods.landscape import Landscape
+from boundcheck.methods.multi_pass import MultiPass
+from boundcheck.methods.sam import sam_gradient
+from boundcheck.methods.variant import MultiPassMethod
+
+
+def gsam_gradient(landscape: Landscape, rho: Any, alpha: Any) -> Tensor:
+    """g_p − α g⊥ (k, p), where g_p = ∇L(θ + ρ ĝ) and g⊥ is the part of g = ∇L(θ) orthogonal to g_p."""
+    ascended = sam_gradient(landscape, rho)
+    return ascended - alpha * perpendicular(landscape.gradient, ascended)
+
+
+class GSAM(MultiPass):
+    """GSAM: the base optimizer steps along g_p − α g⊥: down the worst loss nearby and, across it, up the loss itself.
+
+    g = ∇L(θ), g_p = ∇L(θ + ρ g/‖g‖), g = g∥ + g⊥ along and across g_p. The gap L(θ + ε) − L(θ) falls without the
+    worst loss rising. Two gradients per step; α = 0 is SAM.
+
+    Args:
+        base: the optimizer that makes the step.
+        rho: ρ ≥ 0, in the unit of θ.
+        alpha: α ≥ 0.
+        rho_min: ρ falls with the learning rate, to `rho_min` where that is 0; None: it does not.
+        warmup: steps over which ρ grows from 0.
+        model: the network, if its batch normalisation shall count the first pass only.
+        num_stacked: k seeds trained at once.
+
+    References:
+        Zhuang et al. 2022, Surrogate gap minimization improves sharpness-aware training.
+    """
+
+    def __init__(
+        self,
+        base: Optimizer,
+        rho: float,
+        alpha: float,
+        *,
+        rho_min: float | None = None,
+        warmup: int = 0,
+        model: nn.Module | None = None,
+        num_stacked: int = 1,
+    ) -> None:
+        numbers = {"rho": rho, "alpha": alpha}
+        super().__init__(base, numbers, least_strength=rho_min, warmup=warmup, model=model, num_stacked=num_stacked)
+
+    def direction(self, landscape: Landscape, rho: Any, alpha: Any) -> Tensor:
+        """g_p − α g⊥ (k, p)."""
+        return gsam_gradient(landscape, rho, alpha)
+
+    def check(self, group: Mapping[str, Any]) -> None:
+        """Refuse a negative ρ or α."""
+        check_number("rho", group["rho"], ">= 0", lambda x: x >= 0)
+        check_number("alpha", group["alpha"], ">= 0", lambda x: x >= 0)
+
+
+@dataclass(frozen=True)
+class GSAMMethod(MultiPassMethod):
+    """GSAM as a config variant; `base` is a variant of sgd or adamw, the rest are arguments of `GSAM`."""
+
+    base: Mapping[str, Any]
+    rho: float
+    alpha: float
+    rho_min: float | None = None
+    warmup: int = 0
+
+    num_gradients: ClassVar[int] = 2
+    wrapper: ClassVar[type[MultiPass]] = GSAM

@@ -1,0 +1,135 @@
+"""What the optimizers share that look at a mini-batch several times and hand one direction to a base optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from boundcheck.methods.batch_norm import frozen_statistics
+from boundcheck.methods.checks import check_number
+from boundcheck.methods.flat import FlatLayout
+from boundcheck.methods.landscape import Landscape
+from boundcheck.methods.schedule import check_schedule, scheduled
+
+
+class MultiPass(Optimizer):
+    """A wrapper that makes one direction of several gradients of a mini-batch; `base` takes it as its gradient.
+
+    The numbers of the method lie in the parameter groups, beside `lr`, and are read at every step; a group may have
+    its own. Norms are over all parameters of all groups (of each slice, for a stack), in float32 or wider. They are
+    those of the gradient only if the loss is not scaled: bfloat16 autocast is fine, a GradScaler is not. Between the
+    passes the parameters move; afterwards they are put back bit for bit, also after an error. Weight decay is the
+    base's and no part of any gradient here.
+
+    Args:
+        base: any torch optimizer that can step without a closure; its groups and its state are shared.
+        numbers: the method's numbers by name, as defaults of the groups.
+        least_strength: how far the number that `strength` names falls with the learning rate; see `scheduled`.
+        warmup: of that number, in steps; 0: none.
+        model: the network, if its batch normalisation shall count the first pass only.
+        num_stacked: k; when it is more than 1, every parameter has a leading axis of k independent networks.
+
+    Raises:
+        ValueError: a number that makes no sense, or a base that maximises or has a number of the same name.
+    """
+
+    second_order = False
+    strength: ClassVar[str] = "rho"
+
+    def __init__(
+        self,
+        base: Optimizer,
+        numbers: Mapping[str, float | None],
+        *,
+        least_strength: float | None = None,
+        warmup: int = 0,
+        model: nn.Module | None = None,
+        num_stacked: int = 1,
+    ) -> None:
+        check_number("num_stacked", num_stacked, ">= 1", lambda k: k >= 1)
+        self.base, self.model, self.num_stacked = base, model, num_stacked
+        self._layout: FlatLayout | None = None
+        self._names = tuple(numbers)
+        self._own = {**numbers, f"{self.strength}_min": least_strength, "warmup": warmup, "num_steps": 0}
+        for name in self._own:
+            if name in base.defaults:
+                raise ValueError(
+                    f"base: {type(base).__name__} has its own {name!r}; allowed: a base without, as SGD, AdamW"
+                )
+        super().__init__(base.param_groups, {**base.defaults, **self._own})
+        self._share()
+
+    def direction(self, *args: Any, **kwargs: Any) -> Tensor:
+        """`direction(landscape, **numbers)`: what replaces the gradient (k, p)."""
+        raise NotImplementedError
+
+    def check(self, group: Mapping[str, Any]) -> None:
+        """Refuse numbers of a group that make no sense, with a ValueError."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of the base optimizer along `direction`.
+
+        Args:
+            closure: clears the gradients, computes the loss, calls backward and returns the loss; where `second_order`
+                is true it computes the loss and returns it, without backward.
+
+        Returns:
+            What the closure returned in the first pass, at θ.
+
+        Raises:
+            ValueError: no closure.
+            RuntimeError: a closure of the other kind.
+        """
+        if closure is None:
+            raise ValueError(f"closure: {type(self).__name__} looks at a mini-batch several times and needs a closure")
+        groups = self.param_groups
+        landscape = Landscape(closure, groups, self.num_stacked, self.second_order, self._layout)
+        self._layout = landscape.layout
+        numbers = {name: landscape.spread([self._now(group, name) for group in groups]) for name in self._names}
+        try:
+            with frozen_statistics(self.model):
+                direction = self.direction(landscape, **numbers)
+        finally:
+            landscape.restore()
+        landscape.set_gradient(direction)
+        self.base.step()
+        for group in groups:
+            group["num_steps"] += 1
+        return landscape.loss
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group to the base optimizer, with this method's numbers where it brings none of its own."""
+        if not any(group is param_group for group in self.base.param_groups):
+            self.base.add_param_group(param_group)
+        self._complete(param_group)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the base optimizer and the groups with their numbers; the state of a bare base will do."""
+        self.base.load_state_dict(state_dict)
+        self._share()
+        for group in self.param_groups:
+            self._complete(group)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A learning-rate scheduler leaves a `step` bound to this very object among the attributes.
+        return {name: value for name, value in vars(self).items() if name != "step"} | {"_layout": None}
+
+    def _share(self) -> None:
+        self.param_groups, self.state = self.base.param_groups, self.base.state
+
+    def _complete(self, group: dict[str, Any]) -> None:
+        for name, value in self._own.items():
+            group.setdefault(name, value)
+        if group.get("maximize"):
+            raise ValueError("maximize: got True; allowed: False (change the sign of the loss instead)")
+        self.check(group)
+        check_schedule(group, self.strength)
+
+    def _now(self, group: Mapping[str, Any], name: str) -> Any:
+        return scheduled(group, name) if name == self.strength else group[name]

@@ -1,0 +1,68 @@
+"""What a cell's spec stands for: its objective, method and networks, as training and measuring both need them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from boundcheck.contracts import Method, Splits
+from boundcheck.data.arrays import read_arrays
+from boundcheck.data.view import View
+from boundcheck.methods import METHODS
+from boundcheck.models import MODELS
+from boundcheck.registry import build
+from boundcheck.seeds import generator_for
+
+VIEW_KEYS = ("train_size", "test_size", "pool", "normalise")
+Floats = Callable[[Tensor], Tensor]
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
+
+
+def settings_of(variant: Mapping[str, Any]) -> dict[str, Any]:
+    """A variant's kind and hyperparameters, without its name and its training overrides."""
+    return {key: value for key, value in variant.items() if key not in ("name", "training", *VIEW_KEYS)}
+
+
+def view_of(dataset: Mapping[str, Any]) -> View:
+    """Which examples a dataset variant uses, and how they are normalised."""
+    return View(**{key: dataset[key] for key in VIEW_KEYS if key in dataset})
+
+
+def load_splits(dataset: Mapping[str, Any], arrays: Path, device: str, dtype: torch.dtype) -> tuple[Splits, Floats]:
+    """The cell's examples, and what turns a batch of their inputs into the network's inputs on the device."""
+    view = view_of(dataset)
+    splits = view.apply(read_arrays(arrays.parent), device, dtype)
+    return splits, view.batch(splits, device, dtype)
+
+
+def build_method(spec: Mapping[str, Any]) -> Method:
+    """The cell's method."""
+    return build(METHODS, settings_of(spec["method"]))
+
+
+def build_network(spec: Mapping[str, Any], splits: Splits, seed: int) -> nn.Module:
+    """The network of one seed at its start, on the CPU, as the method wants it (reparametrised, binarised)."""
+    generator = generator_for("init", spec["dataset"]["name"], spec["model"]["name"], seed)
+    if spec["training"]["loss"] == "reconstruction":
+        num_outputs = math.prod(splits.input_shape)
+    else:
+        num_outputs = splits.num_classes
+    net = build(MODELS, settings_of(spec["model"])).build(splits.input_shape, num_outputs, generator)
+    return build_method(spec).prepare(net)
+
+
+def save_snapshot(model: nn.Module, stacked: bool, path: Path) -> None:
+    """Write the model's parameters and buffers, leading axis = seed, whole or not at all."""
+    state = {name: value.detach() for name, value in model.state_dict().items()}
+    if not stacked:
+        state = {name: value.unsqueeze(0) for name, value in state.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    save_file({name: value.cpu().contiguous() for name, value in state.items()}, temporary)
+    temporary.replace(path)

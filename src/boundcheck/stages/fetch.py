@@ -1,0 +1,29 @@
+"""The fetch stage: one dataset, from wherever it is, to one checked array file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from boundcheck.contracts import Dataset
+from boundcheck.data import DATASETS
+from boundcheck.data.arrays import FILE_NAME
+from boundcheck.data.errors import require
+from boundcheck.registry import build
+
+
+def fetch(spec: Mapping[str, Any], output: Path) -> None:
+    """Fetch a dataset into the folder of `output`, whole or not at all.
+
+    Args:
+        spec: The variant: `kind` and its fields, without those of the view.
+        output: Path of the array file, `<folder>/arrays.safetensors`.
+
+    Raises:
+        DataError: the source or the disk failed; the message says what to do.
+        ValueError: an unknown kind, a value that it rejects, or another file name.
+    """
+    require(output.name == FILE_NAME, "output", str(output), f"a path that ends in {FILE_NAME}")
+    dataset: Dataset = build(DATASETS, spec)
+    dataset.fetch(output.parent)

@@ -1,0 +1,62 @@
+"""Measure one batch: every analysis of its grid block on every snapshot of every seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from boundcheck import tables
+from boundcheck.analyses import ANALYSES
+from boundcheck.models.stacking import load_slice
+from boundcheck.objectives import build_objective
+from boundcheck.registry import build
+from boundcheck.seeds import generator_for
+from boundcheck.stages.cell import PRECISIONS, build_network, load_splits, settings_of
+
+
+def measure(spec: Mapping[str, Any], arrays: Path, snapshots: Path, output: Path, threads: int = 1) -> None:
+    """Write the measurements of a batch to the Parquet file `output`; a network that diverged has none.
+
+    Args:
+        spec: as for training, with `analyses`: a list of variants with their names.
+        arrays: the dataset's array file.
+        snapshots: the folder of the batch's snapshots.
+        output: where the tidy rows go.
+        threads: torch's threads.
+    """
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.allow_tf32 = False
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    training = spec["training"]
+    dtype = PRECISIONS[training["precision"]]
+    splits, floats = load_splits(spec["dataset"], arrays, device, dtype)
+    train, test = (split._replace(inputs=floats(split.inputs)) for split in (splits.train, splits.test))
+    steps_per_epoch = 1 if training["batch_size"] == "full" else -(-len(train.labels) // training["batch_size"])
+    objective = build_objective(training)
+    columns: dict[str, list[Any]] = {name: [] for name in tables.MEASUREMENTS.names}
+    names = spec["dataset"]["name"], spec["model"]["name"]
+    for epoch in spec["snapshots"]:
+        path = snapshots / f"epoch_{epoch}.safetensors"
+        if not path.exists():  # every seed diverged before
+            continue
+        state = load_file(path)
+        for position, seed in enumerate(spec["seeds"]):
+            model = build_network(spec, splits, seed).to(device, dtype)
+            load_slice(model, state, position)
+            if not all(bool(p.isfinite().all()) for p in model.parameters()):
+                continue
+            print(f"seed {seed}, epoch {epoch}", flush=True)
+            for variant in spec["analyses"]:
+                generator = generator_for("measure", *names, seed)
+                analysis = build(ANALYSES, settings_of(variant))
+                for row in analysis.measure(model, objective, train, test, generator, training):
+                    for name, value in row._asdict().items():
+                        columns[name].append(value)
+                    position_in_run = (seed, epoch * steps_per_epoch, float(epoch), variant["name"])
+                    for name, value in zip(("seed", "step", "epoch", "analysis"), position_in_run, strict=True):
+                        columns[name].append(value)
+    tables.write(columns, tables.MEASUREMENTS, output)

@@ -1,0 +1,107 @@
+"""From the batch folders of one paper to the tables that checks and claims decide from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from boundcheck import tables
+from boundcheck.contracts import NAN, Tables
+
+CELL = ("dataset", "model", "method")
+SPECS = ("dataset_spec", "model_spec", "method_spec", "training")
+
+
+def read_tables(batches: Sequence[str], skipped: Sequence[Mapping[str, str]], results: Path) -> Tables:
+    """The tables of a paper, without checks. What is not on disk becomes runs of status `missing`, with the reason.
+
+    Args:
+        batches: folders below `results`, as `mnist5k/mlp/sgd/seeds_0-2`.
+        skipped: cells that make no sense: dataset, model, method, reason.
+        results: `results/<scale>/<paper>`.
+    """
+    curves, measurements, runs = [], [], []
+    for batch in batches:
+        names = dict(zip(CELL, batch.split("/"), strict=False))
+        curve, why_no_curve = _read_parquet(results / batch / "curves.parquet", tables.TIDY)
+        measured, why_no_measurement = _read_parquet(results / batch / "measurements.parquet", tables.MEASUREMENTS)
+        curves.append(_with_names(curve, names))
+        measurements.append(_with_names(measured, names))
+        runs += _runs(results / batch, batch, names, why_no_curve, why_no_measurement)
+    return Tables(
+        curves=_frame(curves, tables.TIDY),
+        measurements=_frame(measurements, tables.MEASUREMENTS),
+        checks=pd.DataFrame(columns=tables.CHECKS.names),
+        runs=pd.DataFrame(runs, columns=[n for n in tables.RUNS.names if not n.endswith(("_last", "_best"))]),
+        skipped=pd.DataFrame(list(skipped), columns=[*CELL, "reason"]),
+    )
+
+
+def seeds_of(batch: str) -> list[int]:
+    """The seeds that a batch folder names: `.../seeds_0-2` -> [0, 1, 2]."""
+    first, _, last = batch.rpartition("/")[2].removeprefix("seeds_").partition("-")
+    return list(range(int(first), int(last or first) + 1))
+
+
+def _runs(
+    folder: Path, batch: str, names: Mapping[str, str], why_no_curve: str, why_no_measurement: str
+) -> list[dict[str, Any]]:
+    provenance, why_no_provenance = _read_provenance(folder / "provenance.json")
+    why_missing = why_no_provenance or why_no_curve
+    seeds, spec = seeds_of(batch), provenance.get("spec", {})
+    by_seed = {run["seed"]: run for run in provenance.get("runs", [])}
+    common = {
+        "batch": batch,
+        **names,
+        "wall_seconds": provenance.get("wall_seconds", NAN) / len(seeds),
+        "cpu_seconds": provenance.get("cpu_seconds", NAN) / len(seeds),
+        **{key: provenance.get(key) for key in ("num_parameters", "num_gradients", "device", "threads", "code")},
+        "versions": provenance.get("versions", {}),
+        **{f"{key}_spec": spec.get(key, {}) for key in CELL},
+        "training": spec.get("training", {}),
+    }
+    runs = []
+    for seed in seeds:
+        run = by_seed.get(seed, {"status": "missing", "reason": "provenance.json does not list it"})
+        if why_missing:
+            run = {"status": "missing", "reason": why_missing}
+        reason = "; ".join(filter(None, (run.get("reason", ""), "" if why_missing else why_no_measurement)))
+        runs.append({**common, "seed": seed, "status": run["status"], "reason": reason, "step": run.get("step")})
+    return runs
+
+
+def _read_parquet(path: Path, schema: pa.Schema) -> tuple[pa.Table, str]:
+    """The table, or an empty one and why."""
+    try:
+        return pq.read_table(path, schema=schema), ""
+    except FileNotFoundError:
+        return schema.empty_table(), f"there is no {path.name}"
+    except (pa.ArrowException, OSError) as error:
+        return schema.empty_table(), f"{path.name} cannot be read ({type(error).__name__})"
+
+
+def _read_provenance(path: Path) -> tuple[dict[str, Any], str]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")), ""
+    except FileNotFoundError:
+        return {}, f"there is no {path.name}"
+    except (ValueError, OSError) as error:
+        return {}, f"{path.name} cannot be read ({type(error).__name__})"
+
+
+def _with_names(table: pa.Table, names: Mapping[str, str]) -> pa.Table:
+    for position, (key, name) in enumerate(names.items()):
+        table = table.add_column(position, key, pa.repeat(pa.scalar(name), len(table)))
+    return table
+
+
+def _frame(parts: Sequence[pa.Table], schema: pa.Schema) -> pd.DataFrame:
+    if not parts:
+        return pd.DataFrame(columns=[*CELL, *schema.names])
+    return pa.concat_tables(parts).to_pandas()

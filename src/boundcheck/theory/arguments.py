@@ -1,0 +1,30 @@
+"""What every theorem does with its arguments: take numbers or arrays as float64, and reject what makes no sense."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def floats(*values: npt.ArrayLike) -> tuple[FloatArray, ...]:
+    """The values as float64 arrays; formulas over them broadcast, and numbers in give numbers out."""
+    return tuple(np.asarray(value, dtype=np.float64) for value in values)
+
+
+def reject(name: str, values: npt.ArrayLike, where: npt.ArrayLike, allowed: str) -> None:
+    """Raise if `where` is true anywhere; NaN compares false, so missing numbers pass and stay missing.
+
+    Args:
+        name: the argument, as its caller spells it.
+        values: what was given, broadcastable with `where`.
+        where: true where a value is not allowed.
+        allowed: the allowed range, in words.
+
+    Raises:
+        ValueError: names the argument, its first value that is not allowed, and what is.
+    """
+    if np.any(where):
+        first = np.extract(*np.broadcast_arrays(where, values))[0]
+        raise ValueError(f"{name}: got {first:g}; allowed: {allowed}")

@@ -1,0 +1,130 @@
+"""Config files: merged, checked, and refused with the file, key, value and what is allowed."""
+
+import copy
+
+import pytest
+import yaml
+
+from boundcheck.config import ConfigError, Sources, expand_sweeps
+from boundcheck.plan import make_plan
+
+BASE = {
+    "name": "tiny",
+    "datasets": {"digits": {"kind": "digits"}},
+    "models": {"mlp": {"kind": "mlp", "depth": 1, "width": 8}},
+    "methods": {"sgd": {"kind": "sgd", "lr": 0.1}},
+    "analyses": {"gradient": {"kind": "gradient_norm", "samples": 10}},
+    "papers": {
+        "gam": {
+            "grid": [
+                {
+                    "datasets": ["digits"],
+                    "models": ["mlp"],
+                    "methods": ["sgd"],
+                    "seeds": 3,
+                    "training": {"epochs": 2},
+                    "snapshots": [0, "last"],
+                    "analyses": ["gradient"],
+                }
+            ]
+        }
+    },
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content, name="config.yaml"):
+        path = tmp_path / name
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+        return path
+
+    return write
+
+
+def changed(*keys, value):
+    config = copy.deepcopy(BASE)
+    target = config
+    for key in keys[:-1]:
+        target = target[key]
+    target[keys[-1]] = value
+    return config
+
+
+def test_overlay_merges_variants_and_replaces_lists(write):
+    overlay = {"name": "other", "methods": {"adam": {"kind": "adamw", "lr": 0.01}, "sgd": {"lr": 0.5}}}
+    merged = Sources([write(BASE), write(overlay, "overlay.yaml")]).merged()
+    assert merged["methods"] == {"sgd": {"kind": "sgd", "lr": 0.5}, "adam": {"kind": "adamw", "lr": 0.01}}
+    assert merged["name"] == "other"
+
+
+BLOCK = ("papers", "gam", "grid", 0)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (changed("nmae", value=1), ["nmae: unknown key", "allowed", "papers"]),
+        (changed(*BLOCK, "epochs", value=3), ["papers.gam.grid[0].epochs", "unknown key", "training"]),
+        (changed(*BLOCK, "training", "loss", value="hinge"), ["training.loss", "'hinge'", "cross_entropy"]),
+        (changed(*BLOCK, "training", "label_smoothing", value=1.5), ["label_smoothing", "1.5", "[0, 1)"]),
+        (changed(*BLOCK, "training", "epochs", value=-1), ["training.epochs", "-1"]),
+        (changed(*BLOCK, "seeds", value=4), ["grid[0].seeds", "4", "multiple of seeds_per_job (3)"]),
+        (changed(*BLOCK, "methods", value=["sgdd"]), ["grid[0].methods", "'sgdd'", "sgd"]),
+        (changed(*BLOCK, "snapshots", value=[0, 7]), ["grid[0].snapshots", "7", "up to 2"]),
+        (changed(*BLOCK, "snapshots", value=[]), ["grid[0].analyses", "snapshots"]),
+        (changed("methods", "sgd", value={"lr": 1}), ["methods.sgd", "missing key 'kind'"]),
+        (changed("name", value="../up"), ["name", "../up", "letters"]),
+        (changed("papers", value=None), ["papers", "None", "object"]),
+    ],
+)
+def test_a_mistake_is_named(write, config, words):
+    path = write(config)
+    with pytest.raises(ConfigError) as caught:
+        make_plan([path])
+    assert str(path) in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a b", "a'b", 'a"b', "a;b", "..", "a/b", "a..b", "x" * 65, "ümlaut", "$(id)", "{a}", "", "-rf", "1st"])
+@pytest.mark.parametrize("section", ["datasets", "models", "methods", "analyses"])
+def test_hostile_names_are_refused(write, section, name):
+    config = copy.deepcopy(BASE)
+    config[section][name] = next(iter(config[section].values()))
+    with pytest.raises(ConfigError, match="allowed"):
+        make_plan([write(config)])
+
+
+def test_the_error_names_the_overlay_that_sets_the_key(write):
+    base, overlay = write(BASE), write({"papers": {"gam": {"grid": [{"datasets": []}]}}}, "overlay.yaml")
+    with pytest.raises(ConfigError, match="overlay.yaml"):
+        make_plan([base, overlay])
+
+
+def test_broken_files_are_named(write, tmp_path):
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        make_plan([write("a: [1")])
+    with pytest.raises(ConfigError, match="must be a mapping"):
+        make_plan([write("- a")])
+    with pytest.raises(ConfigError, match="cannot be read"):
+        make_plan([tmp_path / "missing.yaml"])
+
+
+def test_sweeps_make_one_variant_per_combination():
+    sources = Sources([])
+    config = copy.deepcopy(BASE)
+    config["models"]["mlp"] = {"kind": "mlp", "sweep": {"width": [4, 8], "depth": [1, 2]}}
+    config["methods"]["gam"] = {"kind": "gam", "base": {"kind": "sgd", "lr": 1}, "sweep": {"base.lr": [0.1, 0.2]}}
+    expanded = expand_sweeps(config, sources)
+    assert expanded["models"]["mlp"] == [f"mlp_width{w}_depth{d}" for w in (4, 8) for d in (1, 2)]
+    assert config["models"]["mlp_width8_depth1"] == {"kind": "mlp", "width": 8, "depth": 1}
+    assert config["methods"]["gam_lr0.2"] == {"kind": "gam", "base": {"kind": "sgd", "lr": 0.2}}
+
+
+def test_a_sweep_must_not_shadow_a_variant():
+    config = copy.deepcopy(BASE)
+    config["models"]["m"] = {"kind": "mlp", "sweep": {"width": [4]}}
+    config["models"]["m_width4"] = {"kind": "mlp"}
+    with pytest.raises(ConfigError, match="already a variant"):
+        expand_sweeps(config, Sources([]))

@@ -1,0 +1,41 @@
+rule check_paper:
+    """Check every theorem of one paper against its curves, and decide its claims."""
+    input:
+        curves=paper_curves,
+        provenance=paper_provenance,
+        measurements=paper_measurements,
+    output:
+        checks=f"results/{SCALE}/{{paper}}/checks.parquet",
+        claims=f"results/{SCALE}/{{paper}}/claims.parquet",
+        figures=f"results/{SCALE}/{{paper}}/figures.parquet",
+        runs=f"results/{SCALE}/{{paper}}/runs.parquet",
+    log:
+        f"logs/check/{SCALE}/{{paper}}.log",
+    benchmark:
+        f"logs/check/{SCALE}/{{paper}}.benchmark.tsv"
+    params:
+        spec=check_spec,
+        code=check_code,
+        folder=f"results/{SCALE}/{{paper}}",
+    threads: 1
+    conda:
+        "../../envs/boundcheck.yaml"
+    shell:
+        "python -m boundcheck check --spec {params.spec:q} --results {params.folder:q} > {log:q} 2>&1"
+
+
+rule check:
+    """All checks and claims of the config."""
+    input:
+        expand(rules.check_paper.output.claims, paper=PLAN.papers),
+    localrule: True
+
+
+for key in PLAN.papers:
+
+    rule:
+        name:
+            key
+        input:
+            expand(rules.check_paper.output.claims, paper=key),
+        localrule: True

@@ -1,0 +1,81 @@
+"""The plan of this config, and what the rules ask of it. Wiring only; the package decides."""
+
+import json
+
+from boundcheck.devices import num_gpus
+from boundcheck.plan import ConfigError
+from boundcheck.validation import validated_plan
+from snakemake.exceptions import WorkflowError
+
+try:
+    PLAN = validated_plan(workflow.configfiles, config)
+except ConfigError as error:
+    raise WorkflowError(f"config: {error}") from None
+
+SCALE = PLAN.scale
+CELL = f"{SCALE}/{{paper}}/{{dataset}}/{{model}}/{{method}}"
+BATCH = f"{CELL}/{{seeds}}"
+NUM_GPUS = num_gpus()
+workflow.global_resources.setdefault("gpu", max(NUM_GPUS, 1))
+
+
+wildcard_constraints:
+    paper=PLAN.pattern("paper"),
+    dataset=PLAN.pattern("dataset"),
+    model=PLAN.pattern("model"),
+    method=PLAN.pattern("method"),
+    seeds=r"seeds_\d+-\d+",
+
+
+def batch_folder(wildcards):
+    return f"{wildcards.paper}/{wildcards.dataset}/{wildcards.model}/{wildcards.method}/{wildcards.seeds}"
+
+
+def fetch_spec(wildcards):
+    return json.dumps(PLAN.fetch_spec(wildcards.dataset))
+
+
+def fetch_code(wildcards):
+    return PLAN.fetch_code(wildcards.dataset)
+
+
+def train_spec(wildcards):
+    return json.dumps(PLAN.batches[batch_folder(wildcards)].train)
+
+
+def train_code(wildcards):
+    return PLAN.train_code(batch_folder(wildcards))
+
+
+def measure_spec(wildcards):
+    return json.dumps(PLAN.measure_spec(batch_folder(wildcards)))
+
+
+def measure_code(wildcards):
+    return PLAN.measure_code(batch_folder(wildcards))
+
+
+def check_spec(wildcards):
+    return json.dumps(PLAN.check_spec(wildcards.paper))
+
+
+def check_code(wildcards):
+    return PLAN.check_code(wildcards.paper)
+
+
+def batch_files(name, paper=None):
+    """One file of every batch, or of one paper's."""
+    folders = [folder for folder, batch in PLAN.batches.items() if paper in (None, batch.paper)]
+    return [f"results/{SCALE}/{folder}/{name}" for folder in folders]
+
+
+def paper_curves(wildcards):
+    return batch_files("curves.parquet", wildcards.paper)
+
+
+def paper_provenance(wildcards):
+    return batch_files("provenance.json", wildcards.paper)
+
+
+def paper_measurements(wildcards):
+    return batch_files("measurements.parquet", wildcards.paper)

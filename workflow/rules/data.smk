@@ -1,0 +1,24 @@
+rule fetch:
+    """Get one dataset, check it, and write it as one array file."""
+    output:
+        arrays="data/{dataset}/arrays.safetensors",
+    log:
+        "logs/fetch/{dataset}.log",
+    benchmark:
+        "logs/fetch/{dataset}.benchmark.tsv"
+    params:
+        spec=fetch_spec,
+        code=fetch_code,
+    retries: 2
+    localrule: True
+    conda:
+        "../../envs/boundcheck.yaml"
+    shell:
+        "python -m boundcheck fetch --spec {params.spec:q} --output {output.arrays:q} > {log:q} 2>&1"
+
+
+rule data:
+    """All datasets of the config, so that compute nodes need no network."""
+    input:
+        expand(rules.fetch.output.arrays, dataset=PLAN.datasets),
+    localrule: True

@@ -1,0 +1,29 @@
+rule measure_batch:
+    """Measure every snapshot of one batch."""
+    input:
+        arrays=rules.fetch.output.arrays,
+        snapshots=rules.train_batch.output.snapshots,
+    output:
+        measurements=f"results/{BATCH}/measurements.parquet",
+    log:
+        f"logs/measure/{BATCH}.log",
+    benchmark:
+        f"logs/measure/{BATCH}.benchmark.tsv"
+    params:
+        spec=measure_spec,
+        code=measure_code,
+    threads: 1
+    resources:
+        gpu=min(NUM_GPUS, 1),
+    conda:
+        "../../envs/boundcheck.yaml"
+    shell:
+        "python -m boundcheck measure --spec {params.spec:q} --threads {threads} --data {input.arrays:q}"
+        " --snapshots {input.snapshots:q} --output {output.measurements:q} > {log:q} 2>&1"
+
+
+rule measure:
+    """All measurements of the config."""
+    input:
+        batch_files("measurements.parquet"),
+    localrule: True

@@ -1,0 +1,40 @@
+rule report:
+    """One page in which every claim has a verdict with its evidence."""
+    input:
+        claims=expand(rules.check_paper.output.claims, paper=PLAN.papers),
+        checks=expand(rules.check_paper.output.checks, paper=PLAN.papers),
+        figures=expand(rules.check_paper.output.figures, paper=PLAN.papers),
+        runs=expand(rules.check_paper.output.runs, paper=PLAN.papers),
+    output:
+        page=report(
+            f"reports/{SCALE}/index.html", caption="../report/page.rst", category="Report", labels={"scale": SCALE}
+        ),
+        figures=report(
+            directory(f"reports/{SCALE}/figures"),
+            patterns=["{name}.svg"],
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{name}"},
+        ),
+        tables=report(
+            directory(f"reports/{SCALE}/tables"),
+            patterns=["{name}.csv"],
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{name}"},
+        ),
+    log:
+        f"logs/report/{SCALE}.log",
+    benchmark:
+        f"logs/report/{SCALE}.benchmark.tsv"
+    params:
+        spec=json.dumps(PLAN.report_spec()),
+        code=PLAN.report_code(),
+        results=f"results/{SCALE}",
+        folder=f"reports/{SCALE}",
+    threads: 1
+    conda:
+        "../../envs/boundcheck.yaml"
+    shell:
+        "python -m boundcheck report --spec {params.spec:q} --results {params.results:q}"
+        " --output {params.folder:q} > {log:q} 2>&1"

@@ -1,0 +1,31 @@
+rule train_batch:
+    """Train one batch: one method on one model and dataset, several seeds."""
+    input:
+        arrays=rules.fetch.output.arrays,
+    output:
+        curves=f"results/{BATCH}/curves.parquet",
+        snapshots=directory(f"results/{BATCH}/snapshots"),
+        provenance=f"results/{BATCH}/provenance.json",
+    log:
+        f"logs/train/{BATCH}.log",
+    benchmark:
+        f"logs/train/{BATCH}.benchmark.tsv"
+    params:
+        spec=train_spec,
+        code=train_code,
+        folder=f"results/{BATCH}",
+    threads: 1
+    resources:
+        gpu=min(NUM_GPUS, 1),
+    conda:
+        "../../envs/boundcheck.yaml"
+    shell:
+        "python -m boundcheck train --spec {params.spec:q} --code {params.code:q} --threads {threads}"
+        " --data {input.arrays:q} --output {params.folder:q} > {log:q} 2>&1"
+
+
+rule train:
+    """All trainings of the config."""
+    input:
+        batch_files("curves.parquet"),
+    localrule: True
