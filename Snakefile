@@ -18,7 +18,7 @@ report: "workflow/report/workflow.rst"
 
 
 rule all:
+    default_target: True
     """Everything: the report of this scale."""
     input:
         rules.report.output.page,
-    default_target: True

@@ -114,7 +114,8 @@ def test_two_points_have_a_slope_and_no_interval():
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "name"), [([1, 2], [0, 1], "y"), ([-1, 2], [1, 1], "x"), ([1, 1], [1, 2], "x"), ([1, 2, 3], [1, 2], "y"), ([], [], "x")]
+    ("x", "y", "name"),
+    [([1, 2], [0, 1], "y"), ([-1, 2], [1, 1], "x"), ([1, 1], [1, 2], "x"), ([1, 2, 3], [1, 2], "y"), ([], [], "x")],
 )
 def test_slope_refuses(x, y, name):
     with pytest.raises(ValueError, match=f"^{name}: got"):

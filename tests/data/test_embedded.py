@@ -65,9 +65,9 @@ def test_the_first_rows_of_a_class_are_a_fair_sample(loaded):
         assert distance < 1.5 * max(random_distances)
 
 
-@pytest.mark.parametrize(("kind", "constant"), [("digits", "DIGITS_SHA256")])
-def test_another_source_is_refused(tmp_path, monkeypatch, kind, constant):
-    monkeypatch.setattr(embedded, constant, "0" * 64)
-    with pytest.raises(DataError, match=r"sklearn.datasets.load_digits: .*requirements.lock"):
+@pytest.mark.parametrize("kind", ["mnist5k", "digits"])
+def test_another_source_is_refused(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(embedded, f"{kind.upper()}_SHA256", "0" * 64)
+    with pytest.raises(DataError, match=r"(mnist_data|load_digits): its data has sha256 .*requirements.lock"):
         build(DATASETS, {"kind": kind}).fetch(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -12,6 +12,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils import parameters_to_vector
 
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
 ACTIVATIONS = {"tanh": nn.Tanh, "gelu": nn.GELU}
 
 

@@ -80,6 +80,7 @@ def test_fused_attention_computes_the_same(generator):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:FutureWarning")  # of torch itself
 def test_forward_derivatives_exist_without_a_graph(generator):
     network = ViT(**SMALL).build((1, 14, 14), 5, generator).double().eval()
     images = torch.randn(2, 1, 14, 14, generator=generator, dtype=torch.float64)

@@ -66,7 +66,7 @@ def test_bound_holds_where_the_risk_is_known(rng, assert_bound):
     angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     ball = theta + rho * np.linspace(0, 1, 6)[:, None, None] * np.stack([np.cos(angles), np.sin(angles)], -1)
     bounds = []
-    for _ in range(20):
+    for _ in range(8):
         z = rng.normal(size=(n, 2))
         kernel = np.exp(-((ball[..., None, :] - z) ** 2).sum(-1) / 2)  # (6, 24, n)
         slopes = (kernel[..., None] * (ball[..., None, :] - z)).mean(-2)

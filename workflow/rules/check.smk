@@ -13,13 +13,13 @@ rule check_paper:
         f"logs/check/{SCALE}/{{paper}}.log",
     benchmark:
         f"logs/check/{SCALE}/{{paper}}.benchmark.tsv"
+    conda:
+        "../../envs/boundcheck.yaml"
+    threads: 1
     params:
         spec=check_spec,
         code=check_code,
-        folder=f"results/{SCALE}/{{paper}}",
-    threads: 1
-    conda:
-        "../../envs/boundcheck.yaml"
+        folder=subpath(output.claims, parent=True),
     shell:
         "python -m boundcheck check --spec {params.spec:q} --results {params.folder:q} > {log:q} 2>&1"
 

@@ -65,7 +65,9 @@ def check_code(wildcards):
 
 def batch_files(name, paper=None):
     """One file of every batch, or of one paper's."""
-    folders = [folder for folder, batch in PLAN.batches.items() if paper in (None, batch.paper)]
+    folders = [
+        folder for folder, batch in PLAN.batches.items() if paper in (None, batch.paper)
+    ]
     return [f"results/{SCALE}/{folder}/{name}" for folder in folders]
 
 

@@ -6,13 +6,13 @@ rule fetch:
         "logs/fetch/{dataset}.log",
     benchmark:
         "logs/fetch/{dataset}.benchmark.tsv"
-    params:
-        spec=fetch_spec,
-        code=fetch_code,
     retries: 2
     localrule: True
     conda:
         "../../envs/boundcheck.yaml"
+    params:
+        spec=fetch_spec,
+        code=fetch_code,
     shell:
         "python -m boundcheck fetch --spec {params.spec:q} --output {output.arrays:q} > {log:q} 2>&1"
 

@@ -9,14 +9,14 @@ rule measure_batch:
         f"logs/measure/{BATCH}.log",
     benchmark:
         f"logs/measure/{BATCH}.benchmark.tsv"
-    params:
-        spec=measure_spec,
-        code=measure_code,
+    conda:
+        "../../envs/boundcheck.yaml"
     threads: 1
     resources:
         gpu=min(NUM_GPUS, 1),
-    conda:
-        "../../envs/boundcheck.yaml"
+    params:
+        spec=measure_spec,
+        code=measure_code,
     shell:
         "python -m boundcheck measure --spec {params.spec:q} --threads {threads} --data {input.arrays:q}"
         " --snapshots {input.snapshots:q} --output {output.measurements:q} > {log:q} 2>&1"

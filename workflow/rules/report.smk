@@ -7,7 +7,10 @@ rule report:
         runs=expand(rules.check_paper.output.runs, paper=PLAN.papers),
     output:
         page=report(
-            f"reports/{SCALE}/index.html", caption="../report/page.rst", category="Report", labels={"scale": SCALE}
+            f"reports/{SCALE}/index.html",
+            caption="../report/page.rst",
+            category="Report",
+            labels={"scale": SCALE},
         ),
         figures=report(
             directory(f"reports/{SCALE}/figures"),
@@ -27,14 +30,14 @@ rule report:
         f"logs/report/{SCALE}.log",
     benchmark:
         f"logs/report/{SCALE}.benchmark.tsv"
+    conda:
+        "../../envs/boundcheck.yaml"
+    threads: 1
     params:
         spec=json.dumps(PLAN.report_spec()),
         code=PLAN.report_code(),
-        results=f"results/{SCALE}",
-        folder=f"reports/{SCALE}",
-    threads: 1
-    conda:
-        "../../envs/boundcheck.yaml"
+        results=subpath(input[0], ancestor=2),
+        folder=subpath(output.page, parent=True),
     shell:
         "python -m boundcheck report --spec {params.spec:q} --results {params.results:q}"
         " --output {params.folder:q} > {log:q} 2>&1"

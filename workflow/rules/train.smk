@@ -10,15 +10,15 @@ rule train_batch:
         f"logs/train/{BATCH}.log",
     benchmark:
         f"logs/train/{BATCH}.benchmark.tsv"
-    params:
-        spec=train_spec,
-        code=train_code,
-        folder=f"results/{BATCH}",
+    conda:
+        "../../envs/boundcheck.yaml"
     threads: 1
     resources:
         gpu=min(NUM_GPUS, 1),
-    conda:
-        "../../envs/boundcheck.yaml"
+    params:
+        spec=train_spec,
+        code=train_code,
+        folder=subpath(output.curves, parent=True),
     shell:
         "python -m boundcheck train --spec {params.spec:q} --code {params.code:q} --threads {threads}"
         " --data {input.arrays:q} --output {params.folder:q} > {log:q} 2>&1"

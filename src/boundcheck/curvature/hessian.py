@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -36,13 +36,14 @@ class HessianOperator:
     def __init__(self, losses: LossFunction | Sequence[LossFunction], theta: Tensor, retain: bool = True) -> None:
         self._losses = as_sequence(losses)
         self._theta = theta.detach().clone().requires_grad_()
-        self._graphs: list[Tensor] | None = [] if retain else None
+        self._retain = retain
+        self._graphs: list[Tensor] = []
         self.loss, self.gradient = theta.new_zeros(()), torch.zeros_like(self._theta, requires_grad=False)
         for chunk in self._losses:
             value, gradient = _differentiate(chunk, self._theta, create_graph=retain)
             self.loss += value
             self.gradient += gradient.detach()
-            if self._graphs is not None:
+            if retain:
                 self._graphs.append(gradient)
 
     @property
@@ -59,15 +60,21 @@ class HessianOperator:
 
     def matvec(self, vector: Tensor) -> Tensor:
         """v (p,) -> Hv (p,)."""
-        product = torch.zeros_like(vector)
-        if self._graphs is not None:
-            for gradient in self._graphs:
-                product += _backward(gradient, self._theta, vector, retain_graph=True)
-            return product
-        for chunk in self._losses:
-            _, gradient = _differentiate(chunk, self._theta, create_graph=True)
-            product += _backward(gradient, self._theta, vector, retain_graph=False)
-        return product
+        products = (_backward(gradient, self._theta, vector, self._retain) for gradient in self._gradients())
+        total = next(products)
+        if total.data_ptr() == vector.data_ptr():  # autograd hands v itself on where H is the identity
+            total = total.clone()
+        for product in products:
+            total += product
+        return total
+
+    def _gradients(self) -> Iterator[Tensor]:
+        """∇L_c (p,) with its graph, chunk by chunk."""
+        if self._retain:
+            yield from self._graphs
+        else:
+            for chunk in self._losses:
+                yield _differentiate(chunk, self._theta, create_graph=True)[1]
 
 
 def loss_and_gradient(losses: LossFunction | Sequence[LossFunction], theta: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,4 +111,4 @@ def _backward(gradient: Tensor, theta: Tensor, vector: Tensor, retain_graph: boo
     if not gradient.requires_grad:  # L_c is affine in θ
         return torch.zeros_like(vector)
     (product,) = torch.autograd.grad(gradient, theta, vector, retain_graph=retain_graph, materialize_grads=True)
-    return product
+    return product.contiguous()  # autograd may expand a scalar

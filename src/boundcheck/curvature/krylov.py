@@ -26,6 +26,7 @@ class KrylovBasis:
         self._ends: list[tuple[int, float]] = []  # (j, β_j) of the chains that ended
         self._rest = torch.empty(0)  # β u of the newest row
         self._beta = math.inf
+        self._is_start = True  # the newest row begins a chain
         self._num_rows = 0
         self.num_matvecs = 0  # rows whose product is known
 
@@ -50,16 +51,19 @@ class KrylovBasis:
         """Append vector/‖vector‖ as the first row of a chain, made orthogonal to the basis."""
         vector = vector.to(self._operator.device, self._operator.dtype, copy=True)
         norm = self._orthogonalise(vector, passes=2)[1]
-        self._append(vector.div_(norm))
+        self._append(vector, norm)
+        self._is_start = True
 
     def expand(self) -> None:
         """Spend one product: A on the newest row, its coefficients and its rest."""
         j = self.num_matvecs
         product = self._operator.matvec(self._rows[j])
         local = torch.zeros(j + 1, dtype=torch.float64)
-        for i in range(max(j - 1, 0), j + 1):  # three-term recurrence first: then one full pass is nearly always enough
-            local[i] = torch.dot(self._rows[i], product)
-            product.sub_(self._rows[i], alpha=local[i].item())
+        if j and not self._is_start:  # three-term recurrence first: then one full pass is nearly always enough
+            local[j - 1] = self._beta
+            product.sub_(self._rows[j - 1], alpha=self._beta)
+        local[j] = torch.dot(self._rows[j], product)
+        product.sub_(self._rows[j], alpha=local[j].item())
         correction, self._beta = self._orthogonalise(product)
         if not math.isfinite(self._beta):
             raise FloatingPointError("matvec: the product has entries that are not finite")
@@ -70,8 +74,9 @@ class KrylovBasis:
     def extend(self) -> None:
         """Go on with the chain: the normalised rest is the next row."""
         j = self.num_matvecs - 1
-        self._append(self._rest.div_(self._beta))
+        self._append(self._rest, self._beta)
         self._coefficients[j + 1, j] = self._beta
+        self._is_start = False
 
     def restart(self, vector: Tensor) -> None:
         """End the chain and begin another from `vector`."""
@@ -112,13 +117,13 @@ class KrylovBasis:
             if done >= passes and (norm > 0.7 * before or done == 3):
                 return removed, norm
 
-    def _append(self, row: Tensor) -> None:
+    def _append(self, vector: Tensor, norm: float) -> None:
         if self._num_rows == len(self._rows):
-            capacity = min(max(16, 2 * len(self._rows)), self._operator.size)
+            capacity = min(max(32, 2 * len(self._rows)), self._operator.size)
             rows = self._rows.new_empty(capacity, self._operator.size)
             rows[: len(self._rows)] = self._rows
             coefficients = self._coefficients.new_zeros(capacity, capacity)
             coefficients[: len(self._rows), : len(self._rows)] = self._coefficients
             self._rows, self._coefficients = rows, coefficients
-        self._rows[self._num_rows] = row
+        torch.div(vector, norm, out=self._rows[self._num_rows])
         self._num_rows += 1

@@ -78,5 +78,5 @@ def dense(operator: SymmetricOperator) -> Tensor:
 
 def random_direction(operator: SymmetricOperator, generator: torch.Generator) -> Tensor:
     """A vector (p,) uniform on the unit sphere, drawn where the generator lives so that all devices agree."""
-    vector = torch.randn(operator.size, dtype=torch.float64, device=generator.device, generator=generator)
-    return (vector / torch.linalg.vector_norm(vector)).to(operator.device, operator.dtype)
+    vector = torch.randn(operator.size, dtype=operator.dtype, device=generator.device, generator=generator)
+    return vector.div_(torch.linalg.vector_norm(vector)).to(operator.device)

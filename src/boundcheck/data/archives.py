@@ -50,11 +50,7 @@ class Tar:
             _refuse(str(archive.name), member.name, not (member.isfile() or member.isdir()))
             if member.isfile():
                 self._members[str(PurePosixPath(member.name))] = member
-        file = archive.fileobj
-        if file is not None:
-            file.seek(archive.offset)  # tarfile takes an archive that was cut between two members for a whole one
-            if file.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
-                raise EOFError("its end is missing")
+        _check_end(archive)
         self.names = list(self._members)
 
     def read(self, name: str) -> bytes:
@@ -65,6 +61,17 @@ class Tar:
             if len(content) != self._members[name].size:
                 raise EOFError("it is cut short")
             return content
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Read on from the last member to the end: tarfile itself takes a tar that was cut between members for a whole."""
+    file = archive.fileobj
+    assert file is not None
+    file.seek(archive.offset)
+    if file.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+        raise EOFError("its end is missing")
+    while file.read(1 << 20):  # a compressed stream ends with its checksum
+        pass
 
 
 class Zip:

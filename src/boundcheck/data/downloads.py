@@ -33,8 +33,10 @@ class _Download:
     torchvision_name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        is_address = self.mirror is None or self.mirror.startswith(("http://", "https://"))
-        require(is_address, "mirror", self.mirror, "an address that begins with http:// or https://")
+        is_address = isinstance(self.mirror, str) and self.mirror.startswith(("http://", "https://"))
+        require(
+            self.mirror is None or is_address, "mirror", self.mirror, "an address that begins with http:// or https://"
+        )
 
     def fetch(self, root: Path) -> None:
         """Download what is missing, check it, and write the array file of the dataset into `root`."""

@@ -33,4 +33,5 @@ def explained(subject: object, advice: str, *kinds: type[Exception]) -> Iterator
     except DataError:
         raise
     except kinds as error:
-        raise DataError(f"{subject}: {error or type(error).__name__}; {advice}") from error
+        what = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
+        raise DataError(f"{subject}: {what}; {advice}") from error

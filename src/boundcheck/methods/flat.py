@@ -39,7 +39,8 @@ def perpendicular(v: Tensor, u: Tensor) -> Tensor:
     References: Zhuang et al. 2022 (GSAM), the decomposition of the gradient.
     """
     v_norm, u_norm = norm(v), norm(u)
-    cosine = torch.linalg.vecdot(v, u).unsqueeze(-1) / (v_norm * u_norm + XI)  # (k, 1)
+    product = (v * u).sum(-1, keepdim=True)  # (k, 1); products that autocast takes in bfloat16 will not do
+    cosine = product / (v_norm * u_norm + XI)
     return v - cosine * v_norm / (u_norm + XI) * u
 
 

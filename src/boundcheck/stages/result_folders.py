@@ -15,6 +15,7 @@ from boundcheck import tables
 from boundcheck.contracts import NAN, Tables
 
 CELL = ("dataset", "model", "method")
+RUN_COLUMNS = [name for name in tables.RUNS.names if name != "epoch" and not name.endswith(("_last", "_best"))]
 SPECS = ("dataset_spec", "model_spec", "method_spec", "training")
 
 
@@ -38,7 +39,7 @@ def read_tables(batches: Sequence[str], skipped: Sequence[Mapping[str, str]], re
         curves=_frame(curves, tables.TIDY),
         measurements=_frame(measurements, tables.MEASUREMENTS),
         checks=pd.DataFrame(columns=tables.CHECKS.names),
-        runs=pd.DataFrame(runs, columns=[n for n in tables.RUNS.names if not n.endswith(("_last", "_best"))]),
+        runs=pd.DataFrame(runs, columns=RUN_COLUMNS),
         skipped=pd.DataFrame(list(skipped), columns=[*CELL, "reason"]),
     )
 

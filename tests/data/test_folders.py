@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from boundcheck.data import folders
+from boundcheck.data.errors import DataError
+from boundcheck.data.folders import ImageFolder, find_pictures
+
+
+def fetched(root, path, **settings):
+    dataset = ImageFolder(str(path), **settings)
+    dataset.fetch(root)
+    return dataset.load(root)
+
+
+def refused(tmp_path, match, path, **settings):
+    with pytest.raises(DataError, match=match):
+        ImageFolder(str(path), **settings).fetch(tmp_path / "data")
+    assert not (tmp_path / "data").exists() or list((tmp_path / "data").iterdir()) == []
+
+
+def archived(folder, form):
+    """An archive of a folder; forms with `+` put it below one more folder."""
+    target = folder.parent / f"archive-{form.replace('+', '')}"
+    below = folder.name if "+" in form else "."
+    root = folder.parent if "+" in form else folder
+    return shutil.make_archive(str(target), form.replace("+", ""), root, below)
+
+
+def check(splits, pixels):
+    """Every picture is there once, rows in the order of the sha256 of class/file."""
+    for split, data in (("train", splits.train), ("test", splits.test)):
+        names = sorted(
+            (name for name in pixels if name.startswith(split)),
+            key=lambda name: hashlib.sha256(name.partition("/")[2].encode()).digest(),
+        )
+        assert data.labels.tolist() == [["ant", "cat"].index(name.split("/")[1]) for name in names]
+        assert np.array_equal(data.inputs, np.stack([pixels[name].transpose(2, 0, 1) for name in names]))
+
+
+@pytest.mark.parametrize("form", ["folder", "tar", "gztar", "zip", "tar+", "zip+"])
+def test_folders_and_archives_read_alike(tmp_path, pictures, form):
+    folder, pixels = pictures
+    splits = fetched(tmp_path / "data", folder if form == "folder" else archived(folder, form))
+    check(splits, pixels)
+    assert (splits.input_shape, splits.num_classes) == ((3, 6, 5), 2)
+
+
+@pytest.mark.parametrize("block", [1, 4])
+def test_pictures_are_read_in_blocks(tmp_path, pictures, monkeypatch, block):
+    monkeypatch.setattr(folders, "READ_AHEAD", block)
+    check(fetched(tmp_path / "data", pictures[0]), pictures[1])
+
+
+def test_large_pictures_are_read_by_threads(tmp_path, pictures, monkeypatch):
+    monkeypatch.setattr(folders, "LARGE_PICTURE", 1)
+    monkeypatch.setattr(folders.torch, "get_num_threads", lambda: 3)
+    check(fetched(tmp_path / "data", archived(pictures[0], "gztar")), pictures[1])
+
+
+def test_val_is_read_as_test(tmp_path, pictures):
+    folder, pixels = pictures
+    (folder / "test").rename(folder / "val")
+    check(fetched(tmp_path / "data", folder), pixels)
+
+
+def test_other_files_are_passed_over(tmp_path, pictures):
+    folder, pixels = pictures
+    (folder / "README.md").write_text("text")
+    (folder / "train" / "list.txt").write_text("text")
+    (folder / "train" / "loose.png").write_bytes(b"no class")
+    (folder / "train" / "ant" / "._0.png").write_bytes(b"hidden")
+    (folder / "train" / "ant" / "Thumbs.db").write_bytes(b"other")
+    (folder / "unused").mkdir()
+    check(fetched(tmp_path / "data", folder), pixels)
+
+
+def test_pictures_may_lie_deeper(tmp_path, pictures):
+    folder, _ = pictures
+    (folder / "train" / "ant" / "images").mkdir()
+    (folder / "train" / "ant" / "0.png").rename(folder / "train" / "ant" / "images" / "0.PNG")
+    assert fetched(tmp_path / "data", folder).train.labels.bincount().tolist() == [3, 3]
+
+
+def test_size_and_channels(tmp_path, pictures):
+    folder, pixels = pictures
+    Image.fromarray(pixels["train/ant/0.png"]).resize((30, 20)).save(folder / "train" / "ant" / "0.png")
+    assert fetched(tmp_path / "a", folder, size=4, channels=1).input_shape == (1, 4, 4)
+    assert fetched(tmp_path / "b", folder, size=[6, 4]).input_shape == (3, 6, 4)
+    assert fetched(tmp_path / "c", folder, size=4, resize=5).input_shape == (3, 4, 4)
+
+
+def test_the_first_picture_of_another_size_is_named(tmp_path, pictures):
+    folder, _ = pictures
+    for name in ("1.png", "2.png"):
+        Image.new("RGB", (5, 7)).save(folder / "train" / "cat" / name)
+    refused(tmp_path, r"train/cat/1.png is \(7, 5\), those before it \(6, 5\).*set `size`", folder)
+
+
+def test_an_unreadable_picture_is_named(tmp_path, pictures):
+    folder, _ = pictures
+    path = folder / "test" / "cat" / "1.png"
+    path.write_bytes(path.read_bytes()[:50])
+    refused(tmp_path, rf"{folder}: test/cat/1.png: .*mend or remove", folder)
+
+
+def test_a_class_of_one_split_only_is_named(tmp_path, pictures):
+    folder, _ = pictures
+    shutil.rmtree(folder / "test" / "cat")
+    refused(tmp_path, "class 'cat' has no pictures in test", folder)
+    shutil.rmtree(folder / "train" / "cat")
+    (folder / "test" / "bee").mkdir()
+    shutil.copy(folder / "test" / "ant" / "0.png", folder / "test" / "bee")
+    refused(tmp_path, "class 'bee' has no pictures in train", folder)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("how", ["no folder", "no class", "no picture"])
+def test_an_empty_split_is_named(tmp_path, pictures, split, how):
+    folder, _ = pictures
+    shutil.rmtree(folder / split)
+    if how != "no folder":
+        (folder / split).mkdir()
+    if how == "no picture":
+        (folder / split / "ant").mkdir()
+    refused(tmp_path, f"{folder}: no pictures in {split}.*expected {split}.*/<class>/", folder)
+
+
+def test_a_missing_path_is_named(tmp_path):
+    refused(tmp_path, "nowhere: no such folder or archive", tmp_path / "nowhere")
+
+
+def test_an_archive_with_two_datasets_is_refused():
+    with pytest.raises(DataError, match=r"several folders hold a `train`: a, b; name one"):
+        find_pictures(["a/train/x/1.png", "b/train/x/1.png"], "two.tar")
+
+
+def test_an_archive_with_a_link_is_refused(tmp_path, pictures):
+    folder, _ = pictures
+    (folder / "train" / "cat" / "9.png").symlink_to("0.png")
+    with tarfile.open(tmp_path / "links.tar", "w") as archive:
+        archive.add(folder, ".")
+    refused(tmp_path, "links.tar: member .*9.png' is a link", tmp_path / "links.tar")
+
+
+def test_a_full_disk(tmp_path, pictures, full_disk):
+    with full_disk(100):
+        refused(tmp_path, "data: .*free space", pictures[0])
+
+
+@pytest.mark.parametrize(
+    ("field", "settings"),
+    [
+        ("path", {"path": ""}),
+        ("channels", {"channels": 2}),
+        ("size", {"size": 0}),
+        ("size", {"size": [3]}),
+        ("size", {"size": [3, 0]}),
+        ("resize", {"resize": 8}),
+        ("resize", {"size": 8, "resize": 7}),
+        ("resize", {"size": [8, 9], "resize": 8}),
+    ],
+)
+def test_settings_that_make_no_sense(field, settings):
+    with pytest.raises(ValueError, match=f"{field}: got .*; allowed: "):
+        ImageFolder(**{"path": "x", **settings})

@@ -1,0 +1,94 @@
+"""∇L and ∇‖∇L‖ of a mini-batch through a closure, against dense derivatives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from boundcheck.methods.landscape import Landscape
+
+
+@pytest.fixture
+def landscape_of(make_network):
+    def of(second_order):
+        network = make_network("gelu")
+        groups = [{"params": list(network.model.parameters())}]
+        optimizer = torch.optim.SGD(groups, lr=0.0)
+        optimizer.second_order = second_order
+        with torch.no_grad():
+            return Landscape(network.closure(optimizer), groups, second_order=second_order), network
+
+    return of
+
+
+def close(found, expected):
+    torch.testing.assert_close(found, expected.view_as(found), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("second_order", [False, True])
+def test_gradients(landscape_of, second_order):
+    landscape, network = landscape_of(second_order)
+    theta = network.theta()
+    assert torch.equal(landscape.theta, theta.view(1, -1))
+    close(landscape.loss, network.loss(theta))
+    close(landscape.gradient, network.gradient(theta))
+    other = theta + torch.randn_like(theta)
+    with torch.no_grad():
+        close(landscape.gradient_at(other.view(1, -1)), network.gradient(other))
+        assert not torch.equal(network.theta(), theta)
+        landscape.restore()
+    assert torch.equal(network.theta(), theta)
+
+
+def test_gradients_of_the_gradient_norm(landscape_of):
+    landscape, network = landscape_of(True)
+    theta = network.theta()
+    other = theta + torch.randn_like(theta)
+
+    def norm_gradient(theta):
+        theta = theta.requires_grad_()
+        gradient = torch.autograd.grad(network.loss(theta), theta, create_graph=True)[0]
+        return torch.autograd.grad(gradient.norm(), theta)[0]
+
+    with torch.no_grad():
+        here, there = landscape.norm_gradient(), landscape.norm_gradient_at(other.view(1, -1))
+    close(here, norm_gradient(theta))
+    close(there, norm_gradient(other))
+
+
+def test_a_loss_without_curvature_has_no_slope():
+    x, y = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(2))
+    groups = [{"params": [x, y]}]
+    with torch.no_grad():
+        flat = Landscape(lambda: 2 * x.sum() + y.sum(), groups, second_order=True)
+        assert flat.norm_gradient().tolist() == [[0, 0, 0, 0, 0]]
+        half = Landscape(lambda: 2 * x.sum() + y.pow(2).sum(), groups, second_order=True)
+        slope = half.norm_gradient()
+    assert slope[0, :3].tolist() == [0, 0, 0]
+    torch.testing.assert_close(slope[0, 3:], 2 * half.gradient[0, 3:] / half.gradient.norm())
+
+
+def test_a_product_may_hand_back_a_piece_of_what_it_is_given():
+    """L = Σ xy: the Hessian swaps x and y, so results must not be copied over what is still to be read."""
+    x, y = nn.Parameter(torch.tensor([1.0, 2.0])), nn.Parameter(torch.tensor([3.0, 5.0]))
+    with torch.no_grad():
+        landscape = Landscape(lambda: (x * y).sum(), [{"params": [x, y]}], second_order=True)
+        slope = landscape.norm_gradient()
+    torch.testing.assert_close(slope[0], torch.tensor([1.0, 2.0, 3.0, 5.0]) / 39**0.5)
+
+
+def test_spread_gives_each_coordinate_the_number_of_its_group():
+    x, y, z = (nn.Parameter(torch.ones(2, n)) for n in (3, 1, 2))
+    groups = [{"params": [x]}, {"params": [y, nn.Parameter(torch.ones(2, 9))]}, {"params": [z]}]
+
+    def closure():
+        loss = (x.sum() + y.sum() + z.sum()).square()
+        loss.backward()
+        return loss
+
+    with torch.no_grad():
+        landscape = Landscape(closure, groups, num_stacked=2)
+    assert landscape.spread([0.5, 0.5, 0.5]) == 0.5
+    assert landscape.spread([None, None, None]) is None
+    assert landscape.spread([1.0, 2.0, 3.0]).tolist() == [1, 1, 1, 2, 3, 3]

@@ -1,0 +1,162 @@
+"""The config side: what is built from a variant, what is refused, and what a step costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from boundcheck.methods import METHODS
+from boundcheck.methods.landscape import Landscape
+from boundcheck.registry import build
+
+SGD = {"kind": "sgd", "lr": 0.1, "momentum": 0.9}
+SAM = {"kind": "sam", "base": SGD, "rho": 0.1}
+GSAM = {"kind": "gsam", "base": SGD, "rho": 0.1, "alpha": 0.3}
+PENALTY = {"kind": "gradient_penalty", "base": SGD, "lam": 0.02, "radius": 0.1}
+EXACT = {"kind": "gam", "base": SGD, "rho": 0.1, "alpha": 0.3}
+DIFFERENCE = EXACT | {"form": "finite_difference", "radius": 0.02}
+ACCELERATED = EXACT | {"form": "accelerated_released", "radius": 0.02, "beta": 0.5, "gamma": 0.03}
+ASCENT = {"kind": "ascent_only", "base": SGD, "rho": 0.1}
+
+GRADIENTS = [
+    (SGD, 1),
+    ({"kind": "adamw", "lr": 0.01}, 1),
+    (SAM, 2),
+    (SAM | {"adaptive": True}, 2),
+    (GSAM, 2),
+    (PENALTY, 2),
+    (ASCENT, 3),
+    (EXACT, 4),
+    (EXACT | {"inner_steps": 3}, 8),
+    (EXACT | {"oracle": "sam", "oracle_rho": 0.05}, 5),
+    (EXACT | {"oracle": "gsam", "oracle_rho": 0.05, "oracle_alpha": 0.1}, 5),
+    (DIFFERENCE, 4),
+    (DIFFERENCE | {"oracle": "sam", "oracle_rho": 0.05}, 5),
+    (ACCELERATED, 4),
+    (ACCELERATED | {"form": "accelerated_paper"}, 4),
+]
+
+
+def test_every_kind_is_tested():
+    assert {variant["kind"] for variant, _ in GRADIENTS} == set(METHODS)
+
+
+@pytest.mark.parametrize(("variant", "expected"), GRADIENTS)
+def test_a_step_costs_what_the_method_says(variant, expected, make_network, monkeypatch):
+    """Closure calls plus Hessian-vector products."""
+    network, calls = make_network(), []
+    method = build(METHODS, variant)
+    optimizer = method.optimizer(network.model)
+    optimizer.second_order = method.second_order
+    product = Landscape._hessian_along_gradient
+    monkeypatch.setattr(
+        Landscape, "_hessian_along_gradient", lambda *arguments: (calls.append("product"), product(*arguments))[1]
+    )
+    closure = network.closure(optimizer)
+    optimizer.step(lambda: (calls.append("gradient"), closure())[1])
+    assert len(calls) == method.num_gradients == expected
+    assert ("product" in calls) == method.second_order
+
+
+@pytest.mark.parametrize(("variant", "_"), GRADIENTS)
+def test_lr_and_prepare(variant, _):
+    method = build(METHODS, variant)
+    model = nn.Linear(2, 2)
+    assert method.lr == variant.get("lr", 0.1)
+    assert method.prepare(model) is model
+    assert method.optimizer(model).param_groups[0]["lr"] == method.lr
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        method.rho = 1.0
+
+
+@pytest.mark.parametrize(("variant", "_"), GRADIENTS)
+def test_building_a_method_draws_no_random_number(variant, _):
+    state = torch.get_rng_state()
+    build(METHODS, variant)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_settings_reach_the_optimizer():
+    base = SGD | {"nesterov": True, "weight_decay": 5e-4}
+    model = nn.Linear(2, 2)
+    optimizer = build(METHODS, ACCELERATED | {"base": base, "rho_min": 0.05, "warmup": 7}).optimizer(model)
+    group = optimizer.param_groups[0]
+    expected = {"rho": 0.1, "alpha": 0.3, "radius": 0.02, "beta": 0.5, "gamma": 0.03, "rho_min": 0.05, "warmup": 7}
+    expected |= {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "lr": 0.1}
+    assert expected.items() <= group.items()
+    assert optimizer.model is model
+    adamw = {"kind": "adamw", "lr": 0.01, "betas": [0.8, 0.95], "eps": 1e-6, "weight_decay": 0.3}
+    group = build(METHODS, SAM | {"base": adamw}).optimizer(model).param_groups[0]
+    assert {"betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.3}.items() <= group.items()
+
+
+REFUSED = [
+    (SGD, {"lr": 0.0}, "lr: got 0.0; allowed: a number > 0"),
+    (SGD, {"lr": "1e-3"}, "lr: got '1e-3'; allowed: a number > 0"),
+    (SGD, {"lr": float("nan")}, "lr: got nan; allowed: a number > 0"),
+    (SGD, {"lr": float("inf")}, "lr: got inf; allowed: a number > 0"),
+    (SGD, {"momentum": 1.0}, "momentum: got 1.0; allowed: a number in [0, 1)"),
+    (SGD, {"weight_decay": -1e-4}, "weight_decay: got -0.0001; allowed: a number >= 0"),
+    (SGD, {"dampening": 1.5}, "dampening: got 1.5; allowed: a number in [0, 1]"),
+    (SGD, {"nesterov": True, "dampening": 0.1}, "nesterov: got True; allowed: False"),
+    (SGD, {"nesterov": True, "momentum": 0.0}, "nesterov: got True; allowed: False"),
+    (SGD, {"nesterov": "yes"}, "nesterov: got 'yes'; allowed: False, True"),
+    (SGD, {"momentum": True}, "momentum: got True; allowed: a number"),
+    ({"kind": "adamw", "lr": 0.1}, {"betas": [0.9, 1.0]}, "betas: got 1.0; allowed: a number in [0, 1)"),
+    ({"kind": "adamw", "lr": 0.1}, {"betas": 0.9}, "betas: got 0.9; allowed: two numbers"),
+    ({"kind": "adamw", "lr": 0.1}, {"eps": -1.0}, "eps: got -1.0"),
+    ({"kind": "adamw", "lr": 0.1}, {"weight_decay": -1.0}, "weight_decay: got -1.0"),
+    (SAM, {"rho": -0.1}, "rho: got -0.1; allowed: a number >= 0"),
+    (SAM, {"adaptive": "no"}, "adaptive: got 'no'; allowed: False, True"),
+    (SAM, {"rho_min": 0.2}, "rho_min: got 0.2; allowed: a number in [0, rho]"),
+    (SAM, {"rho_min": -0.1}, "rho_min: got -0.1; allowed: a number in [0, rho]"),
+    (SAM, {"warmup": -1}, "warmup: got -1; allowed: a number >= 0"),
+    (SAM, {"base": {"kind": "sgd"}}, "base: lr: sgd needs this setting"),
+    (SAM, {"base": SGD | {"lr": -1}}, "base: lr: got -1; allowed: a number > 0"),
+    (SAM, {"base": SAM}, "base: unknown kind 'sam'; allowed: adamw, sgd"),
+    (GSAM, {"alpha": -0.1}, "alpha: got -0.1; allowed: a number >= 0"),
+    (GSAM, {"rho": -0.1}, "rho: got -0.1"),
+    (PENALTY, {"lam": -0.1}, "lam: got -0.1; allowed: a number >= 0"),
+    (PENALTY, {"radius": 0}, "radius: got 0; allowed: a number > 0"),
+    (PENALTY, {"lam_min": 0.5}, "lam_min: got 0.5; allowed: a number in [0, lam]"),
+    (ASCENT, {"rho": None}, "rho: got None; allowed: a number >= 0"),
+    (EXACT, {"form": "fast"}, "form: got 'fast'; allowed: exact, finite_difference, accelerated_paper"),
+    (EXACT, {"rho": -0.1}, "rho: got -0.1"),
+    (EXACT, {"alpha": -0.1}, "alpha: got -0.1; allowed: a number >= 0"),
+    (EXACT, {"inner_steps": 0}, "inner_steps: got 0; allowed: a number >= 1, whole"),
+    (EXACT, {"inner_steps": 1.5}, "inner_steps: got 1.5; allowed: a number >= 1, whole"),
+    (EXACT, {"radius": 0.1}, "radius: got 0.1; allowed: none, with form 'exact'"),
+    (EXACT, {"oracle": "sgd"}, "oracle: got 'sgd'; allowed: none, sam, gsam"),
+    (EXACT, {"oracle": "sam"}, "oracle_rho: got None; allowed: a number >= 0"),
+    (EXACT, {"oracle_rho": 0.1}, "oracle_rho: got 0.1; allowed: none, with form 'exact', oracle 'none'"),
+    (EXACT, {"oracle": "sam", "oracle_rho": 0.1, "oracle_alpha": 0.1}, "oracle_alpha: got 0.1; allowed: none"),
+    (DIFFERENCE, {"radius": None}, "radius: got None; allowed: a number > 0"),
+    (DIFFERENCE, {"radius": 0.0}, "radius: got 0.0; allowed: a number > 0"),
+    (DIFFERENCE, {"inner_steps": 2}, "inner_steps: got 2; allowed: a number equal to 1 (form 'finite_difference')"),
+    (ACCELERATED, {"alpha": 1.1}, "alpha: got 1.1; allowed: a number in [0, 1]"),
+    (ACCELERATED, {"beta": None}, "beta: got None; allowed: a number in [0, 1]"),
+    (ACCELERATED, {"beta": -0.1}, "beta: got -0.1; allowed: a number in [0, 1]"),
+    (ACCELERATED, {"gamma": -0.1}, "gamma: got -0.1; allowed: a number >= 0"),
+    (ACCELERATED, {"oracle": "sam", "oracle_rho": 0.1}, "oracle: got 'sam'; allowed: none"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("variant", "change", "message"), REFUSED)
+def test_numbers_that_make_no_sense_are_refused(variant, change, message):
+    build(METHODS, variant)
+    with pytest.raises(ValueError, match="^" + re.escape(message)):
+        build(METHODS, variant | change)
+
+
+def test_the_registry_imports_nothing_it_does_not_use():
+    import subprocess
+    import sys
+
+    script = "import sys, boundcheck.methods as m; m.SGDMethod; print(sorted(n for n in sys.modules if 'boundcheck.' in n))"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert "boundcheck.methods.sgd" in loaded
+    assert "boundcheck.methods.gam" not in loaded
