@@ -6,6 +6,9 @@ min_version("9.20")
 configfile: "config/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
@@ -14,11 +17,8 @@ include: "workflow/rules/check.smk"
 include: "workflow/rules/report.smk"
 
 
-report: "workflow/report/workflow.rst"
-
-
+# Everything: the report of this scale.
 rule all:
     default_target: True
-    """Everything: the report of this scale."""
     input:
         rules.report.output.page,

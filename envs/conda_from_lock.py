@@ -10,7 +10,15 @@ def conda_environment(lock: str) -> str:
     """The text of the conda file: Python from conda-forge, and the lock itself by pip, hashes included."""
     pins = re.findall(r"^([a-z0-9._-]+==[^ \\]+)", lock, flags=re.MULTILINE)
     lines = ["# Written by envs/conda_from_lock.py from requirements.lock; for `snakemake --sdm conda`."]
-    lines += ["channels:", "  - conda-forge", "  - nodefaults", "dependencies:", "  - python=3.11", "  - pip", "  - pip:"]
+    lines += [
+        "channels:",
+        "  - conda-forge",
+        "  - nodefaults",
+        "dependencies:",
+        "  - python=3.11",
+        "  - pip",
+        "  - pip:",
+    ]
     lines += [f"      - {pin}" for pin in pins]
     return "\n".join(lines) + "\n"
 

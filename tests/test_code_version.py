@@ -15,7 +15,7 @@ def package(tmp_path, monkeypatch):
         "methods/a.py": '"""Doc."""\nfrom boundcheck.methods.shared import twice\n\n\ndef a(x):\n    return twice(x)\n',
         "methods/b.py": "def b(x):\n    return x\n",
         "methods/shared.py": "def twice(x):\n    return 2 * x\n",
-        "train.py": "import boundcheck.methods\n\ndef train():\n    from boundcheck.lazy import late\n    return late\n",
+        "train.py": "import boundcheck.methods\n\ndef f():\n    from boundcheck.lazy import late\n    return late\n",
         "lazy.py": "late = 1\n",
     }
     for name, text in files.items():

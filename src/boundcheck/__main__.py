@@ -31,7 +31,7 @@ def _fetch(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from boundcheck.stages.train import Interrupted, train
+    from boundcheck.stages.train import TrainingInterrupted, train
 
     try:
         train(
@@ -42,7 +42,7 @@ def _train(options: argparse.Namespace) -> int:
             options.threads,
             options.checkpoint_seconds,
         )
-    except Interrupted as interruption:
+    except TrainingInterrupted as interruption:
         print(interruption, flush=True)
         return 75  # EX_TEMPFAIL: the same command goes on
     return 0

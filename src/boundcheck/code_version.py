@@ -22,8 +22,8 @@ def code_version(*modules: str, files: Iterable[Path] = ()) -> str:
         ModuleNotFoundError: a name that is not a module of this package.
     """
     digest = hashlib.sha256()
-    for module in sorted({reached for module in modules for reached in _closure(module)}):
-        digest.update(f"{module}:{_read(module)[0]};".encode())
+    for module, version in reached_from(*modules).items():
+        digest.update(f"{module}:{version};".encode())
     for file in sorted(files):
         digest.update(f"{file.name}:".encode() + file.read_bytes())
     return digest.hexdigest()[:16]

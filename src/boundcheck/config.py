@@ -21,7 +21,9 @@ class Sources:
     """The config files in the order of merging, to say in which file a key stands."""
 
     def __init__(self, files: Sequence[str | Path]) -> None:
-        self.files = [Path(file) for file in files]
+        here = Path.cwd()
+        paths = [Path(file) for file in files]
+        self.files = [path.relative_to(here) if path.is_relative_to(here) else path for path in paths]
         self.contents = [read_file(file) for file in self.files]
 
     def merged(self) -> Config:

@@ -41,6 +41,8 @@ class Splits(NamedTuple):
 
 
 class Dataset(Protocol):
+    """Where examples come from."""
+
     def fetch(self, root: Path) -> None:
         """Write one checked array file into the folder `root`; the only place that may use the network."""
 
@@ -49,6 +51,8 @@ class Dataset(Protocol):
 
 
 class Model(Protocol):
+    """An architecture."""
+
     stackable: ClassVar[bool]  # its forward takes parameters with a leading axis of seeds
 
     def build(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> nn.Module: ...
@@ -65,6 +69,8 @@ class Objective(Protocol):
 
 
 class Method(Protocol):
+    """A way to train."""
+
     num_gradients: ClassVar[int]  # gradient evaluations per step (a Hessian-vector product counts as one)
     second_order: bool  # True: the closure returns the loss without calling backward
 
@@ -94,6 +100,8 @@ class Training(Protocol):
 
 
 class Callback(Protocol):
+    """What records a training."""
+
     needs_gradient: ClassVar[bool]  # `Training.gradient` is asked for after every step
 
     def on_step(self, training: Training) -> None: ...
@@ -105,12 +113,14 @@ class Row(NamedTuple):
 
     quantity: str
     value: float
-    index: int = -1
+    index: int = -1  # type: ignore[assignment]
     coordinate: float = NAN
     error: float = NAN
 
 
 class Analysis(Protocol):
+    """What is measured on a snapshot."""
+
     def measure(
         self,
         model: nn.Module,
@@ -177,6 +187,8 @@ class Verdict:
 
 
 class Claim(Protocol):
+    """A statement of a paper, with its reference."""
+
     statement: str
     reference: str
 

@@ -49,9 +49,9 @@ def lazy(package: str, *registries: Mapping[str, str]) -> Callable[[str], Any]:
     """A module `__getattr__` that imports a registered object by its own name when it is first asked for."""
     paths = {path.partition(":")[2]: path for registry in registries for path in registry.values()}
 
-    def __getattr__(name: str) -> Any:
+    def find(name: str) -> Any:
         if name not in paths:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return load(paths, name)
 
-    return __getattr__
+    return find

@@ -1,4 +1,4 @@
-"""Random seeds derived from what they are for, so that equal seeds mean equal starts and data orders for all methods."""
+"""Random seeds derived from what they are for: equal seeds mean equal starts and data orders for all methods."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def validated_plan(files: Sequence[str | Path], config: Config | None = None) ->
         ConfigError: every mistake that was found, one a line.
     """
     plan = make_plan(files, config)
-    answer = _answer(files, plan.sources.merged() if config is None else config)
+    answer = _answer(plan.sources.files, plan.sources.merged() if config is None else config)
     if answer["errors"]:
         raise ConfigError("\n".join(answer["errors"]))
     plan.skipped = answer["skipped"]
@@ -40,7 +40,7 @@ def validated_plan(files: Sequence[str | Path], config: Config | None = None) ->
     return plan
 
 
-def _answer(files: Sequence[str | Path], config: Config) -> dict[str, Any]:
+def _answer(files: Sequence[Path], config: Config) -> dict[str, Any]:
     merged = json.dumps(config, sort_keys=True)
     digest = hashlib.sha256(f"{[str(file) for file in files]}{merged}".encode())
     for source in sorted(SOURCE.glob("boundcheck/**/*.py")):

@@ -20,7 +20,9 @@ LEVELS = [
     {"__main__"},
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}
-MODULES = sorted(path for path in SOURCE.rglob("*.py") if path.name != "__init__.py" or path.parent.name != "boundcheck")
+MODULES = sorted(
+    path for path in SOURCE.rglob("*.py") if path.name != "__init__.py" or path.parent.name != "boundcheck"
+)
 
 
 def package_of(path: Path) -> str:
@@ -31,7 +33,11 @@ def imported_packages(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "boundcheck" else [node.module]
+            names = (
+                [f"{node.module}.{alias.name}" for alias in node.names]
+                if node.module == "boundcheck"
+                else [node.module]
+            )
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         else:
@@ -56,7 +62,12 @@ def test_every_package_has_a_level():
 
 def test_no_pickle_anywhere():
     for path in MODULES:
-        names = {alias.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import) for alias in node.names}
+        names = {
+            alias.name
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
         assert not names & {"pickle", "dill", "cloudpickle", "joblib", "shelve"}, path
         assert "torch.load(" not in path.read_text(), path
         assert "torch.save(" not in path.read_text(), path

@@ -87,7 +87,7 @@ def test_stated_errors_replace_the_tolerance(tables_of):
 
 def test_radii_in_units_of_the_norm_are_checked_apart(tables_of):
     rows = [measured(f"{p}{o}_order_flatness", 1.0, rho=0.1) for p in ("", "relative_") for o in ("zeroth", "first")]
-    assert ZerothBelowFirst().rows(tables_of(rows))["theorem"].tolist() == ["R⁰_ρ ≤ R¹_ρ", "R⁰_ρ ≤ R¹_ρ, ρ = κ‖θ‖"]
+    assert ZerothBelowFirst().rows(tables_of(rows))["theorem"].tolist() == ["R⁰(ρ) ≤ R¹(ρ)", "R⁰(ρ) ≤ R¹(ρ), ρ = κ‖θ‖"]
 
 
 def test_a_flatness_without_the_other_is_no_row(tables_of):

@@ -85,11 +85,9 @@ def test_a_tolerance_must_be_a_size(tolerance):
 
 
 def measured(quantity, value, analysis="flatness", seed=0, step=0, coordinate=NAN, error=NAN):
-    names = ("d", "m", "o")
-    return dict(
-        zip(("dataset", "model", "method"), names, strict=True), seed=seed, step=step, epoch=float(step), quantity=quantity,
-        index=-1, coordinate=coordinate, value=value, error=error, analysis=analysis,
-    )  # fmt: skip
+    cell = {"dataset": "d", "model": "m", "method": "o", "seed": seed, "step": step, "epoch": float(step)}
+    found = {"quantity": quantity, "index": -1, "coordinate": coordinate, "value": value, "error": error}
+    return cell | found | {"analysis": analysis}
 
 
 def test_wide_keeps_analyses_apart_and_carries_errors():

@@ -119,6 +119,20 @@ def test_figures_show_bound_and_measured_against_epoch_and_coordinate(decide):
     assert data["bound"].to_dict() == {0.1: 0.2, 0.2: 0.4}
 
 
+def test_two_bounds_on_one_quantity_share_the_axes(decide):
+    rows = [check_row(3.0, 2.0, epoch=float(e)) for e in (0, 1)]
+    rows += [check_row(1.0, 2.0, epoch=float(e), sense="lower", theorem="b ≥ c", holds=True) for e in (0, 1)]
+    (figure,) = decide(rows).figures
+    assert sorted(set(figure.data["role"])) == ["lower bound", "measured", "upper bound"]
+    assert "a ≤ b and b ≥ c" in figure.caption
+    assert len(figure.data) == 6
+
+
+def test_bounds_on_different_quantities_do_not(decide):
+    rows = [check_row(3.0, 2.0), check_row(3.0, 2.5, theorem="other")]
+    assert len(decide(rows).figures) == 2
+
+
 def test_a_single_snapshot_is_drawn_as_points(decide):
     (figure,) = decide([check_row()]).figures
     assert figure.mark == "points"

@@ -50,8 +50,8 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if fault in ("stop", "stall"):
             body = body[: len(body) // 2]
-        self.wfile.write(body)
         server.served += len(body)
+        self.wfile.write(body)
         if fault == "stall":
             server.closing.wait(10)
 

@@ -40,6 +40,11 @@ def make(path, names=FILES):
     return path
 
 
+def read_all(path):
+    with open_files(path) as files:
+        return {name: files.read(name) for name in files.names}
+
+
 @pytest.mark.parametrize("name", ["folder", "x.tar", "x.tgz", "x.tar.xz", "x.zip"])
 def test_all_forms_read_alike(tmp_path, name):
     with open_files(make(tmp_path / name)) as files:
@@ -82,9 +87,8 @@ def test_an_archive_cut_anywhere_is_refused(tmp_path, name):
     end = content.rindex(b"e.txt") + 512 if name == "x.tar" else len(content)  # the rest of a tar is filling
     for keep in range(1, end, 97 if len(content) > 1000 else 13):
         (tmp_path / name).write_bytes(content[:keep])
-        with pytest.raises(DataError, match=f"{name}: .*make or fetch it again"), open_files(tmp_path / name) as files:
-            for each in files.names:
-                files.read(each)
+        with pytest.raises(DataError, match=f"{name}: .*make or fetch it again"):
+            read_all(tmp_path / name)
 
 
 def test_a_damaged_member_of_a_zip_is_refused(tmp_path):
@@ -106,7 +110,7 @@ def test_what_is_no_archive_is_refused(tmp_path):
 
 def test_a_broken_link_in_a_folder_is_named(tmp_path):
     (tmp_path / "link").symlink_to("nowhere")
-    with open_files(tmp_path) as files, pytest.raises(DataError, match="link: .*make the file readable"):
+    with open_files(tmp_path) as files, pytest.raises(DataError, match=r"link: .*make the file readable"):
         files.read("link")
 
 

@@ -268,5 +268,5 @@ def test_addresses_and_sums_are_those_of_torchvision():
 
 @pytest.mark.parametrize("mirror", ["", "ftp://x", 3, "/a/folder"])
 def test_a_mirror_must_be_an_address(mirror):
-    with pytest.raises(ValueError, match="mirror: got .*; allowed: an address that begins with http"):
+    with pytest.raises(ValueError, match=r"mirror: got .*; allowed: an address that begins with http"):
         build(DATASETS, {"kind": "mnist", "mirror": mirror})

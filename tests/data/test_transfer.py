@@ -76,6 +76,7 @@ def test_a_server_that_cannot_resume_starts_afresh(server, address, path):
     server.faults = ["stop", "no range"]
     download([address], path, MD5)
     assert path.read_bytes() == CONTENT
+    assert len(server.requests) == 2
 
 
 def test_a_part_that_only_lacks_its_name_needs_no_network(path):
@@ -131,6 +132,14 @@ def test_a_missing_file_is_not_asked_for_again(server, path):
 def test_the_next_address_is_tried(server, address, path):
     download([f"{server.address}/gone.bin", address], path, MD5)
     assert path.read_bytes() == CONTENT
+
+
+def test_addresses_take_turns(server, address, path):
+    server.files["/copy.bin"] = CONTENT
+    server.faults = [500, "stop"]
+    download([address, f"{server.address}/copy.bin"], path, MD5)
+    assert [requested for requested, _ in server.requests] == ["/data.bin", "/copy.bin", "/copy.bin"]
+    assert server.served == len(CONTENT)
 
 
 def test_a_server_that_hangs_is_left(server, address, path):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boundcheck.contracts import Split, Splits
+from boundcheck.data import statistics
 from boundcheck.data import view as view_module
 from boundcheck.data.errors import DataError
 from boundcheck.data.normalise import stratified
@@ -57,6 +58,15 @@ def test_single_precision_is_double_precision_rounded():
         single, double = (apply(dtype=dtype, normalise=normalise) for dtype in (torch.float32, torch.float64))
         assert single.train.inputs.dtype == torch.float32
         assert single.train.inputs.equal(double.train.inputs.float())
+
+
+def test_blocks_leave_no_trace(monkeypatch):
+    whole = apply(pool=2)
+    monkeypatch.setattr(statistics, "BLOCK_ELEMENTS", 7 * 108)
+    parts = apply(pool=2)
+    assert parts.train.inputs.equal(whole.train.inputs)
+    assert parts.test.inputs.equal(whole.test.inputs)
+    assert parts.std.equal(whole.std)
 
 
 def test_a_constant_channel_becomes_zero():
@@ -138,7 +148,7 @@ def test_a_subset_is_the_first_of_each_class(labels, per_class):
     expected = [row for row, label in enumerate(labels) if labels[:row].count(label) < per_class]
     if min(labels.count(label) for label in range(3)) < per_class:
         if len(labels) != 3 * per_class:
-            with pytest.raises(DataError, match="train_size: got .*at most"):
+            with pytest.raises(DataError, match=r"train_size: got .*at most"):
                 stratified(split, 3 * per_class, 3, "train_size")
     else:
         subset = stratified(split, 3 * per_class, 3, "train_size")

@@ -62,7 +62,7 @@ class Network:
         return torch.autograd.grad(self.loss(theta), theta)[0]
 
     def hessian(self, theta: Tensor) -> Tensor:
-        return torch.autograd.functional.hessian(self.loss, theta.detach())
+        return torch.autograd.functional.hessian(self.loss, theta.detach(), vectorize=True)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ def test_scatter_undoes_gather_bit_for_bit(dtype, num_stacked):
     layout = FlatLayout(tensors, num_stacked)
     flat = layout.gather(tensors)
     assert flat.shape == (num_stacked, sum(t.numel() for t in tensors) // num_stacked)
+    assert flat.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     copies = [torch.zeros_like(t) for t in tensors]
     layout.scatter(flat, copies)
     assert all(torch.equal(copy, tensor) for copy, tensor in zip(copies, tensors, strict=True))

@@ -150,13 +150,3 @@ def test_numbers_that_make_no_sense_are_refused(variant, change, message):
     build(METHODS, variant)
     with pytest.raises(ValueError, match="^" + re.escape(message)):
         build(METHODS, variant | change)
-
-
-def test_the_registry_imports_nothing_it_does_not_use():
-    import subprocess
-    import sys
-
-    script = "import sys, boundcheck.methods as m; m.SGDMethod; print(sorted(n for n in sys.modules if 'boundcheck.' in n))"
-    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    assert "boundcheck.methods.sgd" in loaded
-    assert "boundcheck.methods.gam" not in loaded

@@ -98,6 +98,9 @@ def test_zero_init_residual_starts_blocks_as_the_identity(depth, generator):
     x = torch.rand(2, 16 if depth == 50 else 4, 8, 8, generator=generator)
     block = network.layer1[1 if depth == 50 else 0]  # the first bottleneck changes the number of channels
     torch.testing.assert_close(block(x), x)
+    norms = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    last = ".bn3" if depth == 50 else ".bn2"
+    assert all(norm.weight.any() != name.endswith(last) for name, norm in norms)
 
 
 @pytest.mark.parametrize(

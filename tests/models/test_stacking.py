@@ -89,7 +89,9 @@ def test_unstacking_undoes_stacking(make):
 
 def test_what_is_unstacked_shares_no_memory(networks):
     stacked = stack(networks)
-    unstack(stacked)[0].layers[0].weight.data.zero_()
+    single = unstack(stacked)[0]
+    assert all(p.untyped_storage().nbytes() == p.nbytes for p in single.parameters())
+    single.layers[0].weight.data.zero_()
     stacked.layers[1].weight.data.zero_()
     assert stacked.layers[0].weight.all()
     assert networks[0].layers[1].weight.all()

@@ -37,7 +37,9 @@ def test_the_checkpoint_of_another_job_is_set_aside(tmp_path, capsys):
     assert "another job" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"\x00" * 100, lambda b: b"", lambda b: b"junk" + b])
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b"\x00" * 100, lambda b: b"", lambda b: b"junk" + b]
+)
 def test_a_damaged_checkpoint_is_set_aside(tmp_path, damage, capsys):
     path = tmp_path / "state.safetensors"
     checkpoint.save(path, STATE, "job")

@@ -7,8 +7,10 @@ from boundcheck.plan import ConfigError
 from boundcheck.validation import validated_plan
 from snakemake.exceptions import WorkflowError
 
+overlays = [str(file) for file in workflow.overwrite_configfiles]
+defaults = [str(file) for file in workflow.configfiles if str(file) not in overlays]
 try:
-    PLAN = validated_plan(workflow.configfiles, config)
+    PLAN = validated_plan(defaults + overlays, config)
 except ConfigError as error:
     raise WorkflowError(f"config: {error}") from None
 
@@ -65,9 +67,7 @@ def check_code(wildcards):
 
 def batch_files(name, paper=None):
     """One file of every batch, or of one paper's."""
-    folders = [
-        folder for folder, batch in PLAN.batches.items() if paper in (None, batch.paper)
-    ]
+    folders = [folder for folder, batch in PLAN.batches.items() if paper in (None, batch.paper)]
     return [f"results/{SCALE}/{folder}/{name}" for folder in folders]
 
 

@@ -19,6 +19,7 @@ from boundcheck.curvature.trace import deflated_trace, exact_trace, hutch_plus_p
 @dataclass(frozen=True)
 class Trace:
     """Rows `trace` = tr H(θ) and `trace_standard_error` (0 where it is exact).
+    A network that is not finite has only the row `loss`.
 
     Args:
         estimator: "deflated" (Lanczos and Hutchinson), "hutch++", or "exact" (p products: tiny networks only).
@@ -55,6 +56,8 @@ class Trace:
         """See contracts.Analysis."""
         losses, theta = training_loss(self, model, objective, train)
         hessian = HessianOperator(losses, theta, self.retain)
+        if not hessian.gradient.isfinite().all():
+            return [Row("loss", hessian.loss.item())]
         if self.estimator == "exact":
             estimate = exact_trace(hessian)
         elif self.estimator == "deflated":

@@ -110,22 +110,25 @@ class _Comparison:
 
     def _verdict(self, decided: SignDecision, cells: Sequence[Cell], rows: pd.DataFrame, runs: pd.DataFrame) -> Verdict:
         evidence = [self._evidence(cell, decided, runs) for cell in cells]
-        effect, low, high = (self._effect(v) for v in (decided.pooled.mean, decided.pooled.low, decided.pooled.high))
+        mean, low, high = (self._effect(v) for v in (decided.pooled.mean, decided.pooled.low, decided.pooled.high))
+        pooled = {"method": "pooled", "effect": mean, "low": low, "high": high}
         return Verdict(
             decided.decision,
             "; ".join(filter(None, (decided.reason, absences(runs)))),
-            effect,
+            mean,
             low,
             high,
-            unit="%" if self.relative else self.unit,
+            unit=self._unit,
             num_runs=decided.pooled.num,
             num_runs_needed=decided.num_runs_needed,
             paper_value=self.paper_value,
             cells=evidence,
-            figures=self._figures(
-                [*evidence, {"method": "pooled", "effect": effect, "low": low, "high": high}], rows, runs
-            ),
+            figures=self._figures(evidence, pooled, rows, runs),
         )
+
+    @property
+    def _unit(self) -> str:
+        return "%" if self.relative else self.unit
 
     def _evidence(self, cell: Cell, decided: SignDecision, runs: pd.DataFrame) -> dict[str, Any]:
         beside = runs[(runs["dataset"] == cell.dataset) & (runs["model"] == cell.model)]
@@ -145,14 +148,17 @@ class _Comparison:
             "decision": decided.of_cell(cell.name, self.favoured_sign),
         }
 
-    def _figures(self, evidence: Sequence[dict[str, Any]], rows: pd.DataFrame, runs: pd.DataFrame) -> list[Figure]:
+    def _figures(
+        self, evidence: Sequence[dict[str, Any]], pooled: dict[str, Any], rows: pd.DataFrame, runs: pd.DataFrame
+    ) -> list[Figure]:
         name = self.quantity.replace("_", " ")
-        unit = "%" if self.relative else self.unit
         when = f"{self.at} value of each run" if isinstance(self.at, str) else f"epoch {self.at:g}"
-        label = f"{name}: difference from {self.baseline}" + (f" ({unit})" if unit else "")
+        label = f"{name}: difference from {self.baseline}" + (f" ({self._unit})" if self._unit else "")
         caption = f"Difference of {name} from {self.baseline}, {when}: mean over paired seeds and its 95% interval."
-        curves = curve_figure(rows, runs, name)
-        return [interval_figure(evidence, label, caption), *([] if curves is None else [curves])]
+        compared = {(row["dataset"], row["model"]) for row in evidence if row["n"]}
+        beside = [cell in compared for cell in zip(runs["dataset"], runs["model"], strict=True)]
+        curves = curve_figure(rows, runs[beside], name)
+        return [interval_figure([*evidence, pooled], label, caption), *([] if curves is None else [curves])]
 
     def _without_pairs(self, cells: Sequence[Cell], runs: pd.DataFrame, tables: Tables) -> Verdict:
         """No pair is left: a result where runs diverged, "not run" where they or their numbers were never made."""

@@ -1,7 +1,7 @@
 """What a claim shows: intervals of a comparison, curves of a quantity, and a bound beside what was measured.
 
-Tidy frames with the columns x, y, low, high, series, role, panel. In an interval figure y is the effect, `panel` the
-cell and `series` the method.
+Tidy frames with the columns x, y, low, high, series, role, panel; `role` is measured or bound (upper bound and lower
+bound where there are both). In an interval figure y is the effect, `panel` the cell and `series` the method.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ def curve_figure(rows: pd.DataFrame, runs: pd.DataFrame, name: str) -> Figure | 
 
 
 def bound_figures(rows: pd.DataFrame, quantity: str, coordinate: str) -> list[Figure]:
-    """For each theorem of a check, its bound (dotted) and what was measured (dots), in one axes per (dataset, model).
+    """The bounds of a check (dotted) and what was measured (dots), in one axes per (dataset, model).
 
-    Against the epoch, at the largest coordinate; and against the coordinate, at the last snapshot, where there are
-    several. Rows whose premise fails are left out.
+    Against the epoch, at the largest coordinate; and against the coordinate, at each run's last snapshot, where there
+    are several. Bounds on one and the same measured quantity share the axes; rows whose premise fails are left out.
 
     Args:
         rows: the rows of one check.
@@ -72,17 +72,17 @@ def bound_figures(rows: pd.DataFrame, quantity: str, coordinate: str) -> list[Fi
         coordinate: label of the coordinate, with its unit.
     """
     figures = []
-    for theorem, part in rows[rows["premise_holds"]].groupby("theorem"):
+    for part in _sharing_what_was_measured(rows[rows["premise_holds"]]):
         largest, last = part["coordinate"].max(), part.groupby(list(RUN))["epoch"].transform("max")
         at_largest = part if np.isnan(largest) else part[part["coordinate"] == largest]
-        if at_largest["epoch"].nunique() > 1:
-            where = "" if np.isnan(largest) else f", {coordinate} {largest:g}"
-            figures.append(_bound_figure(at_largest, "epoch", "epoch", quantity, f"{theorem}{where}"))
-        if part["coordinate"].nunique() > 1:
-            at_last = part[part["epoch"] == last]
-            figures.append(_bound_figure(at_last, "coordinate", coordinate, quantity, f"{theorem}, last snapshot"))
-        if part["coordinate"].nunique() <= 1 and part["epoch"].nunique() == 1:
-            figures.append(_bound_figure(part, "epoch", "epoch", quantity, str(theorem), mark="points"))
+        where = "" if np.isnan(largest) else f", {coordinate} {largest:g}"
+        several = part["coordinate"].nunique() > 1
+        if at_largest["epoch"].nunique() > 1 or not several:
+            figures.append(_bound_figure(at_largest, "epoch", "epoch", quantity, where))
+        if several:
+            figures.append(
+                _bound_figure(part[part["epoch"] == last], "coordinate", coordinate, quantity, ", last snapshot")
+            )
     return figures
 
 
@@ -100,17 +100,34 @@ def is_logarithmic(values: pd.Series) -> bool:
     return bool(len(finite) and finite.min() > 0 and finite.max() > LOG_RANGE * finite.min())
 
 
-def _bound_figure(rows: pd.DataFrame, x: str, x_label: str, y_label: str, text: str, mark: str = "line") -> Figure:
+def _sharing_what_was_measured(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """The rows of each theorem, theorems on the same measured numbers together."""
     import pandas as pd
 
-    parts = [over_seeds(rows, x, role).assign(role=role) for role in ("measured", "bound")]
+    groups: dict[bytes, list[pd.DataFrame]] = {}
+    for _, part in rows.groupby("theorem"):
+        ordered = part.sort_values([*RUN, "step", "coordinate"])
+        groups.setdefault(ordered["measured"].to_numpy(np.float64).tobytes(), []).append(ordered)
+    return [pd.concat(parts, ignore_index=True) for parts in groups.values()]
+
+
+def _bound_figure(rows: pd.DataFrame, x: str, x_label: str, y_label: str, where: str) -> Figure:
+    import pandas as pd
+
+    theorems = [part for _, part in rows.groupby("theorem")]
+    parts = [over_seeds(theorems[0], x, "measured").assign(role="measured")]
+    for part in theorems:
+        role = "bound" if len(theorems) == 1 else f"{part['sense'].iloc[0]} bound"
+        parts.append(over_seeds(part, x, "bound").assign(role=role))
     data = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+    drawn = "bound (dotted)" if len(theorems) == 1 else "bounds (upper dotted, lower dash-dotted)"
+    text = " and ".join(str(part["theorem"].iloc[0]) for part in theorems)
     return Figure(
         data,
-        "points" if mark == "points" else "line",
+        "line" if data["x"].nunique() > 1 else "points",
         x_label,
         y_label,
-        f"{text}: measured (dots) and bound (dotted), means over seeds; bars are their range.",
+        f"{text}{where}: measured (dots) and {drawn}, means over seeds; bars are their range.",
         log_x=x == "coordinate" and is_logarithmic(data["x"]),
         log_y=is_logarithmic(data["y"]),
     )

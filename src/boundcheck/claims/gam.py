@@ -45,7 +45,7 @@ class ZerothBelowFirst:
         """One row per run, snapshot, analysis and radius, absolute or in units of ‖θ‖."""
         import pandas as pd
 
-        theorem = "R⁰_ρ ≤ R¹_ρ"
+        theorem = "R⁰(ρ) ≤ R¹(ρ)"
         absolute = self._rows(tables.measurements, "", theorem)
         relative = self._rows(tables.measurements, "relative_", f"{theorem}, ρ = κ‖θ‖")
         return pd.concat([absolute, relative], ignore_index=True)
@@ -104,8 +104,8 @@ class FlatnessCurvature:
             "premise_holds": _has_lipschitz_hessian(found, tables.runs),
             "coordinate": rho,
         }
-        above = check_rows(found, "R¹_ρ/ρ² ≤ ‖H‖ + ‖g‖/ρ + γ₂ρ/2", "upper", upper, **common)
-        below = check_rows(found, "R¹_ρ/ρ² ≥ ‖H‖ − γ₂ρ/2", "lower", lower, **common)
+        above = check_rows(found, "R¹(ρ)/ρ² ≤ ‖H‖ + ‖g‖/ρ + γ₂ρ/2", "upper", upper, **common)
+        below = check_rows(found, "R¹(ρ)/ρ² ≥ ‖H‖ − γ₂ρ/2", "lower", lower, **common)
         return pd.concat([above, below], ignore_index=True)
 
 

@@ -83,7 +83,7 @@ def _tridiagonal(operator: SymmetricOperator, start: Tensor, num_steps: int) -> 
         beta = torch.linalg.vector_norm(product).item()
         diagonal.append(alpha)
         scale = max(scale, abs(alpha) + beta)
-        if step == num_steps - 1 or beta <= (step + 1) * torch.finfo(start.dtype).eps * scale:
+        if step == num_steps - 1 or beta <= 10 * num_steps * torch.finfo(start.dtype).eps * scale:
             break
         off_diagonal.append(beta)
         previous, current = current, product.div_(beta)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -59,8 +59,9 @@ def flatness(
 
     R⁰: δ ← ρ g/‖g‖ with g = ∇L(θ+δ), from 0, ±ρv₁, random points of the sphere and `candidates`.
     R¹: δ ← ρ f/‖f‖ with f = ∇‖∇L‖ = Hg/‖g‖ at θ+δ, from the same starts and from the steepest of `segment` points
-    between 0 and the maximiser of R⁰. Both keep the best of all points evaluated, so neither exceeds its maximum; both
-    rise in every step where L is convex (for R¹, a convex quadratic), as each step maximises a linear lower bound.
+    between 0 and the maximiser of R⁰. Each step maximises the linear model on the ball (Frank–Wolfe), so it rises where
+    L is convex (for R¹: a convex quadratic); elsewhere a step that does not rise is halved. Both keep the best of all
+    points evaluated, so neither exceeds its maximum.
     R⁰ ≤ R¹ holds for the results, not only for the maxima: by the mean value theorem the gradient norm is at least
     R⁰/ρ somewhere on the segment; where no grid point shows it, bisection on the steeper half finds the point.
 
@@ -99,11 +100,11 @@ def flatness(
     points |= {f"candidate_{i}": candidate for i, candidate in enumerate(candidates)}
 
     for point in points.values():
-        _climb_loss(ball, point, iterations)
+        _ascend(ball, ball.height, point, iterations)
     gain, summit = ball.highest.value, ball.highest.delta
     if gain > 0:
         points["segment"] = _steepest_on_segment(ball, gain, summit, segment)
-    history = {name: _climb_gradient_norm(ball, point, iterations) for name, point in points.items()}
+    history = {name: _ascend(ball, ball.steepness, point, iterations) for name, point in points.items()}
     return FlatnessResult(
         rho=rho,
         loss=ball.centre.loss.item(),
@@ -151,65 +152,59 @@ class _Ball:
         self.highest = _Best(0.0, torch.zeros_like(self.theta))
         self.steepest = _Best(_norm(self.centre.gradient), torch.zeros_like(self.theta))
 
-    def gradient(self, delta: Tensor) -> tuple[float, Tensor]:
-        """L(θ+δ) − L(θ) and ∇L(θ+δ) (p,)."""
+    def height(self, delta: Tensor) -> tuple[float, Callable[[], Tensor]]:
+        """L(θ+δ) − L(θ), and what computes its gradient (p,) in δ."""
         loss, gradient = loss_and_gradient(self.losses, self.theta + delta)
         self.num_gradients += 1
         gain = (loss - self.centre.loss).item()
         self.highest.offer(gain, delta)
         self.steepest.offer(_norm(gradient), delta)
-        return gain, gradient
+        return gain, lambda: gradient
 
-    def gradient_of_norm(self, delta: Tensor) -> tuple[float, Tensor]:
-        """n = ‖∇L(θ+δ)‖ and ∇n = Hg/‖g‖ (p,), by one double backward."""
-        if delta.any():
-            operator = HessianOperator(self.losses, self.theta + delta, self.retain)
-            self.num_gradients += 1
-        else:
-            operator = self.centre
+    def steepness(self, delta: Tensor) -> tuple[float, Callable[[], Tensor]]:
+        """n = ‖∇L(θ+δ)‖, and what computes ∇n = Hg/‖g‖ (p,), by a double backward."""
+        operator = HessianOperator(self.losses, self.theta + delta, self.retain) if delta.any() else self.centre
         norm = _norm(operator.gradient)
+        self.num_gradients += operator is not self.centre
         self.steepest.offer(norm, delta)
-        if norm == 0:
-            return norm, torch.zeros_like(delta)
-        self.num_hvps += 1
-        return norm, operator.matvec(operator.gradient / norm)
 
-    def step(self, direction: Tensor, delta: Tensor) -> Tensor | None:
-        """ρ·direction/‖direction‖, or None where the ascent from δ has ended."""
+        def gradient() -> Tensor:
+            if norm == 0:
+                return torch.zeros_like(delta)
+            self.num_hvps += 1
+            return operator.matvec(operator.gradient / norm)
+
+        return norm, gradient
+
+    def farthest(self, direction: Tensor) -> Tensor:
+        """The point ρ·direction/‖direction‖ of the ball; its centre where there is no direction."""
         norm = _norm(direction)
-        if not 0 < norm < float("inf"):
-            return None
-        following = direction * (self.rho / norm)
-        return following if _norm(following - delta) > self.tolerance * self.rho else None
+        return direction * (self.rho / norm) if 0 < norm < float("inf") else torch.zeros_like(direction)
 
 
 def _norm(vector: Tensor) -> float:
     return torch.linalg.vector_norm(vector, dtype=torch.float64).item()
 
 
-def _climb_loss(ball: _Ball, delta: Tensor, iterations: int) -> None:
-    """The ascent of R⁰ from one start."""
-    for _ in range(iterations):
-        _, gradient = ball.gradient(delta)
-        following = ball.step(gradient, delta)
-        if following is None:
-            return
-        delta = following
-    ball.gradient(delta)
-
-
-def _climb_gradient_norm(ball: _Ball, delta: Tensor, iterations: int) -> list[float]:
-    """The ascent of R¹ from one start; the gradient norm at every point of it."""
-    norms: list[float] = []
-    for _ in range(iterations):
-        norm, direction = ball.gradient_of_norm(delta)
-        norms.append(norm)
-        following = ball.step(direction, delta)
-        if following is None:
-            return norms
-        delta = following
-    norms.append(_norm(ball.gradient(delta)[1]))
-    return norms
+def _ascend(
+    ball: _Ball,
+    function: Callable[[Tensor], tuple[float, Callable[[], Tensor]]],
+    delta: Tensor,
+    iterations: int,
+) -> list[float]:
+    """The values along δ ← ρ∇/‖∇‖ from one start, going back half way after each step that does not rise."""
+    value, gradient = function(delta)
+    values = [value]
+    target = ball.farthest(gradient())
+    while len(values) <= iterations and _norm(target - delta) > ball.tolerance * ball.rho:
+        reached, gradient = function(target)
+        values.append(reached)
+        if reached <= value:
+            target = (delta + target) / 2
+        else:
+            delta, value = target, reached
+            target = ball.farthest(gradient())
+    return values
 
 
 def _steepest_on_segment(ball: _Ball, gain: float, summit: Tensor, num_points: int) -> Tensor:
@@ -217,8 +212,8 @@ def _steepest_on_segment(ball: _Ball, gain: float, summit: Tensor, num_points: i
     best = _Best(-1.0, summit)
 
     def evaluate(t: float) -> float:
-        height, gradient = ball.gradient(t * summit)
-        best.offer(_norm(gradient), t * summit)
+        height, gradient = ball.height(t * summit)
+        best.offer(_norm(gradient()), t * summit)
         return height
 
     times = [i / num_points for i in range(num_points + 1)]

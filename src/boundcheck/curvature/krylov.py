@@ -20,9 +20,7 @@ class KrylovBasis:
     def __init__(self, operator: SymmetricOperator) -> None:
         self._operator = operator
         self._rows = torch.empty(0, operator.size, dtype=operator.dtype, device=operator.device)
-        self._coefficients = torch.zeros(
-            0, 0, dtype=torch.float64
-        )  # c, and β below the diagonal
+        self._coefficients = torch.zeros(0, 0, dtype=torch.float64)  # c, and β below the diagonal
         self._ends: list[tuple[int, float]] = []  # (j, β_j) of the chains that ended
         self._rest = torch.empty(0)  # β u of the newest row
         self._beta = math.inf

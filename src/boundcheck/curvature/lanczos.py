@@ -74,7 +74,10 @@ def lanczos(
     References: Parlett 1998, The symmetric eigenvalue problem, ch. 13; Daniel, Gragg, Kaufman, Stewart 1976 (when to
         orthogonalise twice); Wu, Simon 2000 (restarting).
     """
-    _check(operator.size, top, bottom, by_magnitude, tolerance, max_matvecs)
+    _check(operator.size, top, bottom, by_magnitude, max_matvecs)
+    for name, number in (("tolerance", tolerance), ("residual_tolerance", residual_tolerance)):
+        if not number > 0:
+            raise ValueError(f"{name}: got {number}; allowed: > 0")
     limit = min(operator.size, max_matvecs)
     basis = KrylovBasis(operator)
     rule = _StopRule(min(top + bottom, operator.size), tolerance, residual_tolerance, warm=start is not None)
@@ -139,12 +142,10 @@ def _wanted(values: Tensor, top: int, bottom: int, by_magnitude: bool) -> Tensor
     return torch.cat([order[:top], order[len(values) - bottom :]])
 
 
-def _check(size: int, top: int, bottom: int, by_magnitude: bool, tolerance: float, max_matvecs: int) -> None:
+def _check(size: int, top: int, bottom: int, by_magnitude: bool, max_matvecs: int) -> None:
     if top < 0 or bottom < 0 or top + bottom == 0:
         raise ValueError(f"top, bottom: got {top}, {bottom}; allowed: >= 0, not both 0")
     if by_magnitude and bottom:
         raise ValueError(f"bottom: got {bottom}; allowed: 0 where the largest magnitudes are asked for")
-    if not tolerance > 0:
-        raise ValueError(f"tolerance: got {tolerance}; allowed: > 0")
     if max_matvecs < 1 or size < 1:
         raise ValueError(f"max_matvecs, operator.size: got {max_matvecs}, {size}; allowed: >= 1")

@@ -114,7 +114,7 @@ def _attempt(address: str, part: Path, md5: str, timeout: float) -> None:
 def _receive(address: str, part: Path, timeout: float) -> None:
     """Append to `part` what the server sends from its end on; start afresh where the server cannot do that."""
     start = _size(part)
-    headers = {"User-Agent": "boundcheck"} | ({})
+    headers = {"User-Agent": "boundcheck"} | ({"Range": f"bytes={start}-"} if start else {})
     with urlopen(Request(address, headers=headers), timeout=timeout) as response:
         is_rest = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
         expected, received = response.headers.get("Content-Length"), 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from numbers import Real
 
 
 def check_number(name: str, value: object, allowed: str, holds: Callable[[float], bool]) -> None:
-    """Refuse a value that is no number, or for which `holds` is false.
+    """Refuse a value that is no finite number, or for which `holds` is false.
 
     Args:
         name: the field, as the user wrote it.
@@ -18,7 +19,7 @@ def check_number(name: str, value: object, allowed: str, holds: Callable[[float]
     Raises:
         ValueError: with the field, the value and what is allowed.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not holds(float(value)):
+    if isinstance(value, bool) or not isinstance(value, Real) or not (math.isfinite(value) and holds(float(value))):
         raise ValueError(f"{name}: got {value!r}; allowed: a number {allowed}")
 
 

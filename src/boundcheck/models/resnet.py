@@ -102,7 +102,7 @@ class ResNet:
             if self.depth in CIFAR_DEPTHS:
                 num_blocks = ((self.depth - 2) // 6,) * 3
                 return _network(BasicBlock, num_blocks, self.width or 16, channels, num_outputs, "cifar", _option_a)
-            stem = self.stem or ("cifar" if max(input_shape[1:]) < LARGEST_CIFAR_STEM else "imagenet")
+            stem = self.stem or ("cifar" if max(input_shape[1:]) <= LARGEST_CIFAR_STEM else "imagenet")
             block = BasicBlock if self.depth < 50 else Bottleneck
             return _network(
                 block, IMAGENET_BLOCKS[self.depth], self.width or 64, channels, num_outputs, stem, _option_b

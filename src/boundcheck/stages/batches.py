@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from boundcheck.contracts import Split
 from boundcheck.data.augment import Augment
@@ -22,7 +21,13 @@ class Batches:
     """
 
     def __init__(
-        self, split: Split, floats: Floats, augment: Augment, size: int | str, names: tuple[str, str], seeds: Sequence[int]
+        self,
+        split: Split,
+        floats: Floats,
+        augment: Augment,
+        size: int | str,
+        names: tuple[str, str],
+        seeds: Sequence[int],
     ) -> None:
         self.split, self.floats, self.augment = split, floats, augment
         self.num_examples = len(split.labels)

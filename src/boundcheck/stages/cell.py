@@ -49,10 +49,8 @@ def build_method(spec: Mapping[str, Any]) -> Method:
 def build_network(spec: Mapping[str, Any], splits: Splits, seed: int) -> nn.Module:
     """The network of one seed at its start, on the CPU, as the method wants it (reparametrised, binarised)."""
     generator = generator_for("init", spec["dataset"]["name"], spec["model"]["name"], seed)
-    if spec["training"]["loss"] == "reconstruction":
-        num_outputs = math.prod(splits.input_shape)
-    else:
-        num_outputs = splits.num_classes
+    is_autoencoder = spec["training"]["loss"] == "reconstruction"
+    num_outputs = math.prod(splits.input_shape) if is_autoencoder else splits.num_classes
     net = build(MODELS, settings_of(spec["model"])).build(splits.input_shape, num_outputs, generator)
     return build_method(spec).prepare(net)
 

@@ -28,7 +28,7 @@ FLUSH_EVERY = 64  # steps between divergence tests, each of which waits for the 
 EVALUATION_BATCH = 1000
 
 
-class Interrupted(Exception):
+class TrainingInterrupted(Exception):
     """The job was asked to stop; its state is on disk."""
 
 
@@ -39,7 +39,9 @@ class Loop:
     bit on the same machine and threads.
     """
 
-    def __init__(self, spec: Mapping[str, Any], seeds: Sequence[int], splits: Splits, floats: Floats, device: str) -> None:
+    def __init__(
+        self, spec: Mapping[str, Any], seeds: Sequence[int], splits: Splits, floats: Floats, device: str
+    ) -> None:
         self.training: Mapping[str, Any] = spec["training"]
         self.snapshots, self.seeds, self.splits, self.floats = spec["snapshots"], list(seeds), splits, floats
         self.device = torch.device(device)
@@ -50,7 +52,7 @@ class Loop:
         self.model = (stack(nets) if self.stacked else nets[0]).to(device, PRECISIONS[self.training["precision"]])
         self.channels_last = self._wants_channels_last()
         if self.channels_last:
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.model.to(memory_format=torch.channels_last)
         self.optimizer = self.method.optimizer(self.model, num_stacked=len(nets))
         for group in self.optimizer.param_groups:
             group["initial_lr"] = group["lr"]
@@ -83,7 +85,7 @@ class Loop:
         """Train to the end; snapshots and the state go to `folder`.
 
         Raises:
-            Interrupted: `should_stop` said so; the state was written first.
+            TrainingInterrupted: `should_stop` said so; the state was written first.
         """
         path = folder / "state.safetensors"
         state = checkpoint.load_or_set_aside(path, identity)
@@ -112,7 +114,7 @@ class Loop:
                 wall, cpu = time.perf_counter(), time.process_time()
                 checkpoint.save(path, self.state_dict(), identity)
                 if stop and not self.finished:
-                    raise Interrupted(f"stopped at epoch {self.epoch:.2f}; the same command resumes")
+                    raise TrainingInterrupted(f"stopped at epoch {self.epoch:.2f}; the same command resumes")
 
     def _step(self) -> None:
         batch = self.batches.at(self.step)
@@ -137,7 +139,7 @@ class Loop:
                 is_first = False
             return total
 
-        self.optimizer.step(closure)
+        self.optimizer.step(closure)  # type: ignore[arg-type]
         self._recent.append(self.losses)
         for callback in self.callbacks:
             callback.on_step(self)

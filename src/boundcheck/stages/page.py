@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from boundcheck import tables
+from boundcheck.contracts import NAN
 from boundcheck.stages.summaries import Table, absent_runs, cell_summary, check_summary, provenance_summary
 from boundcheck.stages.wording import interval, number
 
@@ -29,14 +30,27 @@ class ClaimSection:
     reference: str
     decision: str
     reason: str
-    effect: str = ""
+    effect: float = NAN
+    low: float = NAN
+    high: float = NAN
+    unit: str = ""
     num_runs: int = 0
     num_runs_needed: int | None = None
-    tightness: str = ""
+    tightness: float = NAN
     paper_value: str = "not available"
     evidence: Table | None = None
     figures: Sequence[tuple[Mapping[str, Any], pd.DataFrame]] = ()
     drawings: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def effect_text(self) -> str:
+        """The effect with its interval; "–" where there is none."""
+        return interval(self.effect, self.low, self.high, self.unit)
+
+    @property
+    def tightness_text(self) -> str:
+        """The tightness; "–" where there is none."""
+        return number(self.tightness)
 
 
 @dataclass
@@ -93,20 +107,25 @@ def count_decisions(papers: Sequence[PaperSection]) -> list[tuple[str, int]]:
 
 def _claim(row: Mapping[Any, Any], figures: pd.DataFrame) -> ClaimSection:
     cells = pd.DataFrame(json.loads(row["cells"])).replace({"inf": math.inf, "-inf": -math.inf})
-    needed = row["num_runs_needed"]
+    verdict = (
+        "statement",
+        "reference",
+        "decision",
+        "reason",
+        "effect",
+        "low",
+        "high",
+        "unit",
+        "tightness",
+        "paper_value",
+    )
     return ClaimSection(
-        row["claim"],
-        row["statement"],
-        row["reference"],
-        row["decision"],
-        row["reason"],
-        effect=interval(row["effect"], row["low"], row["high"], row["unit"]),
+        name=row["claim"],
         num_runs=int(row["num_runs"]),
-        num_runs_needed=None if pd.isna(needed) else int(needed),
-        tightness="" if math.isnan(row["tightness"]) else number(row["tightness"]),
-        paper_value=row["paper_value"],
+        num_runs_needed=None if pd.isna(row["num_runs_needed"]) else int(row["num_runs_needed"]),
         evidence=Table(cells) if len(cells) else None,
         figures=[(s, figures[figures["figure"] == index]) for index, s in enumerate(json.loads(row["figures"]))],
+        **{name: row[name] for name in verdict},
     )
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from boundcheck.stages.drawing import colours, draw, inline
-from boundcheck.stages.page import PaperSection, count_decisions, read_paper
+from boundcheck.stages.drawing import draw, inline, looks
+from boundcheck.stages.page import ClaimSection, PaperSection, count_decisions, read_paper
 from boundcheck.stages.wording import links
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -41,24 +43,17 @@ def report(spec: Mapping[str, Any], results: Path, output: Path) -> None:
 def _draw_all(papers: Sequence[PaperSection]) -> dict[str, str]:
     """Draw every figure, hang it into its claim, and return the files by name."""
     claims = [(paper, claim) for paper in papers for claim in paper.claims]
-    colour_of = colours(
-        [name for _, claim in claims for _, data in claim.figures for name in data["series"] if name != "pooled"]
-    )
+    shown = [data[data["panel"] != ""] for _, claim in claims for _, data in claim.figures]
+    look_of = looks(name for data in shown for name in data["series"])
     files = {}
     for position, (paper, claim) in enumerate(claims):
         for index, (settings, data) in enumerate(claim.figures):
-            if not len(data):
-                continue
-            name = f"{paper.key}_{claim.name}_{index}"
-            files[name] = draw(data, settings, colour_of)
-            title = f"{claim.statement} {settings['caption']}"
-            claim.drawings.append(
-                {
-                    "svg": inline(files[name], f"f{position}-{index}", title),
-                    "caption": settings["caption"],
-                    "file": name,
-                }
-            )
+            drawable = data[np.isfinite(data["y"])]
+            if len(drawable):
+                name, caption = f"{paper.key}_{claim.name}_{index}", settings["caption"]
+                files[name] = draw(drawable, settings, look_of)
+                svg = inline(files[name], f"f{position}-{index}", f"{claim.statement} {caption}")
+                claim.drawings.append({"svg": svg, "caption": caption, "file": name})
     return files
 
 
@@ -81,18 +76,7 @@ def _render(spec: Mapping[str, Any], papers: Sequence[PaperSection]) -> str:
 
 def _tables(papers: Sequence[PaperSection]) -> dict[str, pd.DataFrame]:
     """The CSV files by name: the verdicts of all papers; cells, runs, checks and evidence of each."""
-    columns = (
-        "name",
-        "statement",
-        "reference",
-        "decision",
-        "reason",
-        "effect",
-        "num_runs",
-        "num_runs_needed",
-        "tightness",
-        "paper_value",
-    )
+    columns = [field.name for field in fields(ClaimSection) if field.name not in ("evidence", "figures", "drawings")]
     verdicts = [{"paper": p.key, **{c: getattr(claim, c) for c in columns}} for p in papers for claim in p.claims]
     files = {"verdicts": pd.DataFrame(verdicts, columns=["paper", *columns])}
     for paper in papers:

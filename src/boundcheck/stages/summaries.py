@@ -10,6 +10,7 @@ import pandas as pd
 from boundcheck.stages.wording import mean_and_std, number
 
 CELL = ["dataset", "model", "method"]
+SHORT = 24  # characters
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,22 @@ class Table:
     frame: pd.DataFrame
 
     @property
-    def columns(self) -> list[tuple[str, bool]]:
-        """Names, and whether the column is numeric (and so set to the right)."""
-        return [(str(name), pd.api.types.is_numeric_dtype(self.frame[name])) for name in self.frame]
+    def columns(self) -> list[tuple[str, str]]:
+        """Name and style of each column: "numeric" is set to the right."""
+        numeric = [pd.api.types.is_numeric_dtype(self.frame[name]) for name in self.frame]
+        return [
+            (str(name), "numeric" if is_numeric else "") for name, is_numeric in zip(self.frame, numeric, strict=True)
+        ]
 
     @property
-    def rows(self) -> list[list[tuple[str, bool, bool]]]:
-        """For each cell its text, whether it is numeric, and whether it is a decision."""
-        shapes = [(numeric, name == "decision") for name, numeric in self.columns]
+    def rows(self) -> list[list[tuple[str, str]]]:
+        """Text and style of each cell: "decision" is a badge, "short" stays on one line."""
+        styles = ["decision" if name == "decision" else style for name, style in self.columns]
         return [
-            [(number(value), *shape) for value, shape in zip(row, shapes, strict=True)]
+            [
+                (text := number(value), style or ("short" if len(text) <= SHORT else ""))
+                for value, style in zip(row, styles, strict=True)
+            ]
             for row in self.frame.itertuples(index=False)
         ]
 
@@ -61,9 +68,9 @@ def cell_summary(runs: pd.DataFrame) -> pd.DataFrame:
             {
                 **{key: part[key].iloc[0] for key in CELL},
                 "done": f"{len(done)} of {len(part)}",
-                "accuracy, last (%)": mean_and_std(100 * done["test_accuracy_last"]),
-                "accuracy, best (%)": mean_and_std(100 * done["test_accuracy_best"]),
-                "training loss, last": mean_and_std(done["train_loss_last"]),
+                "last accuracy (%)": mean_and_std(100 * done["test_accuracy_last"]),
+                "best accuracy (%)": mean_and_std(100 * done["test_accuracy_best"]),
+                "last training loss": mean_and_std(done["train_loss_last"]),
                 "epochs": done["epoch"].max(),
                 "gradients per step": part["num_gradients"].max(),
                 "parameters": part["num_parameters"].max(),

@@ -20,13 +20,18 @@ from boundcheck.contracts import Splits
 from boundcheck.models import MODELS
 from boundcheck.registry import load
 from boundcheck.stages.cell import PRECISIONS, Floats, load_splits
-from boundcheck.stages.loop import Interrupted, Loop
+from boundcheck.stages.loop import Loop, TrainingInterrupted
 
-__all__ = ["Interrupted", "train"]
+__all__ = ["TrainingInterrupted", "train"]
 
 
 def train(
-    spec: Mapping[str, Any], arrays: Path, output: Path, code: str = "", threads: int = 1, checkpoint_seconds: float = 60
+    spec: Mapping[str, Any],
+    arrays: Path,
+    output: Path,
+    code: str = "",
+    threads: int = 1,
+    checkpoint_seconds: float = 60,
 ) -> None:
     """Train a batch and write `curves.parquet`, `snapshots/` and `provenance.json` into `output`.
 
@@ -42,7 +47,7 @@ def train(
         checkpoint_seconds: time between checkpoints, seconds.
 
     Raises:
-        Interrupted: a signal asked the job to stop; its state is on disk.
+        TrainingInterrupted: a signal asked the job to stop; its state is on disk.
     """
     torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"

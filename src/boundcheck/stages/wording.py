@@ -7,47 +7,66 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+MAX_DECIMALS = 6
 LINKS = (
     (re.compile(r"arXiv:? ?(\d{4}\.\d{4,5})"), "https://arxiv.org/abs/{}"),
     (re.compile(r"doi:? ?(10\.\d{4,}/[^\s,;]+)", re.IGNORECASE), "https://doi.org/{}"),
 )
 
 
-def number(value: Any) -> str:
-    """A value in three significant digits (whole numbers in all of theirs); "–" for none, "∞" for an infinity."""
+def number(value: Any, decimals: int | None = None) -> str:
+    """A value in three significant digits (or so many decimals); "–" for none, "∞" for an infinity.
+
+    Whole numbers, and those from a thousand to a million, are written out.
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if not isinstance(value, float):
         return str(value)
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    text = f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.3g}"
+    if decimals is not None:
+        text = f"{value:.{decimals}f}"
+    elif abs(value) < 1e6 and (value.is_integer() or abs(value) >= 1e3):
+        text = f"{value:.0f}"
+    else:
+        text = f"{value:#.3g}".rstrip(".")
     return re.sub(r"e([+-])0?", lambda sign: "e" + sign[1].strip("+"), text).replace("-", "−")
 
 
-def signed(value: float) -> str:
+def signed(value: float, decimals: int | None = None) -> str:
     """A number with its sign, + too."""
-    return f"+{number(value)}" if value > 0 else number(value)
+    return f"+{number(value, decimals)}" if value > 0 else number(value, decimals)
 
 
 def interval(effect: float, low: float, high: float, unit: str) -> str:
-    """An effect with its interval, "−12.3 % [−15, −9.6]"; "" where there is no effect."""
+    """An effect with its interval, "−12.3 % [−15.0, −9.6]": the half width has two significant digits."""
     if math.isnan(effect):
-        return ""
-    bounds = "(no interval)" if math.isnan(low) else f"[{signed(low)}, {signed(high)}]"
-    return " ".join(part for part in (signed(effect), unit, bounds) if part)
+        return "–"
+    if math.isnan(low):
+        return " ".join(filter(None, (signed(effect), unit, "(no interval)")))
+    decimals = decimals_for((high - low) / 2)
+    bounds = f"[{signed(low, decimals)}, {signed(high, decimals)}]"
+    return " ".join(filter(None, (signed(effect, decimals), unit, bounds)))
 
 
 def mean_and_std(values: Iterable[float]) -> str:
-    """Mean ± standard deviation (n − 1) of the values that are numbers; the value alone where there is one."""
+    """Mean ± standard deviation (n − 1, two significant digits) of the values that are numbers."""
     known = [float(value) for value in values if not math.isnan(value)]
     if not known:
         return "–"
     mean = math.fsum(known) / len(known)
     if len(known) == 1:
-        return f"{mean:.4g}"
+        return number(mean)
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in known) / (len(known) - 1))
-    return f"{mean:.4g} ± {std:.2g}"
+    decimals = decimals_for(std)
+    return f"{number(mean, decimals)} ± {number(std, decimals)}"
+
+
+def decimals_for(spread: float) -> int | None:
+    """Decimals at which a spread has two significant digits; None where they would be too many to read."""
+    decimals = max(0, 1 - math.floor(math.log10(spread))) if 0 < spread < math.inf else 99
+    return decimals if decimals <= MAX_DECIMALS else None
 
 
 def links(text: str) -> list[tuple[str, str]]:

@@ -1,0 +1,46 @@
+"""The measuring stage: every analysis on every snapshot of every seed that did not diverge."""
+
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+
+from boundcheck.stages.measure import measure
+from boundcheck.stages.train import train
+
+ANALYSES = [{"name": "gradient", "kind": "gradient_norm", "samples": 100}]
+
+
+def test_rows_for_every_snapshot_and_seed(spec_of, arrays, tmp_path):
+    spec = spec_of(training={"batch_size": "full", "epochs": 3}, snapshots=[0, 3])
+    train(spec, arrays, tmp_path)
+    measure({**spec, "analyses": ANALYSES}, arrays, tmp_path / "snapshots", tmp_path / "m.parquet")
+    rows = pd.read_parquet(tmp_path / "m.parquet")
+    norms = rows[rows.quantity == "gradient_norm"].set_index(["seed", "step"]).value
+    assert sorted(norms.index) == [(seed, step) for seed in (0, 1, 2) for step in (0, 3)]
+    assert set(rows.analysis) == {"gradient"}
+    curves = pd.read_parquet(tmp_path / "curves.parquet")
+    recorded = curves[curves.quantity == "gradient_norm"].set_index(["seed", "step"]).value
+    for seed in (0, 1, 2):  # the full batch is the subset that was measured
+        assert abs(norms[(seed, 0)] / recorded[(seed, 0)] - 1) < 1e-10
+
+
+def test_a_diverged_seed_is_left_out(spec_of, arrays, tmp_path):
+    spec = spec_of(snapshots=[3])
+    train(spec, arrays, tmp_path)
+    path = tmp_path / "snapshots" / "epoch_3.safetensors"
+    state = load_file(path)
+    next(iter(state.values()))[1] = float("nan")
+    save_file(state, path)
+    measure({**spec, "analyses": ANALYSES}, arrays, tmp_path / "snapshots", tmp_path / "m.parquet")
+    assert set(pd.read_parquet(tmp_path / "m.parquet").seed) == {0, 2}
+
+
+def test_measuring_twice_gives_the_same_numbers(spec_of, arrays, tmp_path):
+    spec = spec_of(seeds=[0], snapshots=[3])
+    train(spec, arrays, tmp_path)
+    analyses = [{"name": "spectrum", "kind": "hessian_spectrum", "top_k": 2, "samples": 50}]
+    for name in ("a", "b"):
+        torch.rand(3)  # the global generator must not matter
+        measure({**spec, "analyses": analyses}, arrays, tmp_path / "snapshots", tmp_path / f"{name}.parquet")
+    a, b = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("a", "b"))
+    pd.testing.assert_frame_equal(a, b, check_exact=True)

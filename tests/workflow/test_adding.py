@@ -1,0 +1,55 @@
+"""A method is added by one file, one registry line and one config line; nothing else reruns."""
+
+TOY = '''"""Gradient descent by the sign of the gradient."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+
+class SignDescent(torch.optim.Optimizer):
+    """theta <- theta - lr sign(gradient)."""
+
+    def __init__(self, params, lr):
+        super().__init__(params, {"lr": lr})
+
+    def step(self, closure=None):
+        loss = closure()
+        with torch.no_grad():
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    parameter -= group["lr"] * parameter.grad.sign()
+        return loss
+
+
+@dataclass(frozen=True)
+class SignDescentMethod:
+    """A variant of sign descent."""
+
+    lr: float
+    num_gradients: ClassVar[int] = 1
+    second_order: ClassVar[bool] = False
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        return model
+
+    def optimizer(self, model: nn.Module, num_stacked: int = 1) -> torch.optim.Optimizer:
+        return SignDescent(model.parameters(), self.lr)
+'''
+
+
+def test_a_toy_method(project):
+    (project.folder / "src/boundcheck/methods/sign_descent.py").write_text(TOY)
+    project.edit(
+        "src/boundcheck/methods/__init__.py",
+        "METHODS: dict[str, str] = {\n",
+        'METHODS: dict[str, str] = {\n    "sign_descent": "boundcheck.methods.sign_descent:SignDescentMethod",\n',
+    )
+    project.edit("config/config.yaml", "methods:\n", "methods:\n  sign: {kind: sign_descent, lr: 0.01}\n")
+    project.config["papers"]["gam"]["grid"][0]["methods"].append("sign")
+    project.write_config("config/small.yaml", project.config)
+    folder = "results/small/gam/tiny_digits/tiny_mlp/sign/seeds_0-2"
+    project.snakemake(f"{folder}/curves.parquet")
+    assert (project.folder / folder / "provenance.json").exists()

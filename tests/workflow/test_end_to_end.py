@@ -1,0 +1,72 @@
+"""From the data to the report, in a copy of the project."""
+
+import json
+import re
+
+import pandas as pd
+
+
+def test_the_run_leaves_what_it_should(finished):
+    batch = finished.folder / "results/small/gam/tiny_digits/tiny_mlp/gam_exact/seeds_0-2"
+    assert {path.name for path in batch.iterdir()} == {
+        "curves.parquet",
+        "snapshots",
+        "provenance.json",
+        "measurements.parquet",
+    }
+    provenance = json.loads((batch / "provenance.json").read_text())
+    assert [run["status"] for run in provenance["runs"]] == ["done"] * 3
+    measurements = pd.read_parquet(batch / "measurements.parquet")
+    assert {"sharpness", "first_order_flatness", "zeroth_order_flatness"} <= set(measurements.quantity)
+
+
+def test_every_claim_has_a_verdict(finished):
+    claims = pd.read_parquet(finished.folder / "results/small/gam/claims.parquet").set_index("claim")
+    assert len(claims) >= 4
+    assert set(claims.decision) <= {"supported", "contradicted", "inconclusive", "vacuous", "not run"}
+    assert claims.loc["first_order_flatness_dominates", "decision"] == "supported"
+    page = (finished.folder / "reports/small/index.html").read_text()
+    for claim in claims.itertuples():
+        assert claim.decision in page
+
+
+def test_the_checks_were_made_on_every_snapshot(finished):
+    checks = pd.read_parquet(finished.folder / "results/small/gam/checks.parquet")
+    dominated = checks[checks.check == "zeroth_below_first"]
+    assert len(dominated) == 2 * 3 * 2  # methods x seeds x snapshots, one radius
+    assert dominated.holds.all()
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert "Nothing to be done" in finished.snakemake("-n")
+
+
+def test_a_second_report_has_equal_bytes(finished):
+    page = finished.folder / "reports/small/index.html"
+    before = page.read_bytes()
+    finished.snakemake("--forcerun", "report")
+    assert page.read_bytes() == before
+
+
+def test_the_page_asks_nothing_of_the_network(finished):
+    page = (finished.folder / "reports/small/index.html").read_text()
+    assert not re.findall(r"""(?:src|srcset|data)\s*=\s*["']?https?://""", page)
+    assert "<link" not in page
+    assert "@import" not in page
+
+
+def test_snakemakes_own_report_has_captions_and_categories(finished):
+    finished.snakemake("--report", "snakemake_report.html")
+    text = (finished.folder / "snakemake_report.html").read_text()
+    for word in ("Report", "Figures", "Tables"):
+        assert word in text
+
+
+def test_a_job_repeats_from_its_command_line(finished, tmp_path):
+    """The shell line of a training, without Snakemake, gives the same bits."""
+    batch = finished.folder / "results/small/gam/tiny_digits/tiny_mlp/sgd/seeds_0-2"
+    spec = json.loads((batch / "provenance.json").read_text())["spec"]
+    data = "data/tiny_digits/arrays.safetensors"
+    finished.boundcheck("train", "--spec", json.dumps(spec), "--data", data, "--output", str(tmp_path / "again"))
+    for name in ("snapshots/epoch_2.safetensors", "curves.parquet"):
+        assert (tmp_path / "again" / name).read_bytes() == (batch / name).read_bytes()
