@@ -35,7 +35,7 @@ def test_coverage_is_95_percent():
     assert covered == pytest.approx(0.95, abs=3 * math.sqrt(0.95 * 0.05 / 4000))
 
 
-@pytest.mark.parametrize("values", [[], [2.0], [2.0, 2.0, 2.0], [0.0, 0.0], [0.903 - 0.9, 0.803 - 0.8, 0.703 - 0.7]])
+@pytest.mark.parametrize("values", [[], [2.0], [2.0, 2.0, 2.0], [0.0, 0.0], [1.1 - 1.0, 0.3 - 0.2, 0.6 - 0.5]])
 def test_without_a_spread_there_is_no_interval(values):
     interval = student_interval(values)
     assert math.isnan(interval.low)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -37,13 +38,13 @@ def tanh_loss() -> tuple[Callable[[int, int], Callable[[Tensor], Tensor]], Tenso
     draw = torch.Generator().manual_seed(1)
     inputs = torch.randn(12, SIZES[0], dtype=torch.float64, generator=draw)
     labels = torch.randint(0, SIZES[-1], (12,), generator=draw)
-    num_parameters = sum(m * n + n for m, n in zip(SIZES, SIZES[1:], strict=False))
+    num_parameters = sum(m * n + n for m, n in itertools.pairwise(SIZES))
     theta = torch.randn(num_parameters, dtype=torch.float64, generator=draw) / 2
 
     def on(i: int, j: int) -> Callable[[Tensor], Tensor]:
         def loss(theta: Tensor) -> Tensor:
             x, start = inputs[i:j].to(theta), 0
-            for m, n in zip(SIZES, SIZES[1:], strict=False):
+            for m, n in itertools.pairwise(SIZES):
                 weight, bias = theta[start : start + m * n].view(n, m), theta[start + m * n : start + m * n + n]
                 x, start = torch.tanh(x) @ weight.mT + bias, start + m * n + n
             return F.cross_entropy(x, labels[i:j], reduction="sum") / 12

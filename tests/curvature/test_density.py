@@ -45,4 +45,6 @@ def test_a_breakdown_is_padded_with_weight_zero(symmetric, generator):
 @pytest.mark.parametrize("wrong", ["num_steps", "num_probes"])
 def test_counts_below_one_are_rejected(wrong, generator):
     with pytest.raises(ValueError, match=f"{wrong}: got 0"):
-        spectral_quadrature(MatrixOperator(torch.eye(3)), **{"num_steps": 2, "num_probes": 2, wrong: 0}, generator=generator)
+        spectral_quadrature(
+            MatrixOperator(torch.eye(3)), **{"num_steps": 2, "num_probes": 2, wrong: 0}, generator=generator
+        )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -82,14 +83,16 @@ def test_along_the_top_eigenvector(problems, generator):
 def test_both_ascents_rise_in_every_step_on_convex_quadratics(problems, generator):
     for matrix, x, rho in problems[:8]:
         for norms in flatness(quadratic(matrix), x, rho, generator, tolerance=1e-6).history.values():
-            assert all(after >= before * (1 - 1e-12) for before, after in zip(norms, norms[1:], strict=False))
+            assert all(after >= before * (1 - 1e-12) for before, after in itertools.pairwise(norms))
 
 
 def test_the_first_step_is_the_one_of_gam(problems, generator):
     for matrix, x, rho in problems[:5]:
         f = matrix @ matrix @ x
         expected = rho * (matrix @ (x + rho * f / f.norm())).norm()
-        assert flatness(quadratic(matrix), x, rho, generator).one_step_first == pytest.approx(expected.item(), rel=1e-12)
+        assert flatness(quadratic(matrix), x, rho, generator).one_step_first == pytest.approx(
+            expected.item(), rel=1e-12
+        )
 
 
 def test_gradients_at_the_maximisers_are_those_of_the_maxima(problems, generator):
@@ -125,6 +128,17 @@ def test_the_tight_example_of_a_lipschitz_hessian(generator):
     assert found.first / rho**2 - a == pytest.approx(c * rho / 2, abs=1e-10)
 
 
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_both_poles_of_the_top_eigenvector_are_tried(generator, side):
+    def loss(x):
+        return (x**2 / 2 + side * x**3 / 6).sum()
+
+    zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    found = flatness(loss, zero, 0.3, generator, starts=0, top_eigenvector=one)
+    assert found.zeroth == pytest.approx(0.3**2 / 2 + 0.3**3 / 6, rel=1e-12)
+    assert found.first == pytest.approx(0.3 * (0.3 + 0.3**2 / 2), rel=1e-12)
+
+
 @settings(max_examples=25, deadline=None)
 @given(rho=st.floats(0.01, 3), seed=st.integers(0, 10**6), segment=st.integers(1, 4))
 def test_zeroth_never_exceeds_first_and_both_beat_random_search(tanh_loss, rho, seed, segment):
@@ -146,7 +160,9 @@ def test_a_cliff_between_grid_points_is_found_by_bisection(generator):
     def cliff(x):
         return torch.sigmoid(200 * (x - 0.3)).sum()
 
-    found = flatness(cliff, torch.zeros(1, dtype=torch.float64), 1.0, generator, 2, 1, torch.ones(1).double(), segment=1)
+    found = flatness(
+        cliff, torch.zeros(1, dtype=torch.float64), 1.0, generator, 2, 1, torch.ones(1).double(), segment=1
+    )
     assert found.zeroth == pytest.approx(1)
     assert found.first >= found.zeroth
 
@@ -167,16 +183,16 @@ def test_what_is_reported_is_attained(tanh_loss, generator):
 def test_candidates_of_a_smaller_radius_make_the_flatness_grow(tanh_loss, generator):
     on, theta = tanh_loss
     small = flatness(on(0, 12), theta, 0.5, generator)
-    large = flatness(
-        on(0, 12), theta, 0.5001, generator, 0, 1, candidates=[small.maximiser, small.zeroth_maximiser]
-    )
+    large = flatness(on(0, 12), theta, 0.5001, generator, 0, 1, candidates=[small.maximiser, small.zeroth_maximiser])
     assert large.first >= small.first
     assert large.zeroth >= small.zeroth
 
 
 def test_a_step_that_falls_is_halved(generator):
     """sin has its steepest point inside the ball: full steps jump over it for ever."""
-    found = flatness(lambda x: torch.sin(x).sum(), torch.ones(1).double(), 2.0, generator, iterations=50, tolerance=1e-9)
+    found = flatness(
+        lambda x: torch.sin(x).sum(), torch.ones(1).double(), 2.0, generator, iterations=50, tolerance=1e-9
+    )
     assert found.first == pytest.approx(2, rel=1e-9)
     assert found.zeroth == pytest.approx(1 - math.sin(1), abs=1e-5)  # zigzags around an inner maximum
 

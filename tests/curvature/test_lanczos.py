@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boundcheck.curvature.lanczos import lanczos
-from boundcheck.curvature.operator import MatrixOperator
+from boundcheck.curvature.operator import MatrixOperator, random_direction
 
 BULK = torch.linspace(-0.5, 1, 200, dtype=torch.float64)
 
@@ -101,6 +103,47 @@ def test_a_start_without_the_top_eigenvector_breaks_down_and_recovers(generator)
     start[1] = start[2] = 1.0
     found = lanczos(MatrixOperator(matrix), generator, top=2, start=start, residual_tolerance=1e-4)
     torch.testing.assert_close(found.eigenvalues, torch.tensor([7.0, 5], dtype=torch.float64), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("second", [3.0, 5.0, 8.0])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_top_eigenvector_that_the_start_barely_contains_is_not_missed(second, seed):
+    """The first vector has a part of 1e-5 along the top eigenvector, and all others as it comes."""
+    n, overlap = 120, 1e-5
+    start = random_direction(MatrixOperator(torch.eye(n).double()), torch.Generator().manual_seed(seed))
+    draw = torch.Generator().manual_seed(seed + 100)
+    aside = torch.randn(n, dtype=torch.float64, generator=draw)
+    aside -= aside @ start * start
+    top = overlap * start + math.sqrt(1 - overlap**2) * aside / aside.norm()
+    frame = torch.linalg.qr(torch.cat([top[:, None], torch.randn(n, n - 1, generator=draw).double()], 1)).Q
+    values = torch.cat([torch.tensor([10.0, second]), torch.linspace(0, 1, n - 2)]).double()
+    matrix = MatrixOperator((frame * values) @ frame.mT)
+    found = lanczos(matrix, torch.Generator().manual_seed(seed))
+    assert found.eigenvalues[0] == pytest.approx(10, rel=1e-4)
+    assert found.num_matvecs < 20
+
+
+def test_an_eigenvalue_near_zero_is_wanted_only_to_a_part_of_the_norm(symmetric, generator):
+    matrix = symmetric([50.0, 30, 20, *torch.linspace(0, 0.1, 300)])
+    found = lanczos(MatrixOperator(matrix), generator, top=1, bottom=1)
+    assert found.converged
+    assert found.num_matvecs < 20
+    assert abs(found.eigenvalues[1]) <= found.residuals[1] < 0.1
+
+
+def test_residuals_count_what_the_chains_before_a_restart_left(symmetric, generator):
+    matrix = symmetric(SPECTRA["outliers"])
+    found = lanczos(MatrixOperator(matrix), generator, top=5, tolerance=0.5, residual_tolerance=0.9, restarts=1)
+    explicit = (found.eigenvectors @ matrix - found.eigenvalues.unsqueeze(1) * found.eigenvectors).norm(dim=1)
+    assert (explicit <= found.residuals).all()
+    assert (distances(found, eigenvalues(matrix)) <= found.residuals).all()
+
+
+def test_the_basis_stays_orthonormal_over_ten_decades(symmetric, generator):
+    matrix = symmetric(10.0 ** -torch.linspace(0, 10, 60, dtype=torch.float64))
+    found = lanczos(MatrixOperator(matrix), generator, top=60)
+    gram = found.eigenvectors @ found.eigenvectors.mT
+    torch.testing.assert_close(gram, torch.eye(60, dtype=torch.float64), rtol=0, atol=1e-13)
 
 
 def test_a_warm_start_saves_products(symmetric, generator):

@@ -61,7 +61,9 @@ def test_a_low_rank_is_deflated_whole(symmetric, generator):
         assert estimate.standard_error < 1e-12
 
 
-@pytest.mark.parametrize(("estimator", "least"), [(hutchinson_trace, 2), (deflated_trace, 4), (hutch_plus_plus_trace, 6)])
+@pytest.mark.parametrize(
+    ("estimator", "least"), [(hutchinson_trace, 2), (deflated_trace, 4), (hutch_plus_plus_trace, 6)]
+)
 def test_too_few_products_are_rejected(estimator, least, generator):
     with pytest.raises(ValueError, match=f"got {least - 1}; allowed: >= {least}"):
         estimator(MatrixOperator(torch.eye(3)), least - 1, generator)

@@ -10,21 +10,20 @@ from boundcheck.methods.flat import CHUNK, FlatLayout, along, norm, perpendicula
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("num_stacked", [1, 3])
-def test_scatter_undoes_gather_bit_for_bit(dtype, num_stacked):
+def test_there_and_back_changes_no_bit(dtype, num_stacked):
     shapes = [(3, 4, 5), (3, 4), (3, 2, 1, 3, 3), (3,)]
     tensors = [torch.randn(shape).to(dtype) for shape in shapes]
-    layout = FlatLayout(tensors, num_stacked)
-    flat = layout.gather(tensors)
+    flat, pieces = FlatLayout(tensors, num_stacked).gather(tensors, "theta")
     assert flat.shape == (num_stacked, sum(t.numel() for t in tensors) // num_stacked)
     assert flat.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
-    copies = [torch.zeros_like(t) for t in tensors]
-    layout.scatter(flat, copies)
-    assert all(torch.equal(copy, tensor) for copy, tensor in zip(copies, tensors, strict=True))
+    assert all(torch.equal(piece.to(dtype), tensor) for piece, tensor in zip(pieces, tensors, strict=True))
+    flat.mul_(2)
+    assert all(torch.equal(piece.to(dtype), 2 * tensor) for piece, tensor in zip(pieces, tensors, strict=True))
 
 
 def test_a_row_holds_its_slice_of_every_parameter():
     weight, bias = torch.randn(3, 4, 5), torch.randn(3, 4)
-    flat = FlatLayout([weight, bias], 3).gather([weight, bias])
+    flat, _ = FlatLayout([weight, bias], 3).gather([weight, bias], "theta")
     for i in range(3):
         assert torch.equal(flat[i], torch.cat([weight[i].flatten(), bias[i]]))
 
@@ -32,25 +31,28 @@ def test_a_row_holds_its_slice_of_every_parameter():
 def test_a_channels_last_parameter_meets_gradients_of_any_layout():
     weight = torch.randn(6, 4, 3, 3).to(memory_format=torch.channels_last)
     gradient = torch.randn(6, 4, 3, 3)
-    layout = FlatLayout([weight])
-    (view,) = layout.views(layout.gather([gradient]))
-    assert torch.equal(view, gradient)
-    assert view.stride() == weight.stride()
+    (piece,) = FlatLayout([weight]).gather([gradient], "gradient").pieces
+    assert torch.equal(piece, gradient)
+    assert piece.stride() == weight.stride()
 
 
-def test_a_flat_vector_is_no_view_of_the_next():
+def test_a_buffer_is_made_once_for_each_name():
     tensors = [torch.ones(2, 2)]
     layout = FlatLayout(tensors)
-    first = layout.gather(tensors)
-    layout.gather([torch.zeros(2, 2)])
-    assert torch.equal(first, torch.ones(1, 4))
+    first, other = layout.gather(tensors, "first"), layout.gather([torch.zeros(2, 2)], "other")
+    assert torch.equal(first.flat, torch.ones(1, 4))
+    assert torch.equal(other.flat, torch.zeros(1, 4))
+    assert layout.buffer("first") is first
+    assert layout.is_of(tensors)
+    assert not layout.is_of([torch.ones(2, 2)])
+    assert not layout.is_of([])
 
 
 def test_no_gradient_counts_as_zeros():
     tensors = [torch.ones(2), torch.ones(3)]
     layout = FlatLayout(tensors)
-    layout.gather(tensors)
-    assert layout.gather([None, torch.ones(3)]).tolist() == [[0, 0, 1, 1, 1]]
+    layout.gather(tensors, "gradient")
+    assert layout.gather([None, torch.ones(3)], "gradient").flat.tolist() == [[0, 0, 1, 1, 1]]
 
 
 @pytest.mark.parametrize("length", [1, 1000, 2 * CHUNK, 5 * CHUNK + 17])

@@ -33,19 +33,35 @@ def test_gradients(landscape_of, second_order):
     assert torch.equal(landscape.theta, theta.view(1, -1))
     close(landscape.loss, network.loss(theta))
     close(landscape.gradient, network.gradient(theta))
-    other = theta + torch.randn_like(theta)
+    step = torch.randn_like(theta)
     with torch.no_grad():
-        found = landscape.gradient_at(other.view(1, -1))
-        assert torch.equal(network.theta(), other)
+        landscape.move_by(step.view(1, -1))
+        landscape.move_along(step.view(1, -1), 0.5)
+        found = landscape.gradient_here().clone()
+        other = network.theta()
+        close(other, theta + step + 0.5 * step / step.norm())
+        landscape.move_back()
+        close(landscape.gradient_here(), landscape.gradient.flatten())
+        landscape.move_by(step.view(1, -1), -2)
         landscape.restore()
     close(found, network.gradient(other))
     assert torch.equal(network.theta(), theta)
 
 
+def test_settling_moves_the_start(landscape_of):
+    landscape, network = landscape_of(False)
+    expected = network.theta() + 1
+    with torch.no_grad():
+        landscape.move_by(torch.ones_like(landscape.theta))
+        landscape.settle()
+        landscape.restore()
+    assert torch.equal(network.theta(), expected)
+
+
 def test_gradients_of_the_gradient_norm(landscape_of):
     landscape, network = landscape_of(True)
     theta = network.theta()
-    other = theta + torch.randn_like(theta)
+    step = torch.randn_like(theta)
 
     def norm_gradient(theta):
         theta = theta.requires_grad_()
@@ -53,9 +69,11 @@ def test_gradients_of_the_gradient_norm(landscape_of):
         return torch.autograd.grad(gradient.norm(), theta)[0]
 
     with torch.no_grad():
-        here, there = landscape.norm_gradient(), landscape.norm_gradient_at(other.view(1, -1))
+        here = landscape.norm_gradient().clone()
+        landscape.move_by(step.view(1, -1))
+        there = landscape.norm_gradient_here()
     close(here, norm_gradient(theta))
-    close(there, norm_gradient(other))
+    close(there, norm_gradient(theta.detach() + step))
 
 
 def test_a_loss_without_curvature_has_no_slope():
@@ -64,7 +82,7 @@ def test_a_loss_without_curvature_has_no_slope():
     with torch.no_grad():
         flat = Landscape(lambda: 2 * x.sum() + y.sum(), groups, second_order=True)
         assert flat.norm_gradient().tolist() == [[0, 0, 0, 0, 0]]
-        half = Landscape(lambda: 2 * x.sum() + y.pow(2).sum(), groups, second_order=True)
+        half = Landscape(lambda: 2 * x.sum() + y.pow(2).sum(), groups, second_order=True, layout=flat.layout)
         slope = half.norm_gradient()
     assert slope[0, :3].tolist() == [0, 0, 0]
     torch.testing.assert_close(slope[0, 3:], 2 * half.gradient[0, 3:] / half.gradient.norm())

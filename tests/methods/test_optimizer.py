@@ -238,6 +238,14 @@ def test_a_group_added_later_gets_the_numbers_and_trains(name, make_network):
     assert torch.equal(run(late, optimizer, 3), expected)
 
 
+def test_a_group_with_a_bad_number_is_refused_and_not_added(name, make_network):
+    network = make_network()
+    optimizer = wrap(name, momentum_sgd(network.model[0].parameters()))
+    with pytest.raises(ValueError, match=f"{optimizer.strength}: got -1"):
+        optimizer.add_param_group({"params": network.model[2].parameters(), optimizer.strength: -1})
+    assert len(optimizer.param_groups) == len(optimizer.base.param_groups) == 1
+
+
 def test_schedulers_of_the_wrapper_move_the_base(name, make_network, recwarn):
     network = make_network()
     optimizer = wrap(name, momentum_sgd(network.model.parameters()))
@@ -266,23 +274,27 @@ def test_an_autocast_around_the_step_sees_the_perturbed_weights(name, make_netwo
     assert torch.equal(inside.theta(), outside.theta())
 
 
-def test_nothing_of_a_step_stays_behind(name, make_network, monkeypatch):
-    """No cycle of references keeps the flat vectors or a graph until the collector runs."""
+def test_nothing_of_a_step_stays_behind_but_its_buffers(name, make_network, monkeypatch):
+    """No cycle of references keeps a graph until the collector runs, and the next step makes no new buffers."""
     network = make_network()
     optimizer = wrap(name, momentum_sgd(network.model.parameters()))
     seen, original = [], type(optimizer).direction
 
     def direction(self, landscape, **numbers):
-        seen.extend([weakref.ref(landscape), weakref.ref(landscape.gradient)])
+        seen.append(weakref.ref(landscape))
         return original(self, landscape, **numbers)
 
     monkeypatch.setattr(type(optimizer), "direction", direction)
+    network.model[1].register_forward_hook(lambda module, inputs, output: seen.append(weakref.ref(output)))
     gc.collect()
     gc.disable()
     try:
         run(network, optimizer, 1)
-        assert seen
+        layout = optimizer._layout
+        run(network, optimizer, 2)
+        assert len(seen) >= 9
         assert all(reference() is None for reference in seen)
+        assert optimizer._layout is layout
     finally:
         gc.enable()
 

@@ -155,10 +155,8 @@ def test_the_second_derivative_exists_with_its_own_activation(variant, input_sha
     assert any(tensor.any() for tensor in hvp)
 
 
-@cases
+@pytest.mark.parametrize(("variant", "input_shape"), [case for case in CASES if build(MODELS, case[0]).stackable])
 def test_a_stackable_model_accepts_a_leading_axis(variant, input_shape):
-    if not build(MODELS, variant).stackable:
-        pytest.skip("trained one seed after another")
     networks = [built(variant, input_shape, seed).double() for seed in range(3)]
     inputs, _ = batch(input_shape)
     outputs = stack(networks)(inputs)

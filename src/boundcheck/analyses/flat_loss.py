@@ -101,14 +101,11 @@ def _chunk_loss(
     sizes = [value.numel() for value in named.values()]
     shapes = [value.shape for value in named.values()]
     targets = objective.targets(chunk)
-    moves_statistics = any(layer.training for layer in batch_norm_layers(model))
 
     def loss(theta: Tensor) -> Tensor:
         # one split, so that the backward pass gathers the gradient in one concatenation
         views = [part.view(shape) for part, shape in zip(theta.split(sizes), shapes, strict=True)]
         state = dict(zip(names, views, strict=True))
-        if moves_statistics:
-            state |= {name: buffer.clone() for name, buffer in model.named_buffers()}
         return weight * objective.losses(functional_call(model, state, (chunk.inputs,)), targets)
 
     return loss

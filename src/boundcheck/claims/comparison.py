@@ -77,7 +77,7 @@ class _Comparison:
         if not methods:
             return self._not_run(f"no run of {', '.join(self.methods)} is planned", tables)
         runs = tables.runs[tables.runs["method"].isin([*methods, self.baseline])]
-        rows = self._rows(tables)
+        rows = self._rows(tables, [*methods, self.baseline])
         try:
             values = run_values(rows, runs, self.at, self.favoured_sign > 0)
         except AmbiguousValueError as ambiguous:
@@ -89,9 +89,9 @@ class _Comparison:
         relation = f"{'higher' if self.favoured_sign > 0 else 'lower'} than {self.baseline}"
         return self._verdict(decide_sign(differences, self.favoured_sign, relation), cells, rows, runs)
 
-    def _rows(self, tables: Tables) -> pd.DataFrame:
+    def _rows(self, tables: Tables, methods: Sequence[str]) -> pd.DataFrame:
         rows = tables.curves if self.source == "curves" else tables.measurements
-        rows = rows[rows["quantity"] == self.quantity]
+        rows = rows[(rows["quantity"] == self.quantity) & rows["method"].isin(methods)]
         if self.analysis is not None:
             rows = rows[rows["analysis"] == self.analysis]
         if self.coordinate is not None:
@@ -109,7 +109,7 @@ class _Comparison:
         return 100 * math.expm1(difference) if self.relative else difference
 
     def _verdict(self, decided: SignDecision, cells: Sequence[Cell], rows: pd.DataFrame, runs: pd.DataFrame) -> Verdict:
-        evidence = [self._evidence(cell, decided, runs) for cell in cells]
+        evidence = [self._evidence(cell, decided) for cell in cells]
         mean, low, high = (self._effect(v) for v in (decided.pooled.mean, decided.pooled.low, decided.pooled.high))
         pooled = {"method": "pooled", "effect": mean, "low": low, "high": high}
         return Verdict(
@@ -130,9 +130,7 @@ class _Comparison:
     def _unit(self) -> str:
         return "%" if self.relative else self.unit
 
-    def _evidence(self, cell: Cell, decided: SignDecision, runs: pd.DataFrame) -> dict[str, Any]:
-        beside = runs[(runs["dataset"] == cell.dataset) & (runs["model"] == cell.model)]
-        diverged = beside[beside["method"].isin([cell.method, self.baseline]) & (beside["status"] == "diverged")]
+    def _evidence(self, cell: Cell, decided: SignDecision) -> dict[str, Any]:
         interval = decided.cells[cell.name]
         return {
             "dataset": cell.dataset,
@@ -144,7 +142,7 @@ class _Comparison:
             "low": self._effect(interval.low),
             "high": self._effect(interval.high),
             "n": interval.num,
-            "diverged": len(diverged),
+            "diverged": cell.num_diverged,
             "decision": decided.of_cell(cell.name, self.favoured_sign),
         }
 

@@ -120,11 +120,13 @@ def _bound_figure(rows: pd.DataFrame, x: str, x_label: str, y_label: str, where:
         role = "bound" if len(theorems) == 1 else f"{part['sense'].iloc[0]} bound"
         parts.append(over_seeds(part, x, "bound").assign(role=role))
     data = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+    is_line = data["x"].nunique() > 1
     drawn = "bound (dotted)" if len(theorems) == 1 else "bounds (upper dotted, lower dash-dotted)"
+    drawn = drawn if is_line else "bound (dashes)"
     text = " and ".join(str(part["theorem"].iloc[0]) for part in theorems)
     return Figure(
         data,
-        "line" if data["x"].nunique() > 1 else "points",
+        "line" if is_line else "points",
         x_label,
         y_label,
         f"{text}{where}: measured (dots) and {drawn}, means over seeds; bars are their range.",

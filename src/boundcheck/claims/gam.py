@@ -111,9 +111,10 @@ class FlatnessCurvature:
 
 def is_smooth(model_spec: Mapping[str, Any]) -> bool:
     """Whether a model variant is built of smooth functions only, so that its Hessian is locally Lipschitz."""
-    kind = load(MODELS, model_spec["kind"])
-    activation = model_spec.get("activation", getattr(kind, "activation", None))
-    return model_spec["kind"] in SMOOTH_KINDS or activation in SMOOTH_ACTIVATIONS
+    if model_spec["kind"] in SMOOTH_KINDS:
+        return True
+    activation = model_spec.get("activation") or getattr(load(MODELS, model_spec["kind"]), "activation", None)
+    return activation in SMOOTH_ACTIVATIONS
 
 
 def _has_lipschitz_hessian(rows: pd.DataFrame, runs: pd.DataFrame) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -32,6 +33,7 @@ class Cell:
     values: dict[int, float]
     baseline_values: dict[int, float]
     has_baseline: bool
+    num_diverged: int  # of both methods
 
     @property
     def name(self) -> str:
@@ -76,7 +78,9 @@ def paired_cells(
     values: Mapping[RunKey, float], runs: pd.DataFrame, methods: Sequence[str], baseline: str
 ) -> list[Cell]:
     """A cell for each planned (dataset, model, method), sorted, whether or not its runs ended well."""
-    planned = sorted(set(runs[["dataset", "model", "method"]].itertuples(index=False, name=None)))
+    cells = zip(runs["dataset"], runs["model"], runs["method"], strict=True)
+    statuses = Counter(zip(cells, runs["status"], strict=True))
+    planned = sorted({cell for cell, _ in statuses})
     by_cell: dict[tuple[str, str, str], dict[int, float]] = {cell: {} for cell in planned}
     for (dataset, model, method, seed), value in values.items():
         by_cell[dataset, model, method][seed] = value
@@ -88,6 +92,7 @@ def paired_cells(
             values=by_cell[dataset, model, method],
             baseline_values=by_cell.get((dataset, model, baseline), {}),
             has_baseline=(dataset, model, baseline) in by_cell,
+            num_diverged=sum(statuses[(dataset, model, name), "diverged"] for name in (method, baseline)),
         )
         for dataset, model, method in planned
         if method in methods

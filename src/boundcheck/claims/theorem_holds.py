@@ -10,7 +10,7 @@ import numpy as np
 from boundcheck.claims.figures import bound_figures
 from boundcheck.claims.pairs import absences
 from boundcheck.claims.rows import RUN
-from boundcheck.contracts import NAN, Tables, Verdict
+from boundcheck.contracts import Tables, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,26 +78,27 @@ class TheoremHolds:
 
 def _cells(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """The evidence: for each cell and inequality the rows, the violations and the tightness."""
-    cells = []
-    for (dataset, model, method, theorem), part in rows.groupby(["dataset", "model", "method", "theorem"]):
-        held = part[part["premise_holds"]]
-        violations = int((~held["holds"].astype(bool)).sum())
-        cells.append(
-            {
-                "dataset": dataset,
-                "model": model,
-                "method": method,
-                "theorem": theorem,
-                "rows": len(part),
-                "premise holds": len(held),
-                "violations": violations,
-                "worst tightness": float(held["tightness"].min()) if len(held) else NAN,
-                "median tightness": float(held["tightness"].median()) if len(held) else NAN,
-                "n": held["seed"].nunique(),
-                "decision": "vacuous" if not len(held) else "contradicted" if violations else "supported",
-            }
-        )
-    return cells
+    premise = rows["premise_holds"].astype(bool)
+    marked = rows.assign(
+        held=premise,
+        violated=premise & ~rows["holds"].fillna(True).astype(bool),
+        tightness=rows["tightness"].where(premise),
+        seed=rows["seed"].where(premise),
+    )
+    groups = marked.groupby(["dataset", "model", "method", "theorem"])
+    table = groups.agg(
+        rows=("held", "size"),
+        held=("held", "sum"),
+        violations=("violated", "sum"),
+        worst=("tightness", "min"),
+        median=("tightness", "median"),
+        n=("seed", "nunique"),
+    ).reset_index()
+    table["decision"] = np.select(
+        [table["held"] == 0, table["violations"] > 0], ["vacuous", "contradicted"], "supported"
+    )
+    names = {"held": "premise holds", "worst": "worst tightness", "median": "median tightness"}
+    return [{str(key): value for key, value in row.items()} for row in table.rename(columns=names).to_dict("records")]
 
 
 def _worst(violated: pd.DataFrame) -> str:

@@ -28,6 +28,8 @@ DAMAGE = (SafetensorError, OSError, KeyError, ValueError)
 NO_DIGEST = "0" * 64
 SAFETENSORS_NAMES = {"float64": "F64", "int64": "I64", "float32": "F32", "uint8": "U8"}
 
+Layout = dict[str, tuple[str, tuple[int, ...]]]  # name -> (dtype, shape), in the order of the file
+
 
 class Arrays(NamedTuple):
     """The file while it is written: inputs (n, *input_shape) and labels (n,) int64 of both splits, memory-mapped."""
@@ -66,10 +68,9 @@ def new_arrays(
         DataError: an empty split, a label without a class, or a disk that is full or read-only.
     """
     if not (num_train and num_test):
-        raise DataError(
-            f"{source}: {'test' if num_train else 'train'} split is empty; a dataset needs examples in both"
-        )
-    layout = {  # widest numbers first, so that every array is aligned
+        empty = "test" if num_train else "train"
+        raise DataError(f"{source}: {empty} split is empty; a dataset needs examples in both")
+    layout: Layout = {  # widest numbers first, so that every array is aligned
         "mean": ("float64", (input_shape[0],)),
         "std": ("float64", (input_shape[0],)),
         "train_labels": ("int64", (num_train,)),
@@ -108,10 +109,9 @@ def write_arrays(
     source: str,
 ) -> None:
     """Write a dataset that is in memory: (inputs, labels) of both splits, as `new_arrays` does."""
-    inputs = train[0]
-    with new_arrays(
-        root, len(inputs), len(test[0]), inputs.shape[1:], class_names, source, inputs.dtype.name
-    ) as arrays:
+    num_train, *shape = train[0].shape
+    dtype = train[0].dtype.name
+    with new_arrays(root, num_train, len(test[0]), shape, class_names, source, dtype) as arrays:
         arrays.train_inputs[:], arrays.train_labels[:] = train
         arrays.test_inputs[:], arrays.test_labels[:] = test
 
@@ -149,9 +149,7 @@ def read_arrays(root: Path, verify: bool | None = None) -> Splits:
         )
 
 
-def _reserve(
-    path: Path, layout: dict[str, tuple[str, tuple[int, ...]]], metadata: dict[str, str]
-) -> dict[str, np.memmap]:
+def _reserve(path: Path, layout: Layout, metadata: dict[str, str]) -> dict[str, np.memmap]:
     """Write the safetensors header, reserve the space of the arrays and map them."""
     entries: dict[str, Any] = {"__metadata__": metadata}
     end = 0

@@ -19,6 +19,8 @@ from boundcheck.data.arrays import read_arrays, write_arrays
 from boundcheck.data.errors import explained, require
 from boundcheck.data.transfer import download, locked
 
+UNPACK_ADVICE = "free space there, or delete the downloads beside it, and fetch again"
+
 
 @dataclass(frozen=True)
 class _Download:
@@ -34,9 +36,8 @@ class _Download:
 
     def __post_init__(self) -> None:
         is_address = isinstance(self.mirror, str) and self.mirror.startswith(("http://", "https://"))
-        require(
-            self.mirror is None or is_address, "mirror", self.mirror, "an address that begins with http:// or https://"
-        )
+        allowed = "an address that begins with http:// or https://"
+        require(self.mirror is None or is_address, "mirror", self.mirror, allowed)
 
     def fetch(self, root: Path) -> None:
         """Download what is missing, check it, and write the array file of the dataset into `root`."""
@@ -117,25 +118,25 @@ def _unpacked(source: Any, archives: list[Path], folder: Path) -> Iterator[Path]
     """The checked archives, unpacked as the torchvision class expects it, for as long as they are read."""
     shutil.rmtree(folder, ignore_errors=True)  # of a job that was killed
     try:
-        with explained(
-            folder, "delete the downloads beside it, free space there and fetch again", OSError, EOFError, zlib.error
-        ):
-            if hasattr(source, "resources"):
-                raw = folder / source.__name__ / "raw"
-                raw.mkdir(parents=True)
-                for archive in archives:
-                    with gzip.open(archive) as packed, open(raw / archive.stem, "wb") as plain:
-                        shutil.copyfileobj(packed, plain)
-            else:
-                batches = [name for name, _ in [*source.train_list, *source.test_list]]
-                extract(
-                    archives[0],
-                    [f"{source.base_folder}/{name}" for name in [*batches, source.meta["filename"]]],
-                    folder,
-                )
+        with explained(folder, UNPACK_ADVICE, OSError, EOFError, zlib.error):
+            (_unpack_idx if hasattr(source, "resources") else _unpack_batches)(source, archives, folder)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unpack_idx(source: Any, archives: list[Path], folder: Path) -> None:
+    raw = folder / source.__name__ / "raw"
+    raw.mkdir(parents=True)
+    for archive in archives:
+        with gzip.open(archive) as packed, open(raw / archive.stem, "wb") as plain:
+            shutil.copyfileobj(packed, plain)
+
+
+def _unpack_batches(source: Any, archives: list[Path], folder: Path) -> None:
+    batches = [name for name, _ in [*source.train_list, *source.test_list]]
+    names = [f"{source.base_folder}/{name}" for name in [*batches, source.meta["filename"]]]
+    extract(archives[0], names, folder)
 
 
 def _read(source: Any, folder: Path, is_train: bool) -> tuple[np.ndarray, np.ndarray, list[str]]:

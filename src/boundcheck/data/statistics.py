@@ -39,12 +39,16 @@ def channel_statistics(parts: Iterable[Tensor], num_channels: int, scale: int = 
     """
     count, totals, squares = 0, [Fraction()] * num_channels, [Fraction()] * num_channels
     for part in parts:
-        values = part.to(torch.float64).movedim(1, 0).flatten(1)  # (C, b·h·w)
-        count += values.shape[1]
-        totals = [sum_ + Fraction(new) for sum_, new in zip(totals, values.sum(1).tolist(), strict=True)]
-        squares = [sum_ + Fraction(new) for sum_, new in zip(squares, values.square().sum(1).tolist(), strict=True)]
+        values = part.to(torch.float64).reshape(*part.shape[:2], -1)  # (b, C, h·w)
+        count += values[:, 0].numel()
+        totals = _add(totals, values.sum((0, 2)))
+        squares = _add(squares, values.square().sum((0, 2)))
     means = [total / count for total in totals]
     variances = [max(square / count - mean**2, Fraction(0)) for square, mean in zip(squares, means, strict=True)]
     mean = torch.tensor([float(mean / scale) for mean in means], dtype=torch.float64)
     std = torch.tensor([math.sqrt(variance / scale**2) for variance in variances], dtype=torch.float64)
     return mean, std
+
+
+def _add(sums: list[Fraction], block: Tensor) -> list[Fraction]:
+    return [so_far + Fraction(new) for so_far, new in zip(sums, block.tolist(), strict=True)]

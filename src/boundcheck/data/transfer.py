@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
+from io import FileIO
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -103,7 +104,7 @@ def _attempt(address: str, part: Path, md5: str, timeout: float) -> None:
         _receive(address, part, timeout)
     except HTTPError as error:
         if error.code == 416:
-            part.unlink()
+            part.unlink(missing_ok=True)
         raise
     if (found := md5_of(part)) != md5:
         part.unlink()
@@ -129,7 +130,7 @@ def _receive(address: str, part: Path, timeout: float) -> None:
             raise ConnectionError(f"the server stopped after {received} of {expected} bytes")
 
 
-def _write_all(file, block: bytes) -> int:
+def _write_all(file: FileIO, block: bytes) -> int:
     view = memoryview(block)
     while view:
         view = view[file.write(view) :]

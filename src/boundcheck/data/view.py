@@ -25,8 +25,8 @@ class View:
     The loop of a run:
 
         splits = view.apply(dataset.load(root), device, dtype)
-        floats = view.batch(splits, device, dtype)      # does nothing where `apply` has made floats
-        inputs = floats(splits.train.inputs[rows])      # rows (b,) or (k, b) on the CPU
+        floats = view.batch(splits, device, dtype)  # leaves alone what `apply` has made floats
+        inputs = floats(splits.train.inputs[rows])  # rows (b,) or (k, b), on splits.train.inputs.device
 
     Args:
         train_size: Training examples to use, the first of each class in equal numbers; by default all.

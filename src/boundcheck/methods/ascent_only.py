@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from boundcheck.methods.checks import check_number
-from boundcheck.methods.flat import along
 from boundcheck.methods.landscape import Landscape
 from boundcheck.methods.multi_pass import MultiPass
 from boundcheck.methods.variant import MultiPassMethod
@@ -48,7 +47,8 @@ class AscentOnly(MultiPass):
 
     def direction(self, landscape: Landscape, rho: Any) -> Tensor:
         """∇L(θ + ρ f̂) (k, p)."""
-        return landscape.gradient_at(landscape.theta + along(landscape.norm_gradient(), rho))
+        landscape.move_along(landscape.norm_gradient(), rho)
+        return landscape.gradient_here()
 
     def check(self, group: Mapping[str, Any]) -> None:
         """Refuse a negative ρ."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 from operator import is_
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,28 +28,39 @@ def norm(v: Tensor) -> Tensor:
     return torch.linalg.vector_norm(v, dim=-1, keepdim=True)
 
 
-def along(v: Tensor, length: Any) -> Tensor:
+def inner(v: Tensor, u: Tensor) -> Tensor:
+    """Inner product of each row: (k, p), (k, p) -> (k, 1). A plain `dot`, which autocast leaves in float32."""
+    return torch.stack([torch.dot(*rows) for rows in zip(v, u, strict=True)]).unsqueeze(-1)
+
+
+def along(v: Tensor, length: Any, out: Tensor | None = None) -> Tensor:
     """ρ v/(‖v‖ + ξ) for each row: (k, p) -> (k, p); the length ρ is a number, or one per coordinate (p,)."""
-    return v * (length / (norm(v) + XI))
+    return torch.mul(v, length / (norm(v) + XI), out=out)
 
 
-def perpendicular(v: Tensor, u: Tensor) -> Tensor:
+def perpendicular(v: Tensor, u: Tensor, out: Tensor | None = None) -> Tensor:
     """The part of v orthogonal to u, v − cos(v, u) ‖v‖ u/(‖u‖ + ξ), for each row: (k, p), (k, p) -> (k, p).
 
     References: Zhuang et al. 2022 (GSAM), the decomposition of the gradient.
     """
     v_norm, u_norm = norm(v), norm(u)
-    product = (v * u).sum(-1, keepdim=True)  # (k, 1); products that autocast takes in bfloat16 will not do
-    cosine = product / (v_norm * u_norm + XI)
-    return v - cosine * v_norm / (u_norm + XI) * u
+    cosine = inner(v, u) / (v_norm * u_norm + XI)  # (k, 1)
+    return torch.addcmul(v, u, cosine * v_norm / (u_norm + XI), value=-1, out=out)
+
+
+class Buffer(NamedTuple):
+    """A flat vector (k, p), and its pieces in the shapes of the parameters."""
+
+    flat: Tensor
+    pieces: list[Tensor]
 
 
 class FlatLayout:
-    """Where each parameter lies in the flat vector.
+    """Where each parameter lies in a flat vector, and the buffers that a method's flat vectors live in.
 
     Flat vectors are float32 or wider, so norms and sums of bfloat16 parameters are taken in float32, and copying
-    such a parameter to the flat vector and back changes no bit. All copies go through one buffer, whose pieces in
-    the shapes of the parameters are made once: making them costs more than the arithmetic of a small network.
+    such a parameter to the flat vector and back changes no bit. The buffers outlive the step: new memory for every
+    vector costs a CPU more in page faults than the arithmetic, and new pieces cost a small network as much.
 
     Args:
         parameters: the tensors, in order.
@@ -66,32 +77,32 @@ class FlatLayout:
                 raise ValueError(f"parameters: got shape {shape}; allowed: a leading axis of num_stacked={num_stacked}")
         self.parameters = list(parameters)
         self._sizes = [parameter.numel() // num_stacked for parameter in parameters]
-        dtype = reduce(torch.promote_types, {parameter.dtype for parameter in parameters}, torch.float32)
-        self._buffer = torch.empty(num_stacked, sum(self._sizes), dtype=dtype, device=parameters[0].device)
-        self._places = self.views(self._buffer)
+        self._shape = (num_stacked, sum(self._sizes))
+        self._dtype = reduce(torch.promote_types, {parameter.dtype for parameter in parameters}, torch.float32)
+        self._buffers: dict[str, Buffer] = {}
 
     def is_of(self, parameters: Sequence[Tensor]) -> bool:
         """Whether this is the layout of these very tensors."""
         return len(parameters) == len(self.parameters) and all(map(is_, parameters, self.parameters))
 
-    def views(self, flat: Tensor) -> list[Tensor]:
-        """A flat vector (k, p) as tensors of the shapes of the parameters."""
-        pieces = flat.split(self._sizes, dim=1)
-        return [_shaped_like(*pair) for pair in zip(self.parameters, pieces, strict=True)]
+    def buffer(self, name: str) -> Buffer:
+        """The buffer of that name, with whatever it was left with."""
+        if name not in self._buffers:
+            flat = torch.empty(self._shape, dtype=self._dtype, device=self.parameters[0].device)
+            pieces = zip(self.parameters, flat.split(self._sizes, dim=1), strict=True)
+            self._buffers[name] = Buffer(flat, [_shaped_like(parameter, piece) for parameter, piece in pieces])
+        return self._buffers[name]
 
-    def gather(self, tensors: Sequence[Tensor | None]) -> Tensor:
-        """Copy one tensor per parameter into a new flat vector (k, p); None counts as zeros."""
-        places, present = self._places, [tensor for tensor in tensors if tensor is not None]
-        if len(present) < len(places):
-            self._buffer.zero_()
-            places = [place for place, tensor in zip(places, tensors, strict=True) if tensor is not None]
-        torch._foreach_copy_(places, present)
-        return self._buffer.clone()
-
-    def scatter(self, flat: Tensor, tensors: Sequence[Tensor]) -> None:
-        """Copy a flat vector (k, p) into one tensor per parameter."""
-        self._buffer.copy_(flat)
-        torch._foreach_copy_(list(tensors), self._places)
+    def gather(self, tensors: Sequence[Tensor | None], name: str) -> Buffer:
+        """Copy one tensor per parameter into the buffer of that name; None counts as zeros."""
+        buffer = self.buffer(name)
+        pieces, present = buffer.pieces, [tensor for tensor in tensors if tensor is not None]
+        if len(present) < len(pieces):
+            buffer.flat.zero_()
+            pieces = [piece for piece, tensor in zip(pieces, tensors, strict=True) if tensor is not None]
+        if present:
+            torch._foreach_copy_(pieces, present)
+        return buffer
 
 
 def _shaped_like(parameter: Tensor, piece: Tensor) -> Tensor:

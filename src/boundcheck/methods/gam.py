@@ -116,10 +116,12 @@ class GAM(MultiPass):
         else:
             flatness = flatness_gradient_by_differences(landscape, rho, radius)
         if self.oracle == "sam":
-            return sam_gradient(landscape, oracle_rho) + alpha * flatness
-        if self.oracle == "gsam":
-            return gsam_gradient(landscape, oracle_rho, oracle_alpha) + alpha * flatness
-        return landscape.gradient + alpha * flatness
+            gradient = sam_gradient(landscape, oracle_rho)
+        elif self.oracle == "gsam":
+            gradient = gsam_gradient(landscape, oracle_rho, oracle_alpha)
+        else:
+            gradient = landscape.gradient
+        return flatness.mul_(alpha).add_(gradient)
 
     def check(self, group: Mapping[str, Any]) -> None:
         """Refuse numbers that make no sense, that are missing, or that neither the form nor the oracle takes."""

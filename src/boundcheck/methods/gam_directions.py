@@ -22,10 +22,12 @@ def flatness_gradient(landscape: Landscape, rho: Any, inner_steps: int = 1) -> T
     References:
         Zhang et al. 2023, Algorithm 1 (K = 1).
     """
-    theta, slope = landscape.theta, landscape.norm_gradient()
+    slope = landscape.norm_gradient()
     for _ in range(inner_steps):
-        slope = landscape.norm_gradient_at(theta + along(slope, rho))
-    return rho * slope
+        landscape.move_back()
+        landscape.move_along(slope, rho)
+        slope = landscape.norm_gradient_here()
+    return slope.mul_(rho)
 
 
 def flatness_gradient_by_differences(landscape: Landscape, rho: Any, radius: Any) -> Tensor:
@@ -33,8 +35,8 @@ def flatness_gradient_by_differences(landscape: Landscape, rho: Any, radius: Any
 
     The error is O(ρ′) where ∇²L is Lipschitz and zero where it is constant; g₂ and g₃ are those of `ascend`.
     """
-    ascent = ascend(landscape, rho, radius)
-    return rho * (ascent.g3 - ascent.g2) / radius
+    _, _, g2, g3 = ascend(landscape, rho, radius)
+    return g3.sub_(g2).mul_(rho / radius)
 
 
 def accelerated(landscape: Landscape, rho: Any, alpha: Any, radius: Any, beta: Any, gamma: Any) -> Tensor:
@@ -44,9 +46,9 @@ def accelerated(landscape: Landscape, rho: Any, alpha: Any, radius: Any, beta: A
         Zhang et al. 2023, Algorithm 2.
     """
     g0, g1, g2, g3 = ascend(landscape, rho, radius)
-    h_plus = torch.lerp(g3, g1, alpha)
-    h_minus = torch.lerp(g2, g0, beta)
-    return h_plus - gamma * perpendicular(h_minus, h_plus)
+    h_plus = g3.lerp_(g1, alpha)
+    h_minus = g2.lerp_(g0, beta)
+    return h_plus.sub_(perpendicular(h_minus, h_plus, out=h_minus).mul_(gamma))
 
 
 def accelerated_as_released(landscape: Landscape, rho: Any, alpha: Any, radius: Any, beta: Any, gamma: Any) -> Tensor:
@@ -57,10 +59,10 @@ def accelerated_as_released(landscape: Landscape, rho: Any, alpha: Any, radius: 
     References:
         the authors' public code of Zhang et al. 2023.
     """
-    g0, g1, g2, g3 = ascend(landscape, rho, radius, by_sums=True)
-    h_plus = torch.lerp(g3, g1, alpha)
-    h_minus = g0 + abs(1 - beta) * g2
-    return h_plus - gamma * perpendicular(h_minus, h_plus)
+    g0, g1, g2, g3 = ascend_by_sums(landscape, rho, radius)
+    h_plus = g3.lerp_(g1, alpha)
+    h_minus = g2.mul_(abs(1 - beta)).add_(g0)
+    return h_plus.sub_(perpendicular(h_minus, h_plus, out=h_minus).mul_(gamma))
 
 
 class Ascent(NamedTuple):
@@ -72,27 +74,38 @@ class Ascent(NamedTuple):
     g3: Tensor
 
 
-def ascend(landscape: Landscape, rho: Any, radius: Any, by_sums: bool = False) -> Ascent:
+def ascend(landscape: Landscape, rho: Any, radius: Any) -> Ascent:
     """∇L at θ₀ = θ, θ₁ = θ + ρ′ĝ₀, θ₂ = θ + ρĥ₀ with h₀ = g₁ − g₀ ≈ ρ′f(θ), and θ₃ = θ₂ + ρ′ĝ₂.
 
     Args:
         landscape: L at θ.
         rho: ρ, the radius of the ball.
         radius: ρ′, the step of the differences.
-        by_sums: find θ again by subtracting the steps, rounding included, and leave the landscape there.
     """
-    theta, g0 = landscape.theta, landscape.gradient
-    step_1 = along(g0, radius)
-    theta_1 = theta + step_1
-    g1 = landscape.gradient_at(theta_1)
-    if by_sums:
-        theta = theta_1 - step_1
-    step_2 = along(g1 - g0, rho)
-    theta_2 = theta + step_2
-    g2 = landscape.gradient_at(theta_2)
-    step_3 = along(g2, radius)
-    theta_3 = theta_2 + step_3
-    g3 = landscape.gradient_at(theta_3)
-    if by_sums:
-        landscape.theta = theta_3 - (step_2 + step_3)
+    g0 = landscape.gradient
+    landscape.move_along(g0, radius)
+    g1 = landscape.gradient_here()
+    landscape.move_back()
+    landscape.move_along(torch.sub(g1, g0, out=landscape.room("difference")), rho)
+    g2 = landscape.gradient_here()
+    landscape.move_along(g2, radius)
+    g3 = landscape.gradient_here()
+    return Ascent(g0, g1, g2, g3)
+
+
+def ascend_by_sums(landscape: Landscape, rho: Any, radius: Any) -> Ascent:
+    """`ascend`, but θ is found again by subtracting the steps, and left as it is found, rounding included."""
+    g0 = landscape.gradient
+    step = along(g0, radius, out=landscape.room("step"))
+    landscape.move_by(step)
+    g1 = landscape.gradient_here()
+    landscape.move_by(step, -1)
+    step = along(torch.sub(g1, g0, out=step), rho, out=step)
+    landscape.move_by(step)
+    g2 = landscape.gradient_here()
+    last_step = along(g2, radius, out=landscape.room("last step"))
+    landscape.move_by(last_step)
+    g3 = landscape.gradient_here()
+    landscape.move_by(step.add_(last_step), -1)
+    landscape.settle()
     return Ascent(g0, g1, g2, g3)

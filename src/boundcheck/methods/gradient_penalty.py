@@ -54,7 +54,8 @@ class GradientPenalty(MultiPass):
 
     def direction(self, landscape: Landscape, lam: Any, radius: Any) -> Tensor:
         """(1 − a) ∇L(θ) + a ∇L(θ + r ĝ) (k, p)."""
-        return torch.lerp(landscape.gradient, sam_gradient(landscape, radius), lam / radius)
+        far_gradient = sam_gradient(landscape, radius)
+        return torch.lerp(landscape.gradient, far_gradient, lam / radius, out=far_gradient)
 
     def check(self, group: Mapping[str, Any]) -> None:
         """Refuse a negative λ, and an r that is not positive."""

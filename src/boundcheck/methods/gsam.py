@@ -20,7 +20,8 @@ from boundcheck.methods.variant import MultiPassMethod
 def gsam_gradient(landscape: Landscape, rho: Any, alpha: Any) -> Tensor:
     """g_p − α g⊥ (k, p), where g_p = ∇L(θ + ρ ĝ) and g⊥ is the part of g = ∇L(θ) orthogonal to g_p."""
     ascended = sam_gradient(landscape, rho)
-    return ascended - alpha * perpendicular(landscape.gradient, ascended)
+    across = perpendicular(landscape.gradient, ascended, out=landscape.room("across"))
+    return ascended.sub_(across.mul_(alpha))
 
 
 class GSAM(MultiPass):

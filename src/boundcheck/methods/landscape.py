@@ -9,18 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from boundcheck.methods.flat import FlatLayout, along
+from boundcheck.methods.flat import XI, Buffer, FlatLayout, norm
 
 
 class Landscape:
-    """∇L and ∇‖∇L‖ of one mini-batch, at the parameters as they are and wherever else a method looks.
+    """∇L and ∇‖∇L‖ of one mini-batch, at θ and at a point θ′ that a method moves about.
 
-    Building it makes the first pass, at θ. Parameters that this pass does not reach are no part of θ and keep no
+    Building it makes the first pass, at θ = θ′. Parameters that this pass does not reach are no part of θ and keep no
     gradient. For a stack, L is the sum over its k slices, so each row of a gradient is that of its own slice.
 
     Attributes:
         loss: what the closure returned in the first pass.
-        theta: θ (k, p), where the step starts from; a method may replace it.
         gradient: ∇L(θ) (k, p).
         layout: where the parameters lie in θ.
 
@@ -56,8 +55,18 @@ class Landscape:
         self._reached = {id(p) for p in self._parameters}
         self.layout = layout if layout and layout.is_of(self._parameters) else FlatLayout(self._parameters, num_stacked)
         self._graph: list[Tensor | None] = [g for _, g in reached] if second_order else []
-        self.theta = self.layout.gather(self._parameters)
-        self.gradient = self.layout.gather([g for _, g in reached])
+        self._home = self._here = self.layout.gather(self._parameters, "theta")
+        self._num_gradients = 0
+        self.gradient = self._keep([g for _, g in reached])
+
+    @property
+    def theta(self) -> Tensor:
+        """θ (k, p), where the step starts from."""
+        return self._home.flat
+
+    def room(self, name: str) -> Tensor:
+        """A vector (k, p) to write in, the same one at every step; its content is arbitrary."""
+        return self.layout.buffer(f"room {name}").flat
 
     def spread(self, numbers: Sequence[Any]) -> Any:
         """One number per group as one number if they agree, else as a number per coordinate of a row (p,)."""
@@ -70,26 +79,49 @@ class Landscape:
         repeats = torch.tensor(coordinates, device=self.theta.device)
         return self.theta.new_tensor(numbers).repeat_interleave(repeats)
 
-    def gradient_at(self, theta: Tensor) -> Tensor:
-        """∇L(θ′) (k, p), by one more pass."""
-        self._move(theta)
+    def move_along(self, v: Tensor, length: Any) -> None:
+        """θ′ ← θ′ + ρ v/(‖v‖ + ξ), with ρ the length."""
+        point = self.layout.buffer("point")
+        torch.addcmul(self._here.flat, v, length / (norm(v) + XI), out=point.flat)
+        self._here = point
+
+    def move_by(self, step: Tensor, times: float = 1.0) -> None:
+        """θ′ ← θ′ + times · step."""
+        point = self.layout.buffer("point")
+        torch.add(self._here.flat, step, alpha=times, out=point.flat)
+        self._here = point
+
+    def move_back(self) -> None:
+        """θ′ ← θ, to the bit."""
+        self._here = self._home
+
+    def settle(self) -> None:
+        """θ ← θ′: the step will start from here."""
+        self._home = self._here
+
+    def gradient_here(self) -> Tensor:
+        """∇L(θ′) (k, p), by one more pass; it is the caller's until the next step."""
+        self._visit(self._here)
         _, gradients = self._pass(self._parameters)
-        return self.layout.gather(gradients)
+        return self._keep(gradients)
 
     def norm_gradient(self) -> Tensor:
-        """f(θ) = ∇‖∇L(θ)‖ = ∇²L ∇L/(‖∇L‖ + ξ) (k, p), from the graph of the first pass: once, before any other pass."""
-        graph, self._graph = self._graph, []
-        return self._hessian_along_gradient(graph, self.gradient)
+        """f(θ) = ∇‖∇L(θ)‖ = ∇²L ∇L/(‖∇L‖ + ξ) (k, p), from the graph of the first pass: once, before any other pass.
 
-    def norm_gradient_at(self, theta: Tensor) -> Tensor:
-        """f(θ′) (k, p), by one more pass."""
-        self._move(theta)
+        The result is the caller's until the next `norm_gradient_here`.
+        """
+        graph, self._graph = self._graph, []
+        return self._hessian_along_gradient(graph)
+
+    def norm_gradient_here(self) -> Tensor:
+        """f(θ′) (k, p), by one more pass; the result is the caller's until the next one."""
+        self._visit(self._here)
         _, graph = self._pass(self._parameters, create_graph=True)
-        return self._hessian_along_gradient(graph, self.layout.gather(graph))
+        return self._hessian_along_gradient(graph)
 
     def restore(self) -> None:
-        """Put `theta` into the parameters: the very bits, where no method has replaced it."""
-        self._move(self.theta)
+        """Put θ into the parameters, to the bit."""
+        self._visit(self._home)
 
     def set_gradient(self, direction: Tensor) -> None:
         """Leave `direction` (k, p) in `.grad`, for the base optimizer; parameters outside θ are left without one."""
@@ -98,23 +130,31 @@ class Landscape:
                 parameter.grad = None
             elif parameter.grad is None:
                 parameter.grad = torch.empty_like(parameter)
-        self.layout.scatter(direction, [p.grad for p in self._parameters if p.grad is not None])
+        buffer = self.layout.buffer("point")
+        buffer.flat.copy_(direction)
+        torch._foreach_copy_([p.grad for p in self._parameters if p.grad is not None], buffer.pieces)
 
-    def _move(self, theta: Tensor) -> None:
-        self.layout.scatter(theta, self._parameters)
+    def _keep(self, gradients: Sequence[Tensor | None]) -> Tensor:
+        self._num_gradients += 1
+        return self.layout.gather(gradients, f"gradient {self._num_gradients}").flat
+
+    def _visit(self, point: Buffer) -> None:
+        torch._foreach_copy_(self._parameters, point.pieces)
         torch.clear_autocast_cache()  # an autocast around the whole step would go on with casts of the old weights
 
-    def _hessian_along_gradient(self, graph: Sequence[Tensor | None], gradient: Tensor) -> Tensor:
+    def _hessian_along_gradient(self, graph: Sequence[Tensor | None]) -> Tensor:
         """∇²L ĝ (k, p), by a backward pass through the graph of ∇L, with ĝ held constant."""
+        unit = self.layout.gather(graph, "unit gradient")
+        unit.flat.div_(norm(unit.flat) + XI)
         outputs, weights = [], []
-        for output, weight in zip(graph, self.layout.views(along(gradient, 1.0)), strict=True):
+        for output, weight in zip(graph, unit.pieces, strict=True):
             if output is not None and output.requires_grad:
                 outputs.append(output)
                 weights.append(weight.to(output.dtype))
-        if not outputs:
-            return torch.zeros_like(gradient)
-        products = torch.autograd.grad(outputs, self._parameters, weights, allow_unused=True)
-        return self.layout.gather(products)
+        products: Sequence[Tensor | None] = [None] * len(unit.pieces)
+        if outputs:
+            products = torch.autograd.grad(outputs, self._parameters, weights, allow_unused=True)
+        return self.layout.gather(products, "norm gradient").flat
 
 
 def backward_pass(

@@ -105,9 +105,9 @@ class MultiPass(Optimizer):
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group to the base optimizer, with this method's numbers where it brings none of its own."""
+        self._complete(param_group)
         if not any(group is param_group for group in self.base.param_groups):
             self.base.add_param_group(param_group)
-        self._complete(param_group)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the base optimizer and the groups with their numbers; the state of a bare base will do."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -18,7 +19,9 @@ from boundcheck.methods.variant import MultiPassMethod
 
 def sam_gradient(landscape: Landscape, rho: Any) -> Tensor:
     """∇L(θ + ρ ĝ) (k, p), ĝ = g/(‖g‖ + ξ), g = ∇L(θ): the gradient of max_{‖ε‖≤ρ} L(θ + ε), to first order in ρ."""
-    return landscape.gradient_at(landscape.theta + along(landscape.gradient, rho))
+    landscape.move_back()
+    landscape.move_along(landscape.gradient, rho)
+    return landscape.gradient_here()
 
 
 class SAM(MultiPass):
@@ -63,8 +66,10 @@ class SAM(MultiPass):
         """∇L(θ + ε) (k, p)."""
         if not self.adaptive:
             return sam_gradient(landscape, rho)
-        scale = landscape.theta.abs()
-        return landscape.gradient_at(landscape.theta + scale * along(scale * landscape.gradient, rho))
+        scale = torch.abs(landscape.theta, out=landscape.room("scale"))
+        step = torch.mul(scale, landscape.gradient, out=landscape.room("step"))
+        landscape.move_by(along(step, rho, out=step).mul_(scale))
+        return landscape.gradient_here()
 
     def check(self, group: Mapping[str, Any]) -> None:
         """Refuse a negative ρ."""

@@ -16,12 +16,15 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-from boundcheck.stages.marks import INK, MARKERS, PAPER, Look, curves, heatmaps, intervals
+from boundcheck.stages.marks import curves, heatmaps, intervals
+from boundcheck.stages.panels import INK, MARKERS, PAPER, Look
 
 RULE = "#d5dbe3"
 PAGE_COLOURS = {INK: "var(--ink)", RULE: "var(--rule)", PAPER: "none"}
 PALETTE = ("#1f7fbf", "#de8f05", "#029e73", "#d55e00", "#b86aa8", "#a9744f", "#7f8a96", "#3f9bd8")  # on white and black
+NO_METADATA: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 PIXELS_PER_POINT = 4 / 3
 STYLE = {
     "axes.edgecolor": INK,
@@ -70,7 +73,7 @@ def draw(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[str, 
     with mpl.rc_context(style), np.errstate(all="ignore"):
         figure = draw_mark(data, settings, look_of)
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=NO_METADATA)  # `savefig` would draw a second time
     return re.sub(r"\s*<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
 
 
@@ -91,4 +94,3 @@ def inline(svg: str, name: str, title: str) -> str:
         f'<svg role="img" aria-labelledby="{name}-title" {view} style="max-width: {width:.0f}px"'
         f' xmlns:xlink="http://www.w3.org/1999/xlink"><title id="{name}-title">{escape(title)}</title>{rest.strip()}'
     )
-

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
-INK, PAPER = "#1f2a37", "#fdfefe"
-MARKERS = "osD^vP*X"
-DASHES = {"bound": ":", "upper bound": ":", "lower bound": "-."}
-WIDTHS = {1: 5.2, 2: 7.4, 3: 9.4}  # inches, by columns of panels, with the legend
-PANEL_HEIGHT, ROW_HEIGHT = 2.1, 0.24  # inches
+from boundcheck.stages.panels import (
+    DASHES,
+    INK,
+    PAPER,
+    Look,
+    bound_shape,
+    fitted_grid,
+    grid,
+    label_axes,
+    legend,
+    rows_figure,
+)
+
 MAX_MARKED = 12  # a curve of at most so many points shows them
 MAX_ANNOTATED = 36  # a heat map of at most so many cells shows their values
-
-
-class Look(NamedTuple):
-    """How a series looks in every figure."""
-
-    colour: str
-    marker: str
 
 
 def curves(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[str, Look]) -> Figure:
@@ -38,7 +39,7 @@ def curves(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[str
     if is_single:
         data = data.assign(x=data["series"].map(series.index))
     bounds = [role for role in DASHES if (data["role"] == role).any()]
-    figure, axes = _grid(len(panels))
+    figure, axes = grid(len(panels), [*series, *bounds])
     for axis, panel in zip(axes, panels, strict=True):
         for (name, role), part in data[data["panel"] == panel].groupby(["series", "role"]):
             ordered = part.sort_values("x", kind="stable")
@@ -49,10 +50,9 @@ def curves(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[str
             else:
                 _line(axis, ordered, look_of[name])
         _scale(axis, settings, is_single)
-        axis.set_title(panel)
-    figure.supxlabel("" if is_single else settings["x_label"], fontsize=9)
-    figure.supylabel(settings["y_label"], fontsize=9)
-    _legend(figure, {name: look_of[name] for name in series}, bounds)
+        axis.set_title(panel, y=1.02)
+    label_axes(figure, "" if is_single else settings["x_label"], settings["y_label"])
+    legend(figure, {name: look_of[name] for name in series}, bounds, is_single)
     sns.despine(figure)
     return figure
 
@@ -63,16 +63,14 @@ def intervals(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[
     for panel in dict.fromkeys(data["panel"]):
         rows += [(panel, None)] if panel else []
         rows += [(row.series, row) for row in data[data["panel"] == panel].itertuples()]
-    figure = Figure((WIDTHS[2], 0.8 + ROW_HEIGHT * len(rows)), layout="constrained")
-    axis = figure.add_subplot()
+    figure, axis = rows_figure([name for name, _ in rows])
     axis.axvline(0, color=INK, lw=0.9, ls=(0, (4, 3)))
     for position, (name, row) in enumerate(rows):
         if row is not None:
-            look = look_of[name] if row.panel else Look(INK, "D")
-            _interval(axis, row, position, look)
-    axis.set(ylim=(len(rows) - 0.4, -0.6), xlabel=settings["x_label"], yticks=range(len(rows)))
-    for label, (_, row) in zip(axis.set_yticklabels([name for name, _ in rows]), rows, strict=True):
-        label.set_fontweight("bold" if row is None or not row.panel else "normal")
+            _interval(axis, row, position, look_of[name] if row.panel else Look(INK, "D"))
+    for text, (_, row) in zip(axis.get_yticklabels(), rows, strict=True):
+        text.set_fontweight("bold" if row is None or not row.panel else "normal")
+    axis.set_xlabel(settings["x_label"])
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
     sns.despine(figure, left=True)
@@ -82,21 +80,15 @@ def intervals(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[
 def heatmaps(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[str, Look]) -> Figure:
     """A panel of cells: x the column, series the row, y the colour."""
     panels = list(dict.fromkeys(data["panel"]))
-    figure, axes = _grid(len(panels))
+    figure, axes = fitted_grid(len(panels))
     for axis, panel in zip(axes, panels, strict=True):
         part = data[data["panel"] == panel]
         cells = part.pivot(index="series", columns="x", values="y").reindex(list(dict.fromkeys(part["series"])))
-        sns.heatmap(
-            cells,
-            ax=axis,
-            cmap="viridis",
-            vmin=data["y"].min(),
-            vmax=data["y"].max(),
-            annot=cells.size <= MAX_ANNOTATED,
-            fmt=".3g",
-            cbar_kws={"label": settings["y_label"]},
-        )
+        limits = {"vmin": data["y"].min(), "vmax": data["y"].max()}
+        sns.heatmap(cells, ax=axis, cmap="viridis", annot=cells.size <= MAX_ANNOTATED, fmt=".3g", cbar=False, **limits)
         axis.set(title=panel, ylabel="", xlabel=settings["x_label"])
+        axis.tick_params(axis="y", rotation=0)
+    figure.colorbar(axes[0].collections[0], ax=axes, label=settings["y_label"])
     return figure
 
 
@@ -112,8 +104,7 @@ def _dots(axis: Axes, part: pd.DataFrame, look: Look) -> None:
 
 
 def _bound(axis: Axes, part: pd.DataFrame, look: Look, dashes: str, is_single: bool) -> None:
-    shape: dict[str, Any] = {"ls": "", "marker": "_", "ms": 14} if is_single else {"ls": dashes}
-    axis.plot(part["x"], part["y"], color=look.colour, **shape)
+    axis.plot(part["x"], part["y"], color=look.colour, **bound_shape(dashes, is_single))
 
 
 def _interval(axis: Axes, row: Any, position: int, look: Look) -> None:
@@ -125,32 +116,20 @@ def _interval(axis: Axes, row: Any, position: int, look: Look) -> None:
 
 
 def _scale(axis: Axes, settings: Mapping[str, Any], is_single: bool) -> None:
-    axis.set_yscale("log" if settings["log_y"] else "linear")
+    if settings["log_y"]:
+        axis.set_yscale("log")
+        _plain_log_labels(axis.yaxis)
     if is_single:
         axis.set_xticks([])
         axis.margins(x=0.2)
     elif settings["log_x"]:
         axis.set_xscale("log")
+        _plain_log_labels(axis.xaxis)
     elif settings["x_label"] == "epoch":
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
-def _grid(num_panels: int) -> tuple[Figure, list[Axes]]:
-    columns = min(num_panels, 3)
-    rows = math.ceil(num_panels / columns)
-    figure = Figure((WIDTHS[columns], 0.4 + PANEL_HEIGHT * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    for unused in axes[num_panels:]:
-        unused.remove()
-    return figure, list(axes[:num_panels])
-
-
-def _legend(figure: Figure, look_of: Mapping[str, Look], bounds: Sequence[str]) -> None:
-    """Every series, then every kind of bound."""
-    width = 0 if bounds else 1.6
-    handles = [
-        Line2D([], [], color=look.colour, marker=look.marker, ms=4, lw=width, label=name)
-        for name, look in look_of.items()
-    ]
-    handles += [Line2D([], [], color=INK, ls=DASHES[role], label=role) for role in bounds]
-    figure.legend(handles=handles, loc="outside right upper")
+def _plain_log_labels(axis: Axis) -> None:
+    """0.01 rather than 10⁻² in TeX, which text that stays text cannot show."""
+    axis.set_major_formatter(LogFormatter())
+    axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))

@@ -80,6 +80,10 @@ def test_checks_are_named_and_sorted(checked):
     assert set(rows["check"]) == {"ordered", "curvature"}
     # 6 cells of 3 seeds at 2 snapshots and 2 radii; the diverged run has only the first snapshot
     assert (rows["check"] == "ordered").sum() == (6 * 3 * 2 - 1) * 2
+    order = list(
+        zip(rows["check"], rows["theorem"], rows["model"], rows["method"], rows["seed"], rows["step"], strict=True)
+    )
+    assert order == sorted(order)
     smooth = rows[(rows["check"] == "curvature") & (rows["model"] == "mlp")]
     kinked = rows[(rows["check"] == "curvature") & (rows["model"] == "mlp_relu")]
     assert smooth["premise_holds"].all()

@@ -1,0 +1,148 @@
+"""What every analysis of L(θ) promises."""
+
+from __future__ import annotations
+
+import copy
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from boundcheck.analyses import ANALYSES
+from boundcheck.registry import build
+
+VARIANTS = [
+    {"kind": "hessian_spectrum", "top_k": 2},
+    {"kind": "gradient_norm"},
+    {"kind": "flatness", "rhos": [0.1], "relative_rhos": [0.05], "starts": 1, "iterations": 3, "segment": 3},
+    {"kind": "trace", "num_hvps": 10},
+    {"kind": "trace", "num_hvps": 10, "estimator": "hutch++"},
+    {"kind": "trace", "estimator": "exact"},
+    {"kind": "spectral_density", "num_steps": 5, "num_points": 20},
+]
+KINDS = ["hessian_spectrum", "gradient_norm", "flatness", "trace", "spectral_density"]
+
+
+@pytest.fixture(params=VARIANTS, ids=lambda v: "-".join(map(str, list(v.values())[:3:2])))
+def variant(request):
+    return request.param
+
+
+def measure(variant, model, objective, train, seed=0):
+    """The rows by (quantity, index, coordinate)."""
+    rows = build(ANALYSES, variant).measure(model, objective, train, train, torch.Generator().manual_seed(seed), {})
+    found = {(row.quantity, row.index, str(row.coordinate)): row for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def values(found):
+    return [(key, row.value, str(row.error)) for key, row in found.items()]
+
+
+def test_the_table_names_every_kind():
+    assert {variant["kind"] for variant in VARIANTS} == set(KINDS) <= set(ANALYSES)
+
+
+def test_equal_seeds_give_equal_rows_and_nothing_else_is_touched(variant, convolution, objective, train):
+    convolution.train()
+    before, random_state = copy.deepcopy(convolution.state_dict()), torch.get_rng_state()
+    first, second = (values(measure(variant, convolution, objective, train)) for _ in range(2))
+    assert first == second
+    assert all(math.isfinite(value) for _, value, _ in first)
+    assert all(torch.equal(value, before[name]) for name, value in convolution.state_dict().items())
+    assert convolution[1].training
+    assert torch.equal(random_state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("settings", [{"chunk_size": 6}, {"retain": False}, {"samples": None}, {"chunk_size": 20}])
+def test_how_the_loss_is_cut_changes_nothing(variant, convolution, objective, train, settings):
+    if variant["kind"] == "gradient_norm" and "retain" in settings:
+        return
+    if variant["kind"] == "flatness":
+        variant = {**variant, "tolerance": 1e-12}
+    plain = measure(variant, convolution, objective, train)
+    cut = measure({**variant, **settings}, convolution, objective, train)
+    scale = max(abs(row.value) for row in plain.values())
+    for row, other in zip(plain.values(), cut.values(), strict=True):
+        assert row.quantity == other.quantity
+        assert other.value == pytest.approx(row.value, rel=1e-7, abs=1e-9 * scale)
+
+
+def test_only_the_first_samples_count(variant, mlp, objective, train):
+    other = train._replace(inputs=train.inputs.clone())
+    other.inputs[12:] = 5.0
+    variant = {**variant, "samples": 12}
+    assert values(measure(variant, mlp, objective, train)) == values(measure(variant, mlp, objective, other))
+    variant = {**variant, "samples": 13}
+    assert values(measure(variant, mlp, objective, train)) != values(measure(variant, mlp, objective, other))
+
+
+def test_a_network_that_is_not_finite_is_a_result(variant, mlp, objective, train):
+    with torch.no_grad():
+        mlp[1].weight[0, 0] = math.nan
+    found = measure(variant, mlp, objective, train)
+    assert math.isnan(found["loss", -1, "nan"].value)
+    assert all(math.isnan(row.value) for row in found.values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("samples", 0), ("chunk_size", -1), ("dtype", "float16"), ("batch_norm", "off"), ("samples", 1.5)],
+)
+def test_settings_of_the_loss_are_checked(kind, field, value):
+    with pytest.raises(ValueError, match=f"{field}: got"):
+        build(ANALYSES, {"kind": kind, field: value})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_batch_statistics_allow_no_chunks(kind):
+    with pytest.raises(ValueError, match="chunk_size"):
+        build(ANALYSES, {"kind": kind, "batch_norm": "train", "chunk_size": 5})
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        ("hessian_spectrum", "top_k", 0),
+        ("hessian_spectrum", "bottom_k", -1),
+        ("hessian_spectrum", "tolerance", 0.0),
+        ("hessian_spectrum", "residual_tolerance", -1.0),
+        ("hessian_spectrum", "max_hvps", 0),
+        ("flatness", "rhos", [0.1, -0.1]),
+        ("flatness", "relative_rhos", [math.inf]),
+        ("flatness", "rhos", []),
+        ("flatness", "starts", -1),
+        ("flatness", "iterations", 0),
+        ("flatness", "segment", 0),
+        ("flatness", "tolerance", 0.0),
+        ("trace", "estimator", "guess"),
+        ("trace", "num_hvps", 5),
+        ("spectral_density", "num_steps", 0),
+        ("spectral_density", "num_probes", 0),
+        ("spectral_density", "num_points", 1),
+        ("spectral_density", "relative_width", 0.0),
+    ],
+)
+def test_settings_that_make_no_sense_are_rejected(kind, field, value):
+    with pytest.raises(ValueError, match=f"{field}.*: got .*; allowed: "):
+        build(ANALYSES, {"kind": kind, field: value})
+
+
+def test_measuring_imports_nothing_heavy():
+    program = """
+import sys, torch
+from boundcheck.analyses import Flatness, HessianSpectrum
+from boundcheck.contracts import Split
+from boundcheck.objectives import CrossEntropy
+model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
+split, generator = Split(torch.randn(5, 3), torch.tensor([0, 1, 0, 1, 1])), torch.Generator()
+for analysis in (HessianSpectrum(), Flatness(rhos=[0.1], iterations=2)):
+    analysis.measure(model, CrossEntropy(0.1), split, split, generator, {})
+heavy = {"sympy", "scipy", "pandas", "torchvision", "sklearn", "matplotlib"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, env={"OMP_NUM_THREADS": "1", "PATH": ""})
