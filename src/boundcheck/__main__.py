@@ -31,17 +31,14 @@ def _fetch(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from boundcheck.code_version import reached_from
+    from boundcheck.plan import train_modules
     from boundcheck.stages.train import TrainingInterrupted, train
 
+    spec = json.loads(options.spec)
+    modules = reached_from(*train_modules(spec))
     try:
-        train(
-            json.loads(options.spec),
-            options.data,
-            options.output,
-            options.code,
-            options.threads,
-            options.checkpoint_seconds,
-        )
+        train(spec, options.data, options.output, options.code, modules, options.threads, options.checkpoint_seconds)
     except TrainingInterrupted as interruption:
         print(interruption, flush=True)
         return 75  # EX_TEMPFAIL: the same command goes on

@@ -123,6 +123,13 @@ def test_a_top_eigenvector_that_the_start_barely_contains_is_not_missed(second, 
     assert found.num_matvecs < 20
 
 
+def test_it_never_stops_before_the_least_number_of_steps(symmetric, generator):
+    matrix = MatrixOperator(symmetric(SPECTRA["rank one"]))
+    cold = lanczos(matrix, generator, top=3)
+    assert cold.num_matvecs == 2 * 3 + 3
+    assert lanczos(matrix, generator, top=3, start=cold.eigenvectors[0]).num_matvecs == 3 + 2
+
+
 def test_an_eigenvalue_near_zero_is_wanted_only_to_a_part_of_the_norm(symmetric, generator):
     matrix = symmetric([50.0, 30, 20, *torch.linspace(0, 0.1, 300)])
     found = lanczos(MatrixOperator(matrix), generator, top=1, bottom=1)

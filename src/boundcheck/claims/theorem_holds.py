@@ -63,7 +63,8 @@ class TheoremHolds:
         if not len(held):
             return Verdict("vacuous", _join(f"the premise holds on none of {len(rows)} rows", absent), **common)
         tightness = float(held.groupby("theorem")["tightness"].median().min())
-        found = f"{len(held)} of {len(rows)} rows satisfy the premise; tightness {_spread(held)}"
+        spread = f"{held['tightness'].min():.4g} (worst), {tightness:.4g} (median)"
+        found = f"{len(held)} of {len(rows)} rows satisfy the premise; tightness {spread}"
         violated = held[~held["holds"].astype(bool)]
         if len(violated):
             reason = f"{len(violated)} rows violate it, worst {_worst(violated)}; {found}"
@@ -97,6 +98,8 @@ def _cells(rows: pd.DataFrame) -> list[dict[str, Any]]:
     table["decision"] = np.select(
         [table["held"] == 0, table["violations"] > 0], ["vacuous", "contradicted"], "supported"
     )
+    if table["theorem"].nunique() == 1:
+        table = table.drop(columns="theorem")
     names = {"held": "premise holds", "worst": "worst tightness", "median": "median tightness"}
     return [{str(key): value for key, value in row.items()} for row in table.rename(columns=names).to_dict("records")]
 
@@ -112,10 +115,6 @@ def _worst(violated: pd.DataFrame) -> str:
         f"{row['dataset']}/{row['model']}/{row['method']} seed {row['seed']} step {row['step']}{at}: "
         f"measured {row['measured']:.6g}, stated {relation} {row['bound']:.6g} (± {row['tolerance']:.2g})"
     )
-
-
-def _spread(held: pd.DataFrame) -> str:
-    return f"{held['tightness'].min():.4g} (worst), {held['tightness'].median():.4g} (median)"
 
 
 def _join(*parts: str) -> str:

@@ -50,7 +50,8 @@ class MultiPass(Optimizer):
         model: nn.Module | None = None,
         num_stacked: int = 1,
     ) -> None:
-        check_number("num_stacked", num_stacked, ">= 1", lambda k: k >= 1)
+        whole = isinstance(num_stacked, int)
+        check_number("num_stacked", num_stacked, ">= 1, whole", lambda k: whole and k >= 1)
         self.base, self.model, self.num_stacked = base, model, num_stacked
         self._layout: FlatLayout | None = None
         self._names = tuple(numbers)

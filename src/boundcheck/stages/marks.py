@@ -126,7 +126,7 @@ def _scale(axis: Axes, settings: Mapping[str, Any], is_single: bool) -> None:
         axis.set_xscale("log")
         _plain_log_labels(axis.xaxis)
     elif settings["x_label"] == "epoch":
-        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
 
 
 def _plain_log_labels(axis: Axis) -> None:

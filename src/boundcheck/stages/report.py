@@ -96,7 +96,7 @@ def _replace(folder: Path, suffix: str, files: Mapping[str, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob(f"*{suffix}"):
         if stale.stem not in files:
-            pass
+            stale.unlink()
     for name, text in files.items():
         _write(folder / f"{name}{suffix}", text)
 

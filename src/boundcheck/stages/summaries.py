@@ -10,7 +10,7 @@ import pandas as pd
 from boundcheck.stages.wording import mean_and_std, number
 
 CELL = ["dataset", "model", "method"]
-SHORT = 24  # characters
+SHORT = 20  # characters
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import platform
 import shutil
 import signal
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ def train(
     arrays: Path,
     output: Path,
     code: str = "",
+    modules: Mapping[str, str] | None = None,
     threads: int = 1,
     checkpoint_seconds: float = 60,
 ) -> None:
@@ -43,6 +46,7 @@ def train(
         arrays: the dataset's array file.
         output: the batch's folder.
         code: version of the code that decides the result; a checkpoint of another one is not resumed.
+        modules: versions of the single modules behind `code`, for the provenance.
         threads: torch's threads; part of what makes a result repeatable.
         checkpoint_seconds: time between checkpoints, seconds.
 
@@ -57,16 +61,17 @@ def train(
     splits, floats = load_splits(spec["dataset"], arrays, device, PRECISIONS[spec["training"]["precision"]])
     folder = output / "checkpoint"
     identity = _identity(spec, code, device, threads)
-    should_stop = _stop_on_signal()
     loops = []
-    for number, seeds in enumerate(_stacks(spec)):
-        loop = _new_loop(spec, seeds, splits, floats, device)
-        print(f"seeds {seeds} on {device}: {_count(loop)} parameters", flush=True)
-        loop.run(folder / f"part_{number}", identity, should_stop, checkpoint_seconds)
-        loops.append(loop)
+    with _stop_on_signal() as should_stop:
+        for number, seeds in enumerate(_stacks(spec)):
+            loop = _new_loop(spec, seeds, splits, floats, device)
+            print(f"seeds {seeds} on {device}: {_count(loop)} parameters", flush=True)
+            loop.run(folder / f"part_{number}", identity, should_stop, checkpoint_seconds)
+            loops.append(loop)
     _write_curves(loops, output / "curves.parquet")
     _write_snapshots(loops, folder, spec["snapshots"], output / "snapshots")
-    _write_provenance(spec, code, device, threads, loops, output / "provenance.json")
+    job = {"spec": spec, "code": code, "modules": dict(modules or {}), "threads": threads}
+    _write_provenance(job, device, loops, output / "provenance.json")
     shutil.rmtree(folder)
 
 
@@ -84,11 +89,19 @@ def _new_loop(spec: Mapping[str, Any], seeds: list[int], splits: Splits, floats:
         raise MemoryError(f"{cell}: out of memory; lower training.batch_size or seeds_per_job") from error
 
 
-def _stop_on_signal() -> Callable[[], bool]:
+@contextlib.contextmanager
+def _stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """Whether SIGTERM or SIGINT came meanwhile; only a main thread can tell."""
     asked: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: asked.append(received))
-    return lambda: bool(asked)
+    old = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            old[number] = signal.signal(number, lambda received, _: asked.append(received))
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 def _identity(spec: Mapping[str, Any], code: str, device: str, threads: int) -> str:
@@ -130,20 +143,16 @@ def _blank(value: torch.Tensor) -> torch.Tensor:
     return torch.full_like(value, float("nan")) if value.is_floating_point() else torch.zeros_like(value)
 
 
-def _write_provenance(
-    spec: Mapping[str, Any], code: str, device: str, threads: int, loops: Sequence[Loop], path: Path
-) -> None:
+def _write_provenance(job: Mapping[str, Any], device: str, loops: Sequence[Loop], path: Path) -> None:
     runs = []
     for loop in loops:
         for seed, step, reason in zip(loop.seeds, loop.diverged, loop.reasons, strict=True):
             status = "done" if step is None else "diverged"
             runs.append({"seed": seed, "status": status, "reason": reason, "step": loop.step if step is None else step})
     provenance = {
-        "spec": spec,
-        "code": code,
+        **job,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
-        "threads": threads,
         "seeds_at_once": len(loops[0].seeds),
         "channels_last": loops[0].channels_last,
         "num_parameters": _count(loops[0]),
