@@ -30,7 +30,7 @@ reproduce: $(READY) ## train, measure, check and report: everything on the embed
 	@snakemake --cores $(CORES) --show-failed-logs $(if $(CONFIG),--configfile $(CONFIG))
 
 test: $(READY) ## the whole test suite
-	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest -n $(if $(filter all,$(CORES)),auto,$(CORES)) --dist worksteal
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest -n $(if $(filter all,$(CORES)),auto,$(CORES)) --dist loadgroup
 
 lint: $(READY) ## ruff, mypy, snakefmt and snakemake --lint
 	@ruff check .

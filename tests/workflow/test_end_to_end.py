@@ -4,6 +4,9 @@ import json
 import re
 
 import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.xdist_group("finished")  # one worker, one finished run
 
 
 def test_the_run_leaves_what_it_should(finished):

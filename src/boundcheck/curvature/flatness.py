@@ -58,10 +58,10 @@ def flatness(
     """R⁰_ρ(θ) = max_{‖δ‖≤ρ} L(θ+δ) − L(θ) and R¹_ρ(θ) = ρ max_{‖δ‖≤ρ} ‖∇L(θ+δ)‖, by ascent from many starts.
 
     R⁰: δ ← ρ g/‖g‖ with g = ∇L(θ+δ), from 0, ±ρv₁, random points of the sphere and `candidates`.
-    R¹: δ ← ρ f/‖f‖ with f = ∇‖∇L‖ = Hg/‖g‖ at θ+δ, from the same starts and from the steepest of `segment` points
-    between 0 and the maximiser of R⁰. Each step maximises the linear model on the ball (Frank–Wolfe), so it rises where
-    L is convex (for R¹: a convex quadratic); elsewhere a step that does not rise is halved. Both keep the best of all
-    points evaluated, so neither exceeds its maximum.
+    R¹: δ ← ρ f/‖f‖ with f = ∇‖∇L‖ = Hg/‖g‖ at θ+δ, from the same starts, from the maximiser of R⁰, and from the
+    steepest of `segment` points between 0 and that. Each step maximises the linear model on the ball (Frank–Wolfe), so
+    it rises where L is convex (for R¹: a convex quadratic); elsewhere a step that does not rise is halved. Both keep
+    the best of all points evaluated, so neither exceeds its maximum.
     R⁰ ≤ R¹ holds for the results, not only for the maxima: by the mean value theorem the gradient norm is at least
     R⁰/ρ somewhere on the segment; where no grid point shows it, bisection on the steeper half finds the point.
 
@@ -103,7 +103,9 @@ def flatness(
         _ascend(ball, ball.height, point, iterations)
     gain, summit = ball.highest.value, ball.highest.delta
     if gain > 0:
-        points["segment"] = _steepest_on_segment(ball, gain, summit, segment)
+        points |= {"summit": summit, "segment": _steepest_on_segment(ball, gain, summit, segment)}
+        if torch.equal(points["segment"], summit):
+            del points["summit"]
     history = {name: _ascend(ball, ball.steepness, point, iterations) for name, point in points.items()}
     return FlatnessResult(
         rho=rho,

@@ -82,13 +82,20 @@ class KrylovBasis:
         self.add(vector)
 
     def residuals(self, values: Tensor, vectors: Tensor) -> Tensor:
-        """Bounds on ‖Av − λv‖ for λ = values (k,) and v = Qᵀ vectors (m, k): (k,), with a term m ε ‖A‖ for rounding."""
+        """Bounds on ‖Av − λv‖ for λ = values (k,) and v = Qᵀ vectors (m, k): (k,), rounding included.
+
+        ‖Av − λv‖² = ‖Cs − λs‖² + ‖Σ_j s_j β_j u_j‖² over the chain ends j, with the u_j outside the basis. What an
+        earlier end has inside the rows that came later is known by symmetry: ⟨q_i, β_j u_j⟩ = c_ji for i > j.
+        """
         m = self.num_matvecs
-        inside = self._coefficients[:m, :m] @ vectors - vectors * values  # (m, k)
-        outside = torch.stack([abs(beta) * vectors[j].abs() for j, beta in [*self._ends, (m - 1, self._beta)]])
-        if self._ends:
-            return torch.linalg.vector_norm(inside, dim=0) + outside.sum(0) + self._rounding
-        return torch.hypot(torch.linalg.vector_norm(inside, dim=0), outside[0]) + self._rounding
+        inside, outside = self._coefficients[:m, :m].clone(), torch.zeros_like(vectors[0])
+        for j, beta in [*self._ends, (m - 1, self._beta)]:
+            inside[j + 1 :, j] = inside[j, j + 1 :]
+            left = max(beta**2 - float(inside[j, j + 1 :].square().sum()), 0.0) ** 0.5
+            outside += left * vectors[j].abs()
+        return (
+            torch.hypot(torch.linalg.vector_norm(inside @ vectors - vectors * values, dim=0), outside) + self._rounding
+        )
 
     def lift(self, vectors: Tensor) -> Tensor:
         """Columns (m, k) in the basis -> unit vectors (k, p)."""
@@ -98,7 +105,7 @@ class KrylovBasis:
     @property
     def _rounding(self) -> float:
         m = self.num_matvecs
-        return m * torch.finfo(self._rows.dtype).eps * float(torch.linalg.matrix_norm(self._coefficients[:m, :m]))
+        return 10 * m * torch.finfo(self._rows.dtype).eps * float(torch.linalg.matrix_norm(self._coefficients[:m, :m]))
 
     def _orthogonalise(self, vector: Tensor, passes: int = 1) -> tuple[Tensor, float]:
         """Remove from `vector`, in place, its part in the basis; the coefficients removed and the norm left."""

@@ -45,8 +45,8 @@ def deflated_trace(operator: SymmetricOperator, num_matvecs: int, generator: tor
     """tr A = tr(QAQᵀ) + tr((I − QᵀQ) A (I − QᵀQ)): Lanczos takes the large eigenvalues, Hutchinson the rest.
 
     Half of the products make the orthonormal Krylov basis Q (m, p), whose part Σ_j q_j·A q_j needs no further product;
-    the other half are probes in its complement. On the spectra of trained networks (few outliers, a small bulk) its
-    error at 30 products is a third of Hutch++'s.
+    the other half are probes in its complement. It pays where a few outliers carry the Frobenius norm, on which the
+    probes' error depends; where the bulk does, it is no better than Hutchinson at equal cost.
 
     Args:
         operator: A, of size p.
