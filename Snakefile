@@ -22,3 +22,7 @@ rule all:
     default_target: True
     input:
         rules.report.output.page,
+
+
+onsuccess:
+    print(REPORT_MESSAGE)

@@ -71,8 +71,13 @@ class Objective(Protocol):
 class Method(Protocol):
     """A way to train."""
 
-    num_gradients: ClassVar[int]  # gradient evaluations per step (a Hessian-vector product counts as one)
-    second_order: bool  # True: the closure returns the loss without calling backward
+    @property
+    def num_gradients(self) -> int:
+        """Gradient evaluations per step; a Hessian-vector product counts as one."""
+
+    @property
+    def second_order(self) -> bool:
+        """True: the closure returns the loss with its graph and does not call backward."""
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """Reparametrise or binarise the model; most methods return it unchanged."""

@@ -12,7 +12,7 @@ samples = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12).filter(lambda 
 
 
 @given(samples)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_interval_is_scipys(values):
     interval = student_interval(values)
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
@@ -55,7 +55,7 @@ def test_a_value_that_is_no_number_is_refused():
 
 
 @given(mean=st.floats(0.05, 20), std=st.floats(0.05, 20), sign=st.sampled_from([-1, 1]))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_num_runs_needed_is_the_least(mean, std, sign):
     def excludes_zero(n):
         return stats.t.ppf(0.975, n - 1) * std / math.sqrt(n) < mean
@@ -66,7 +66,7 @@ def test_num_runs_needed_is_the_least(mean, std, sign):
 
 
 @given(samples)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_an_undecided_interval_needs_more_runs(values):
     interval = student_interval(values)
     needed = num_runs_needed(interval.mean, interval.std)

@@ -139,7 +139,7 @@ def test_both_poles_of_the_top_eigenvector_are_tried(generator, side):
     assert found.first == pytest.approx(0.3 * (0.3 + 0.3**2 / 2), rel=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rho=st.floats(0.01, 3), seed=st.integers(0, 10**6), segment=st.integers(1, 4))
 def test_zeroth_never_exceeds_first_and_both_beat_random_search(tanh_loss, rho, seed, segment):
     on, _ = tanh_loss

@@ -215,7 +215,7 @@ def test_magnitudes_have_no_bottom(generator):
         lanczos(MatrixOperator(torch.eye(3)), generator, bottom=1, by_magnitude=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     values=st.lists(st.floats(-100, 100).map(lambda x: round(x, 1)), min_size=1, max_size=10),
     top=st.integers(1, 3),

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from boundcheck.contracts import Split, Splits
@@ -141,7 +141,6 @@ def test_statistics_found_and_statistics_stored_agree_to_the_last_digit():
     assert (found.mean.equal(mean), found.std.equal(std)) == (True, True)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 2), min_size=3, max_size=40), st.integers(1, 5))
 def test_a_subset_is_the_first_of_each_class(labels, per_class):
     split = Split(torch.arange(len(labels)), torch.tensor(labels))

@@ -48,6 +48,17 @@ def test_a_buffer_is_made_once_for_each_name():
     assert not layout.is_of([])
 
 
+def test_any_flat_vector_comes_in_pieces():
+    tensors = [torch.ones(2, 2), torch.ones(3)]
+    layout = FlatLayout(tensors)
+    buffer = layout.gather(tensors, "gradient")
+    assert layout.pieces(buffer.flat) is buffer.pieces
+    elsewhere = torch.arange(7.0).view(1, 7)
+    first, last = layout.pieces(elsewhere)
+    assert first.tolist() == [[0, 1], [2, 3]]
+    assert last.tolist() == [4, 5, 6]
+
+
 def test_no_gradient_counts_as_zeros():
     tensors = [torch.ones(2), torch.ones(3)]
     layout = FlatLayout(tensors)

@@ -91,7 +91,7 @@ def test_smoothness_bounds_are_attained_at_both_ends(assert_bound):
     assert_bound(first, first_order_flatness_bounds(1.2, 0.0, 0.5)[0], tightness=1.0, sense="lower")
 
 
-@settings(max_examples=50, derandomize=True, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.floats(-5, 5), min_size=1, max_size=4),
     st.lists(st.floats(-3, 3), min_size=4, max_size=4),

@@ -50,7 +50,7 @@ cubics = st.builds(
 )
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60)
 @given(cubics, st.floats(1e-2, 3))
 def test_lemmas_hold_on_any_cubic(cubic, rho):
     zeroth, first = cubic.flatness(rho)

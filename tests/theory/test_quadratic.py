@@ -128,7 +128,7 @@ def test_a_concave_loss_may_have_its_maximum_inside_the_ball():
     assert zeroth.flatness == pytest.approx((0.1 * 0.1 + 0.1 * 0.05) / 2, rel=1e-14)
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.floats(0, 10), min_size=1, max_size=5),
     st.integers(0, 2**32 - 1),

@@ -17,6 +17,7 @@ except ConfigError as error:
 SCALE = PLAN.scale
 CELL = f"{SCALE}/{{paper}}/{{dataset}}/{{model}}/{{method}}"
 BATCH = f"{CELL}/{{seeds}}"
+REPORT_MESSAGE = f"report: reports/{SCALE}/index.html"
 NUM_GPUS = num_gpus()
 workflow.global_resources.setdefault("gpu", max(NUM_GPUS, 1))
 

@@ -93,6 +93,15 @@ class FlatLayout:
             self._buffers[name] = Buffer(flat, [_shaped_like(parameter, piece) for parameter, piece in pieces])
         return self._buffers[name]
 
+    def pieces(self, flat: Tensor) -> list[Tensor]:
+        """A flat vector (k, p) in pieces; one that lies in no buffer is copied into one."""
+        for buffer in self._buffers.values():
+            if buffer.flat is flat:
+                return buffer.pieces
+        copy = self.buffer("copy")
+        copy.flat.copy_(flat)
+        return copy.pieces
+
     def gather(self, tensors: Sequence[Tensor | None], name: str) -> Buffer:
         """Copy one tensor per parameter into the buffer of that name; None counts as zeros."""
         buffer = self.buffer(name)

@@ -130,9 +130,8 @@ class Landscape:
                 parameter.grad = None
             elif parameter.grad is None:
                 parameter.grad = torch.empty_like(parameter)
-        buffer = self.layout.buffer("point")
-        buffer.flat.copy_(direction)
-        torch._foreach_copy_([p.grad for p in self._parameters if p.grad is not None], buffer.pieces)
+        pieces = self.layout.pieces(direction)
+        torch._foreach_copy_([p.grad for p in self._parameters if p.grad is not None], pieces)
 
     def _keep(self, gradients: Sequence[Tensor | None]) -> Tensor:
         self._num_gradients += 1

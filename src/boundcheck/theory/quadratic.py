@@ -143,11 +143,16 @@ def _ball_maximiser(curvature: FloatArray, slope: FloatArray, rho: FloatArray) -
     """Maximiser δ (..., p) and multiplier μ (...) of bᵀδ + ½ Σ cᵢδᵢ² over ‖δ‖ ≤ ρ.
 
     δᵢ = bᵢ/(μ − cᵢ); ‖δ‖ falls as μ grows from its least value max(c₁, 0), and is at most ρ at √p max|bᵢ|/ρ above it.
-    Bisection on that shift of μ, in which differences cᵢ − c₁ are exact, until no float lies between its ends.
+    Bisection on that shift of μ, in which differences cᵢ − c₁ are exact, until no float lies between its ends. The
+    shift is counted in units of max|bᵢ|, so that it has all its digits however small b is.
     """
     top = curvature.max(-1)
     least = np.maximum(top, 0.0)
-    gap = least[..., None] - curvature  # (..., p), >= 0
+    largest = np.abs(slope).max(-1)
+    largest = np.where(largest == 0, 1.0, largest)
+    with np.errstate(over="ignore"):
+        gap = (least[..., None] - curvature) / largest[..., None]  # (..., p), >= 0
+    slope = slope / largest[..., None]
 
     def displacement(shift: FloatArray) -> FloatArray:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -158,8 +163,7 @@ def _ball_maximiser(curvature: FloatArray, slope: FloatArray, rho: FloatArray) -
             return np.linalg.norm(displacement(shift), axis=-1)
 
     short = norm(np.zeros_like(top)) <= rho  # the hard case, or a maximum inside the ball
-    enough = np.sqrt(slope.shape[-1]) * np.abs(slope).max(-1) / rho
-    low, high = np.zeros_like(top), np.where(short, 0.0, np.maximum(enough, np.finfo(np.float64).tiny))
+    low, high = np.zeros_like(top), np.where(short, 0.0, np.sqrt(slope.shape[-1]) / rho)
     while True:
         middle = (low + high) / 2
         if not np.any((low < middle) & (middle < high)):
@@ -169,4 +173,4 @@ def _ball_maximiser(curvature: FloatArray, slope: FloatArray, rho: FloatArray) -
     delta = displacement(high)
     missing = np.sqrt(np.maximum(rho**2 - (delta**2).sum(-1), 0.0)) * (short & (top >= 0))
     first = np.arange(curvature.shape[-1]) == curvature.argmax(-1)[..., None]
-    return delta + missing[..., None] * first, least + high
+    return delta + missing[..., None] * first, least + high * largest

@@ -1,0 +1,47 @@
+"""What the README says can be done."""
+
+import re
+
+import torch
+import yaml
+
+from boundcheck.claims import CLAIMS
+
+
+def test_the_example_runs(root):
+    text = (root / "README.md").read_text()
+    example = text.partition("## Use the parts alone")[2].partition("## How to add")[0]
+    code = "\n".join(line[4:] for line in example.splitlines() if line.startswith("    "))
+    torch.manual_seed(0)
+    names = {
+        "model": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 4), torch.nn.BatchNorm1d(4)),
+        "images": torch.randn(8, 1, 4, 4),
+        "labels": torch.randint(4, (8,)),
+    }
+    before = names["model"][1].weight.detach().clone()
+    exec(code, names)
+    assert not torch.equal(before, names["model"][1].weight)
+    assert names["model"][2].num_batches_tracked == 1
+
+
+def test_every_claim_of_the_config_is_listed(root):
+    claims = yaml.safe_load((root / "config/config.yaml").read_text())["papers"]["gam"]["claims"]
+    table = (root / "README.md").read_text().partition("| claim | decided by |")[2].partition("\n\n")[0]
+    assert len(re.findall(r"^\|", table, flags=re.MULTILINE)) - 1 == len(claims)
+    assert {claim["kind"] for claim in claims.values()} <= set(CLAIMS)
+
+
+def test_the_diagram_is_the_rule_graph(root):
+    text = (root / "README.md").read_text().partition("```mermaid")[2].partition("```")[0]
+    rules = set(re.findall(r"\[(\w+)\]", text))
+    assert rules == {"all", "report", "check_paper", "measure_batch", "train_batch", "fetch"}
+
+
+def test_every_training_key_is_explained(root):
+    schema = yaml.safe_load((root / "workflow/schemas/config.schema.yaml").read_text())
+    text = (root / "config/README.md").read_text()
+    for section in ("training", "block", "paper"):
+        for key in schema["$defs"][section]["properties"]:
+            assert f"`{key}`" in text or f"{key}:" in text, key
+    for key in schema["properties"]:
+        assert f"`{key}`" in text, key
