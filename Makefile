@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test lint lock clean
+.PHONY: help reproduce resume test lint lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -28,6 +28,10 @@ $(READY): envs/requirements.lock pyproject.toml
 
 reproduce: $(READY) ## train, measure, check and report: everything on the embedded data
 	@snakemake --cores $(CORES) --show-failed-logs $(if $(CONFIG),--configfile $(CONFIG))
+
+resume: $(READY) ## go on after a killed run, from the checkpoints (only when no other Snakemake runs in this folder)
+	@snakemake --unlock $(if $(CONFIG),--configfile $(CONFIG))
+	@snakemake --cores $(CORES) --show-failed-logs --rerun-incomplete $(if $(CONFIG),--configfile $(CONFIG))
 
 test: $(READY) ## the whole test suite
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest -n $(if $(filter all,$(CORES)),auto,$(CORES)) --dist loadgroup

@@ -46,9 +46,13 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _measure(options: argparse.Namespace) -> int:
+    from boundcheck.code_version import reached_from
+    from boundcheck.plan import measure_modules
     from boundcheck.stages.measure import measure
 
-    measure(json.loads(options.spec), options.data, options.snapshots, options.output, options.threads)
+    spec = json.loads(options.spec)
+    modules = reached_from(*measure_modules(spec))
+    measure(spec, options.data, options.snapshots, options.output, modules, options.threads)
     return 0
 
 
@@ -63,6 +67,22 @@ def _report(options: argparse.Namespace) -> int:
     from boundcheck.stages.report import report
 
     report(json.loads(options.spec), options.results, options.output)
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from boundcheck.stages.status import status_lines
+    from boundcheck.validation import validated_plan
+
+    print(*status_lines(validated_plan([CONFIG, *options.configfile]), Path()), sep="\n")
+    return 0
+
+
+def _why(options: argparse.Namespace) -> int:
+    from boundcheck.stages.status import why_lines
+    from boundcheck.validation import validated_plan
+
+    print(*why_lines(validated_plan([CONFIG, *options.configfile]), options.cell, Path()), sep="\n")
     return 0
 
 
@@ -118,6 +138,14 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--spec", required=True, help="JSON: papers and effective config")
     report.add_argument("--results", type=Path, required=True, help="results/<scale>")
     report.add_argument("--output", type=Path, required=True, help="reports/<scale>")
+
+    status = commands.add_parser("status", help="the state of every batch of a config")
+    status.set_defaults(run=_status)
+    why = commands.add_parser("why", help="what a re-run would redo of a cell, and because of what")
+    why.set_defaults(run=_why)
+    why.add_argument("cell", help="paper/dataset/model/method, as `status` prints it")
+    for command in (status, why):
+        command.add_argument("--configfile", type=Path, nargs="*", default=[], help="overlays on config/config.yaml")
 
     validate = commands.add_parser("validate", help="check a config before anything is computed")
     validate.set_defaults(run=_validate)

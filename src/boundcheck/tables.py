@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+METADATA = b"boundcheck"
 TIDY = pa.schema(
     [
         ("seed", pa.int32()),
@@ -45,13 +47,23 @@ CHECKS = pa.schema(
 )
 
 
-def write(columns: Mapping[str, Any], schema: pa.Schema, path: Path) -> None:
-    """Write columns (sequences of one length) as Parquet under a temporary name, then rename."""
+def write(columns: Mapping[str, Any], schema: pa.Schema, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
+    """Write columns (sequences of one length) as Parquet under a temporary name, then rename.
+
+    `metadata` (JSON) tells what the file was made from; `read_metadata` gives it back.
+    """
     table = pa.table({name: pa.array(columns[name], schema.field(name).type) for name in schema.names}, schema=schema)
+    if metadata is not None:
+        table = table.replace_schema_metadata({METADATA: json.dumps(metadata, sort_keys=True)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.part")
     pq.write_table(table, temporary, compression="zstd")
     os.replace(temporary, path)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What `write` was told of where a file comes from."""
+    return json.loads(pq.read_schema(path).metadata[METADATA])
 
 
 RUNS = pa.schema(

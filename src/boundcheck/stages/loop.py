@@ -22,6 +22,7 @@ from boundcheck.seeds import seed_for
 from boundcheck.stages import checkpoint
 from boundcheck.stages.batches import Batches
 from boundcheck.stages.cell import PRECISIONS, Floats, build_method, build_network, save_snapshot
+from boundcheck.stages.progress import write_progress
 from boundcheck.stages.schedules import lr_factor
 
 FLUSH_EVERY = 64  # steps between divergence tests, each of which waits for the device
@@ -94,6 +95,7 @@ class Loop:
         else:
             self.load_state_dict(state)
             print(f"resumed at epoch {self.epoch:.2f} (step {self.step})", flush=True)
+        write_progress(folder.parent, self.epoch, self.training["epochs"], None)
         self.model.train()
         first_step, start = self.step, time.perf_counter()
         wall, cpu = start, time.process_time()
@@ -105,7 +107,7 @@ class Loop:
             if at_end:
                 self._end_of_epoch(folder)
                 self.curve.flush()
-                self._report((self.step - first_step) / (time.perf_counter() - start))
+                self._report((self.step - first_step) / (time.perf_counter() - start), folder.parent)
             stop = should_stop()
             if stop or self.finished or time.perf_counter() - wall > every_seconds:
                 self._test_divergence()
@@ -195,11 +197,12 @@ class Loop:
             self._recent.clear()
         self.curve.flush()
 
-    def _report(self, steps_per_second: float) -> None:
+    def _report(self, steps_per_second: float, folder: Path) -> None:
         epochs, epoch = self.training["epochs"], round(self.epoch)
         if epoch % max(epochs // 200, 1) == 0:
             images = steps_per_second * self.batches.size * len(self.seeds)
             left = (epochs - epoch) * self.batches.num_batches / steps_per_second
+            write_progress(folder, self.epoch, epochs, left)
             latest = self.curve.latest("train_loss", "test_accuracy")
             print(f"epoch {epoch}/{epochs}  {latest}  {images:.0f} images/s  {left:.0f} s left", flush=True)
 

@@ -18,7 +18,14 @@ from boundcheck.seeds import generator_for
 from boundcheck.stages.cell import PRECISIONS, build_network, load_splits, settings_of
 
 
-def measure(spec: Mapping[str, Any], arrays: Path, snapshots: Path, output: Path, threads: int = 1) -> None:
+def measure(
+    spec: Mapping[str, Any],
+    arrays: Path,
+    snapshots: Path,
+    output: Path,
+    modules: Mapping[str, str] | None = None,
+    threads: int = 1,
+) -> None:
     """Write the measurements of a batch to the Parquet file `output`; a network that diverged has none.
 
     Args:
@@ -26,6 +33,7 @@ def measure(spec: Mapping[str, Any], arrays: Path, snapshots: Path, output: Path
         arrays: the dataset's array file.
         snapshots: the folder of the batch's snapshots.
         output: where the tidy rows go.
+        modules: versions of the modules that decide the numbers, kept in the file.
         threads: torch's threads.
     """
     torch.set_num_threads(threads)
@@ -59,4 +67,5 @@ def measure(spec: Mapping[str, Any], arrays: Path, snapshots: Path, output: Path
                     position_in_run = (seed, epoch * steps_per_epoch, float(epoch), variant["name"])
                     for name, value in zip(("seed", "step", "epoch", "analysis"), position_in_run, strict=True):
                         columns[name].append(value)
-    tables.write(columns, tables.MEASUREMENTS, output)
+    job = {"spec": spec, "modules": dict(modules or {}), "threads": threads, "device": device}
+    tables.write(columns, tables.MEASUREMENTS, output, job)

@@ -1,0 +1,39 @@
+"""How far a training is: one small file beside its checkpoint, for `boundcheck status`. No torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+NAME = "progress.json"
+
+
+def write_progress(folder: Path, epoch: float, epochs: int, seconds_left: float | None) -> None:
+    """Say in `folder` which process trains, and how far it is; `seconds_left` is None before the first epoch."""
+    state: dict[str, Any] = {"epoch": epoch, "epochs": epochs, "seconds_left": seconds_left, "time": time.time()}
+    state |= {"process": os.getpid(), "host": socket.gethostname()}
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{NAME}.part"
+    temporary.write_text(json.dumps(state), encoding="utf-8")
+    temporary.replace(folder / NAME)
+
+
+def read_progress(folder: Path) -> dict[str, Any] | None:
+    """What `write_progress` wrote last, with `is_alive`: whether the process runs; None on another host."""
+    try:
+        state = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    state["is_alive"] = _is_alive(state["process"]) if state["host"] == socket.gethostname() else None
+    return state
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        return b"boundcheck" in Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False

@@ -1,0 +1,134 @@
+"""The state of every cell, and what a re-run would redo and why: read from the results, nothing is computed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from boundcheck.code_version import reached_from
+from boundcheck.plan import Batch, Plan, measure_modules, train_modules
+from boundcheck.stages.progress import read_progress
+from boundcheck.tables import read_metadata
+
+OUTPUTS = ("curves.parquet", "snapshots", "provenance.json")
+
+
+def status_lines(plan: Plan, root: Path) -> Iterator[str]:
+    """One line per batch of the plan: its path and its state; then the cells that make no sense, and the counts.
+
+    States: `waiting`; `running` with epoch and time left; `interrupted` (the next run resumes it); `failed` with its
+    log; `trained` and not yet measured; `done`; `diverged` with the seeds; `outdated`: finished, but of other
+    settings or code.
+    """
+    counts: dict[str, int] = {}
+    for batch in plan.batches.values():
+        state, detail = state_of(plan, batch, root)
+        counts[state] = counts.get(state, 0) + 1
+        yield f"{state:<12} {batch.folder}{f'  {detail}' if detail else ''}"
+    for paper, cells in plan.skipped.items():
+        for cell in cells:
+            counts["skipped"] = counts.get("skipped", 0) + 1
+            yield f"{'skipped':<12} {paper}/{cell['dataset']}/{cell['model']}/{cell['method']}  {cell['reason']}"
+    yield f"{len(plan.batches)} batches: " + ", ".join(f"{count} {state}" for state, count in counts.items())
+
+
+def state_of(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
+    """The state of one batch, and a detail in words."""
+    folder = root / "results" / plan.scale / batch.folder
+    if all((folder / name).exists() for name in OUTPUTS):
+        return _finished(batch, folder)
+    progress = read_progress(folder / "checkpoint")
+    log = root / "logs" / "train" / plan.scale / f"{batch.folder}.log"
+    if progress is not None and progress["is_alive"] is not False:
+        where = "" if progress["is_alive"] else f" on {progress['host']}"
+        seconds = progress["seconds_left"]
+        left = "" if seconds is None else f", {seconds:.0f} s left"
+        return "running", f"epoch {progress['epoch']:.0f}/{progress['epochs']}{left}{where}"
+    if log.exists() and _failed(log):
+        return "failed", str(log.relative_to(root))
+    if progress is not None:
+        return "interrupted", f"at epoch {progress['epoch']:.0f}/{progress['epochs']}; the next run resumes it"
+    return ("failed", str(log.relative_to(root))) if log.exists() else ("waiting", "")
+
+
+def _finished(batch: Batch, folder: Path) -> tuple[str, str]:
+    reasons = train_reasons(batch, folder) or measure_reasons(batch, folder)
+    if reasons and (folder / "measurements.parquet").exists():
+        return "outdated", reasons[0]
+    runs = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["runs"]
+    diverged = [f"seed {run['seed']}: {run['reason']}" for run in runs if run["status"] == "diverged"]
+    if diverged:
+        return "diverged", "; ".join(diverged)
+    return ("done", "") if (folder / "measurements.parquet").exists() else ("trained", "not yet measured")
+
+
+def _failed(log: Path) -> bool:
+    """Whether the last words of a log are an error."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return bool(lines) and (lines[-1].startswith("boundcheck ") or "Error" in lines[-1])
+
+
+def why_lines(plan: Plan, cell: str, root: Path) -> list[str]:
+    """What a re-run would redo of a cell (paper/dataset/model/method) or batch, and because of which key or module.
+
+    Raises:
+        ValueError: the config has no such cell.
+    """
+    batches = [batch for batch in plan.batches.values() if cell in (batch.cell, batch.folder)]
+    if not batches:
+        cells = sorted({batch.cell for batch in plan.batches.values()})
+        raise ValueError(f"no cell {cell!r} in this config; allowed: {', '.join(cells)}")
+    lines = []
+    for batch in batches:
+        folder = root / "results" / plan.scale / batch.folder
+        training = train_reasons(batch, folder)
+        measuring = ["its training runs"] if training else measure_reasons(batch, folder)
+        lines.append(batch.folder)
+        lines += [f"  train    {reason}" for reason in training or ["up to date"]]
+        lines += [f"  measure  {reason}" for reason in measuring or ["up to date"]]
+        lines.append(f"  check    {'its measurements change' if measuring else 'no reason in this cell'}")
+    return lines
+
+
+def train_reasons(batch: Batch, folder: Path) -> list[str]:
+    """Why a batch would be trained (again); empty where it would not."""
+    missing = [f"missing {name}" for name in OUTPUTS if not (folder / name).exists()]
+    if missing:
+        return missing
+    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    return _differences(provenance, batch.train, train_modules(batch.train))
+
+
+def measure_reasons(batch: Batch, folder: Path) -> list[str]:
+    """Why a batch would be measured (again), its training apart; empty where it would not."""
+    path = folder / "measurements.parquet"
+    if not path.exists():
+        return ["missing measurements.parquet"]
+    spec = {**batch.train, "analyses": list(batch.analyses)}
+    return _differences(read_metadata(path), spec, measure_modules(spec))
+
+
+def _differences(job: Mapping[str, Any], spec: Mapping[str, Any], modules: list[str]) -> list[str]:
+    old, new = _flat(job["spec"]), _flat(json.loads(json.dumps(spec)))
+    reasons = [
+        f"{key}: was {old.get(key, 'not set')}, is {new.get(key, 'not set')}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+    known, current = job["modules"], reached_from(*modules)
+    changed = sorted(name for name in known.keys() | current.keys() if known.get(name) != current.get(name))
+    return reasons + [f"code of {name} changed" for name in changed]
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as {dotted key: value}; a list of named variants counts as a mapping by name."""
+    if isinstance(value, list) and value and all(isinstance(entry, Mapping) and "name" in entry for entry in value):
+        value = {entry["name"]: {k: v for k, v in entry.items() if k != "name"} for entry in value}
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, entry in value.items():
+        flat |= _flat(entry, f"{prefix}.{key}" if prefix else str(key))
+    return flat
