@@ -75,7 +75,7 @@ BLOCK = ("papers", "gam", "grid", 0)
         (changed(*BLOCK, "snapshots", value=[]), ["grid[0].analyses", "snapshots"]),
         (changed("methods", "sgd", value={"lr": 1}), ["methods.sgd", "missing key 'kind'"]),
         (changed("name", value="../up"), ["name", "../up", "letters"]),
-        (changed("papers", value=None), ["papers", "None", "object"]),
+        (changed("papers", value=None), ["papers", "None", "a mapping of keys"]),
     ],
 )
 def test_a_mistake_is_named(write, config, words):

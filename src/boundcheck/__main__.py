@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from boundcheck.config import ConfigError
+from boundcheck.data.errors import DataError
+
 CONFIG = Path("config/config.yaml")
+JOBS = ("fetch", "train", "measure", "check", "report")  # their first line of output is the command itself
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command; a user's mistake is one line on standard error and exit code 1."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(words)
+    if options.command in JOBS:
+        print(shlex.join(["python", "-m", "boundcheck", *words]), flush=True)
     try:
         return options.run(options)
-    except (ValueError, MemoryError, RuntimeError, OSError) as error:
-        if options.debug:
-            raise
+    except (ConfigError, DataError, MemoryError, OSError) as error:
         print(f"boundcheck {options.command}: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
 
@@ -105,7 +111,6 @@ def _validate(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="boundcheck", description="Does the theory hold on the curve?")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", required=True)
 
     fetch = commands.add_parser("fetch", help="get one dataset and write its array file")

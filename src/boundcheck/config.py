@@ -10,6 +10,15 @@ from typing import Any
 import yaml
 
 Config = dict[str, Any]
+WORDS = {
+    "object": "a mapping of keys",
+    "array": "a list",
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "nothing",
+}
 VARIANTS = ("datasets", "models", "methods", "analyses")
 
 
@@ -95,7 +104,8 @@ def _explain(error: Any, keys: list[Any]) -> str:
             text = error.schema.get("description", f"text that matches {error.validator_value}")
             return f"got {error.instance!r}; allowed: {text}"
         case "type":
-            return f"got {error.instance!r}; allowed: {error.validator_value}"
+            types = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+            return f"got {error.instance!r}; allowed: {' or '.join(WORDS[name] for name in types)}"
         case _:
             allowed = error.schema.get("description", f"{error.validator} {error.validator_value}")
             return f"got {error.instance!r}; allowed: {allowed}"

@@ -6,6 +6,7 @@ import os
 import pytest
 import yaml
 
+from boundcheck.config import ConfigError
 from boundcheck.plan import make_plan
 from boundcheck.stages.progress import read_progress, write_progress
 from boundcheck.stages.status import status_lines, why_lines
@@ -135,5 +136,5 @@ def test_why_names_the_key_and_the_module(plan_of, train, folder, tmp_path):
 
 
 def test_why_knows_its_cells(plan_of, tmp_path):
-    with pytest.raises(ValueError, match="allowed: gam/digits/mlp/sgd"):
+    with pytest.raises(ConfigError, match="allowed: gam/digits/mlp/sgd"):
         why_lines(plan_of(), "gam/digits/mlp/gam", tmp_path)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 
 import pandas as pd
 import pytest
@@ -65,11 +66,22 @@ def test_snakemakes_own_report_has_captions_and_categories(finished):
         assert word in text
 
 
-def test_a_job_repeats_from_its_command_line(finished, tmp_path):
-    """The shell line of a training, without Snakemake, gives the same bits."""
-    batch = finished.folder / "results/small/gam/tiny_digits/tiny_mlp/sgd/seeds_0-2"
-    spec = json.loads((batch / "provenance.json").read_text())["spec"]
-    data = "data/tiny_digits/arrays.safetensors"
-    finished.boundcheck("train", "--spec", json.dumps(spec), "--data", data, "--output", str(tmp_path / "again"))
+def test_a_job_repeats_from_the_first_line_of_its_log(finished, tmp_path):
+    """The command, copied and run without Snakemake, gives the same bits."""
+    cell = "small/gam/tiny_digits/tiny_mlp/sgd/seeds_0-2"
+    words = shlex.split((finished.folder / f"logs/train/{cell}.log").read_text().splitlines()[0])
+    assert words[:4] == ["python", "-m", "boundcheck", "train"]
+    assert words[-2:] == ["--output", f"results/{cell}"]
+    finished.boundcheck(*words[3:-1], str(tmp_path / "again"))
     for name in ("snapshots/epoch_2.safetensors", "curves.parquet"):
-        assert (tmp_path / "again" / name).read_bytes() == (batch / name).read_bytes()
+        assert (tmp_path / "again" / name).read_bytes() == (finished.folder / "results" / cell / name).read_bytes()
+
+
+def test_status_and_why_speak_of_the_finished_run(finished):
+    overlays = ["--configfile", "config/test.yaml", "config/small.yaml"]
+    assert "2 batches: 2 done" in finished.boundcheck("status", *overlays)
+    said = finished.boundcheck("why", "gam/tiny_digits/tiny_mlp/sgd", *overlays)
+    assert said.count("up to date") == 2
+    said = finished.boundcheck("why", "gam/nothing", *overlays, expect=1)
+    assert "allowed: gam/tiny_digits/tiny_mlp/gam_exact, gam/tiny_digits/tiny_mlp/sgd" in said
+    assert "Traceback" not in said

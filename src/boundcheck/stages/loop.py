@@ -229,6 +229,7 @@ class Loop:
             "optimizer": self.optimizer.state_dict(),
             "batches": self.batches.state_dict(),
             "noise": torch.get_rng_state(),
+            "device_noise": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
             "curve": self.curve.state_dict(),
             "step": self.step,
             "diverged": self.diverged,
@@ -244,5 +245,7 @@ class Loop:
         self.batches.load_state_dict(state["batches"])
         self.curve.load_state_dict(state["curve"])
         torch.set_rng_state(state["noise"])
+        if state["device_noise"] is not None:
+            torch.cuda.set_rng_state(state["device_noise"])
         for name in ("step", "diverged", "reasons", "wall_seconds", "cpu_seconds"):
             setattr(self, name, state[name])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from boundcheck.code_version import reached_from
+from boundcheck.config import ConfigError
 from boundcheck.plan import Batch, Plan, measure_modules, train_modules
 from boundcheck.stages.progress import read_progress
 from boundcheck.tables import read_metadata
@@ -74,12 +75,12 @@ def why_lines(plan: Plan, cell: str, root: Path) -> list[str]:
     """What a re-run would redo of a cell (paper/dataset/model/method) or batch, and because of which key or module.
 
     Raises:
-        ValueError: the config has no such cell.
+        ConfigError: the config has no such cell.
     """
     batches = [batch for batch in plan.batches.values() if cell in (batch.cell, batch.folder)]
     if not batches:
         cells = sorted({batch.cell for batch in plan.batches.values()})
-        raise ValueError(f"no cell {cell!r} in this config; allowed: {', '.join(cells)}")
+        raise ConfigError(f"no cell {cell!r} in this config; allowed: {', '.join(cells)}")
     lines = []
     for batch in batches:
         folder = root / "results" / plan.scale / batch.folder

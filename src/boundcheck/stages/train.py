@@ -11,6 +11,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,8 @@ def _write_provenance(job: Mapping[str, Any], device: str, loops: Sequence[Loop]
             runs.append({"seed": seed, "status": status, "reason": reason, "step": loop.step if step is None else step})
     provenance = {
         **job,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "versions": {"python": platform.python_version(), "platform": platform.platform()}
+        | {name: version(name) for name in ("boundcheck", "torch", "numpy", "safetensors")},
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
         "seeds_at_once": len(loops[0].seeds),
         "channels_last": loops[0].channels_last,
