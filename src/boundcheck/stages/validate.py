@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from boundcheck import plan as planning
@@ -13,7 +14,7 @@ from boundcheck.data import DATASETS
 from boundcheck.methods import METHODS
 from boundcheck.models import MODELS
 from boundcheck.objectives import build_objective
-from boundcheck.registry import build, load
+from boundcheck.registry import build
 from boundcheck.stages.cell import settings_of, view_of
 
 SECTIONS = {"datasets": DATASETS, "models": MODELS, "methods": METHODS, "analyses": ANALYSES}
@@ -44,26 +45,40 @@ def _paper_errors(plan: planning.Plan) -> Iterator[str]:
     for paper, settings in plan.config["papers"].items():
         for section, registry in (("checks", CHECKS), ("claims", CLAIMS)):
             for name, variant in settings.get(section, {}).items():
+                key = ("papers", paper, section, name)
                 try:
-                    build(registry, variant)
+                    built = build(registry, variant)
                 except (ValueError, TypeError) as error:
-                    yield str(plan.sources.error(("papers", paper, section, name), str(error)))
-    for key in {("papers", batch.paper): None for batch in plan.batches.values()}:
-        for training, record in _distinct_settings(plan, key[1]):
-            try:
-                build_objective(training)
-                for name in record:
-                    load(CALLBACKS, name)
-            except ValueError as error:
-                yield str(plan.sources.error((*key, "grid"), str(error)))
+                    yield str(plan.sources.error(key, str(error)))
+                else:
+                    yield from (str(plan.sources.error(key, problem)) for problem in _unknown(plan, paper, built))
+        for number, block in enumerate(settings["grid"]):
+            yield from _block_errors(plan, paper, number, block)
 
 
-def _distinct_settings(plan: planning.Plan, paper: str) -> list[tuple[Mapping[str, Any], list[str]]]:
-    distinct = {}
-    for batch in plan.of_paper(paper):
-        training, record = batch.train["training"], batch.train["record"]
-        distinct[str((training, record))] = (training, record)
-    return list(distinct.values())
+def _unknown(plan: planning.Plan, paper: str, claim: Any) -> Iterator[str]:
+    """Names in a claim that no variant has: it could never be decided."""
+    checks, methods = plan.config["papers"][paper].get("checks", {}), plan.config["methods"]
+    check = getattr(claim, "check", None)
+    if isinstance(check, str) and check not in checks:
+        yield f"check: no check {check!r}; allowed: {', '.join(sorted(checks)) or 'none'}"
+    baseline = getattr(claim, "baseline", None)
+    wanted = [*getattr(claim, "methods", ()), *([baseline] if isinstance(baseline, str) else [])]
+    for pattern in wanted:
+        if not any(fnmatchcase(method, pattern) for method in methods):
+            yield f"no method {pattern!r}; allowed: {', '.join(sorted(methods))}, and patterns such as gam_*"
+
+
+def _block_errors(plan: planning.Plan, paper: str, number: int, block: Mapping[str, Any]) -> Iterator[str]:
+    where = ("papers", paper, "grid", number)
+    try:
+        build_objective({**planning.DEFAULT_TRAINING, **block["training"]})
+    except ValueError as error:
+        yield str(plan.sources.error((*where, "training"), str(error)))
+    for position, name in enumerate(block.get("record", [])):
+        if name not in CALLBACKS:
+            problem = f"got {name!r}; allowed: {', '.join(sorted(CALLBACKS))}"
+            yield str(plan.sources.error((*where, "record", position), problem))
 
 
 def _skipped(plan: planning.Plan) -> dict[str, list[dict[str, str]]]:

@@ -1,0 +1,93 @@
+"""What the schema cannot say: kinds, their numbers, and names that stand for nothing."""
+
+import copy
+
+import pytest
+import yaml
+
+from boundcheck.plan import make_plan
+from boundcheck.stages.validate import validate
+
+CLAIM = {"kind": "lower_value", "statement": "s", "reference": "r", "quantity": "sharpness", "methods": ["gam_*"]}
+CONFIG = {
+    "name": "tiny",
+    "datasets": {"digits": {"kind": "digits", "train_size": 100}},
+    "models": {"mlp": {"kind": "mlp", "depth": 1, "width": 6}},
+    "methods": {
+        "sgd": {"kind": "sgd", "lr": 0.1},
+        "gam_a": {"kind": "gam", "rho": 0.1, "alpha": 0.1, "base": {"kind": "sgd", "lr": 0.1}},
+    },
+    "analyses": {"spectrum": {"kind": "hessian_spectrum"}},
+    "papers": {
+        "gam": {
+            "grid": [
+                {
+                    "datasets": ["digits"],
+                    "models": ["mlp"],
+                    "methods": ["sgd", "gam_a"],
+                    "seeds": 3,
+                    "training": {"epochs": 1},
+                    "snapshots": [1],
+                    "analyses": ["spectrum"],
+                    "record": ["loss"],
+                }
+            ],
+            "checks": {"dominates": {"kind": "zeroth_below_first"}},
+            "claims": {
+                "flatter": {**CLAIM, "baseline": "sgd", "source": "measurements"},
+                "holds": {"kind": "theorem_holds", "check": "dominates", "statement": "s", "reference": "r"},
+            },
+        }
+    },
+}
+
+
+@pytest.fixture
+def errors_of(tmp_path):
+    def errors_of(*keys, value):
+        config = copy.deepcopy(CONFIG)
+        target = config
+        for key in keys[:-1]:
+            target = target[key]
+        target[keys[-1]] = value
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump(config))
+        return validate(make_plan([path]))["errors"]
+
+    return errors_of
+
+
+def test_a_good_config_has_no_errors(errors_of):
+    assert errors_of("name", value="tiny") == []
+
+
+GRID = ("papers", "gam", "grid", 0)
+CLAIMS = ("papers", "gam", "claims")
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "words"),
+    [
+        (("datasets", "digits", "kind"), "digit", ["datasets.digits: unknown kind 'digit'", "mnist5k"]),
+        (("datasets", "digits", "pool"), 0, ["datasets.digits: pool", "0"]),
+        (("models", "mlp", "width"), 0, ["models.mlp: width", "0"]),
+        (("models", "mlp", "widht"), 3, ["models.mlp: widht", "no such setting", "width"]),
+        (("models", "mlp"), {"kind": "mlp", "depth": 1}, ["models.mlp: width: mlp needs this setting"]),
+        (("methods", "gam_a", "rho"), -1, ["methods.gam_a: rho: got -1"]),
+        (("methods", "gam_a", "base"), {"kind": "sdg"}, ["methods.gam_a", "'sdg'"]),
+        (("analyses", "spectrum", "samples"), 0, ["analyses.spectrum: samples"]),
+        ((*GRID, "record"), ["loss", "los"], ["grid[0].record[1]: got 'los'", "gradient_norm"]),
+        ((*GRID, "training"), {"loss": "square", "label_smoothing": 0.1}, ["grid[0].training: label_smoothing"]),
+        ((*CLAIMS, "flatter", "baseline"), "sdg", ["claims.flatter: no method 'sdg'", "gam_a, sgd"]),
+        ((*CLAIMS, "flatter", "methods"), ["sam_*"], ["claims.flatter: no method 'sam_*'"]),
+        ((*CLAIMS, "flatter", "source"), "curve", ["claims.flatter: source", "measurements"]),
+        ((*CLAIMS, "holds", "check"), "dominate", ["claims.holds: check: no check 'dominate'", "dominates"]),
+        (("papers", "gam", "checks", "dominates", "kind"), "zeroth", ["checks.dominates: unknown kind 'zeroth'"]),
+    ],
+)
+def test_a_mistake_is_named(errors_of, keys, value, words):
+    errors = errors_of(*keys, value=value)
+    assert len(errors) == 1
+    assert "config.yaml: " in errors[0]
+    for word in words:
+        assert word in errors[0]
