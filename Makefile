@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce resume test lint lock clean
+.PHONY: help reproduce resume test lint docs lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ lint: $(READY) ## ruff, mypy, snakefmt and snakemake --lint
 	@mypy
 	@snakefmt --check Snakefile workflow
 	@snakemake --lint
+
+docs: $(READY) ## write config/kinds.md anew, from the docstrings
+	@python -m boundcheck kinds > config/kinds.md.part && mv config/kinds.md.part config/kinds.md
 
 lock: $(READY) ## resolve envs/requirements.in anew into envs/requirements.lock and envs/boundcheck.yaml
 	@python -m pip install --quiet --disable-pip-version-check uv

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from boundcheck.config import ConfigError, Sources, expand_sweeps
-from boundcheck.plan import make_plan
+from boundcheck.grid import make_plan
 
 BASE = {
     "name": "tiny",
@@ -75,6 +75,10 @@ BLOCK = ("papers", "gam", "grid", 0)
         (changed(*BLOCK, "snapshots", value=[]), ["grid[0].analyses", "snapshots"]),
         (changed("methods", "sgd", value={"lr": 1}), ["methods.sgd", "missing key 'kind'"]),
         (changed("name", value="../up"), ["name", "../up", "letters"]),
+        (changed(*BLOCK, "training", "warmup_epochs", value=3), ["training.warmup_epochs", "3", "at most 2"]),
+        (changed(*BLOCK, "training", "step_epochs", value=[1, 5]), ["training.step_epochs", "5", "at most 2"]),
+        (changed(*BLOCK, "training", "lr_schedule", value="step"), ["training.step_epochs", "needs"]),
+        (changed("papers", "gam", "grid", value=[]), ["papers", "at least one block"]),
         (changed("papers", value=None), ["papers", "None", "a mapping of keys"]),
     ],
 )
@@ -87,15 +91,30 @@ def test_a_mistake_is_named(write, config, words):
         assert word in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "name", ["a b", "a'b", 'a"b', "a;b", "..", "a/b", "a..b", "x" * 65, "ümlaut", "$(id)", "{a}", "", "-rf", "1st"]
-)
-@pytest.mark.parametrize("section", ["datasets", "models", "methods", "analyses"])
+HOSTILE = ["a b", "a'b", 'a"b', "a;b", "..", "a/b", "a..b", "x" * 65, "ümlaut", "$(id)", "{a}", "", "-rf", "1st"]
+HOSTILE += ["a\n", "a\nb", "a\tb", ".a", "../up", "/root", "a\\b", "a`b", "a*", "a&b", "a|b", "ａ", "a\u202eb", "a\0b"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("section", ["datasets", "models", "methods", "analyses", "papers"])
 def test_hostile_names_are_refused(write, section, name):
     config = copy.deepcopy(BASE)
     config[section][name] = next(iter(config[section].values()))
     with pytest.raises(ConfigError, match="allowed"):
         make_plan([write(config)])
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_scale_is_refused(write, name):
+    with pytest.raises(ConfigError, match="allowed"):
+        make_plan([write({**BASE, "name": name})])
+
+
+@pytest.mark.parametrize("value", ["a b", "../../up", "x" * 65, "a\n", "$(id)", "ü"])
+def test_a_sweep_makes_no_hostile_name(write, value):
+    variant = {"kind": "sgd", "lr": 0.1, "sweep": {"form": [value]}}
+    with pytest.raises(ConfigError, match=r"methods\.sgd\.sweep: makes the name"):
+        make_plan([write(changed("methods", "sgd", value=variant))])
 
 
 def test_the_error_names_the_overlay_that_sets_the_key(write):
@@ -111,6 +130,25 @@ def test_broken_files_are_named(write, tmp_path):
         make_plan([write("- a")])
     with pytest.raises(ConfigError, match="cannot be read"):
         make_plan([tmp_path / "missing.yaml"])
+
+
+def test_every_mistake_is_reported_at_once(write):
+    config = changed(*BLOCK, "training", value={"loss": "hinge", "epochs": -1, "batchsize": 3, "rate": 1})
+    config["nmae"] = "x"
+    del config["methods"]["sgd"]["kind"]
+    with pytest.raises(ConfigError) as error:
+        make_plan([write(config)])
+    lines = str(error.value).splitlines()
+    for words in (
+        "loss: got 'hinge'",
+        "epochs: got -1",
+        "batchsize: unknown",
+        "rate: unknown",
+        "nmae: unknown",
+        "'kind'",
+    ):
+        assert sum(words in line for line in lines) == 1, words
+    assert len(lines) == 6
 
 
 def test_sweeps_make_one_variant_per_combination():

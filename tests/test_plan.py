@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from boundcheck.config import ConfigError
-from boundcheck.plan import make_plan
+from boundcheck.grid import make_plan
 
 CONFIG = {
     "name": "tiny",

@@ -6,11 +6,13 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from boundcheck.config import ConfigError
 from boundcheck.data.errors import DataError
+from boundcheck.devices import leased_gpu
 
 CONFIG = Path("config/config.yaml")
 JOBS = ("fetch", "train", "measure", "check", "report")  # their first line of output is the command itself
@@ -38,13 +40,17 @@ def _fetch(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from boundcheck.code_version import reached_from
-    from boundcheck.plan import train_modules
+    from boundcheck.job_code import train_modules
+    from boundcheck.stages.eager import skip_compiler
     from boundcheck.stages.train import TrainingInterrupted, train
 
     spec = json.loads(options.spec)
     modules = reached_from(*train_modules(spec))
+    skip_compiler()
     try:
-        train(spec, options.data, options.output, options.code, modules, options.threads, options.checkpoint_seconds)
+        with leased_gpu():
+            seconds = options.checkpoint_seconds
+            train(spec, options.data, options.output, options.code, modules, options.threads, seconds)
     except TrainingInterrupted as interruption:
         print(interruption, flush=True)
         return 75  # EX_TEMPFAIL: the same command goes on
@@ -53,12 +59,15 @@ def _train(options: argparse.Namespace) -> int:
 
 def _measure(options: argparse.Namespace) -> int:
     from boundcheck.code_version import reached_from
-    from boundcheck.plan import measure_modules
+    from boundcheck.job_code import measure_modules
+    from boundcheck.stages.eager import skip_compiler
     from boundcheck.stages.measure import measure
 
     spec = json.loads(options.spec)
     modules = reached_from(*measure_modules(spec))
-    measure(spec, options.data, options.snapshots, options.output, modules, options.threads)
+    skip_compiler()
+    with leased_gpu():
+        measure(spec, options.data, options.snapshots, options.output, modules, options.threads)
     return 0
 
 
@@ -84,6 +93,14 @@ def _status(options: argparse.Namespace) -> int:
     return 0
 
 
+def _preview(options: argparse.Namespace) -> int:
+    from boundcheck.stages.preview import preview
+    from boundcheck.validation import validated_plan
+
+    print(f"report of what is there: {preview(validated_plan([CONFIG, *options.configfile]), Path())}")
+    return 0
+
+
 def _why(options: argparse.Namespace) -> int:
     from boundcheck.stages.status import why_lines
     from boundcheck.validation import validated_plan
@@ -93,9 +110,11 @@ def _why(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    from boundcheck.plan import make_plan
+    from boundcheck.grid import make_plan
+    from boundcheck.stages.eager import skip_compiler
     from boundcheck.stages.validate import validate
 
+    skip_compiler()
     files = options.configfile if options.merged else [CONFIG, *options.configfile]
     config = json.loads(options.merged.read_text(encoding="utf-8")) if options.merged else None
     answer = validate(make_plan(files, config))
@@ -109,55 +128,61 @@ def _validate(options: argparse.Namespace) -> int:
     return 1 if answer["errors"] else 0
 
 
+def _kinds(options: argparse.Namespace) -> int:
+    from boundcheck.stages.kinds import kinds_text
+
+    print(kinds_text(options.sections), end="")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="boundcheck", description="Does the theory hold on the curve?")
     commands = parser.add_subparsers(dest="command", required=True)
+    _add_jobs(commands)
+    _add_questions(commands)
+    return parser
 
-    fetch = commands.add_parser("fetch", help="get one dataset and write its array file")
-    fetch.set_defaults(run=_fetch)
-    fetch.add_argument("--spec", required=True, help="JSON: the dataset's variant")
-    fetch.add_argument("--output", type=Path, required=True, help="the array file")
 
-    train = commands.add_parser("train", help="train one batch of seeds")
-    train.set_defaults(run=_train)
-    train.add_argument("--checkpoint-seconds", type=float, default=60, help="seconds between checkpoints")
-
-    measure = commands.add_parser("measure", help="measure the snapshots of one batch")
-    measure.set_defaults(run=_measure)
-    measure.add_argument("--snapshots", type=Path, required=True, help="the batch's snapshots folder")
-
-    for command in (train, measure):
+def _add_jobs(commands: Any) -> None:
+    """What the rules run: one job each."""
+    fetch = _command(commands, "fetch", _fetch, "get one dataset and write its array file")
+    train = _command(commands, "train", _train, "train one batch of seeds")
+    measure = _command(commands, "measure", _measure, "measure the snapshots of one batch")
+    check = _command(commands, "check", _check, "check the theorems of one paper and decide its claims")
+    report = _command(commands, "report", _report, "build the report of a scale")
+    for command in (fetch, train, measure, check, report):
         command.add_argument("--spec", required=True, help="JSON: all that defines the job")
+    for command in (train, measure):
         command.add_argument("--data", type=Path, required=True, help="the dataset's array file")
         command.add_argument("--threads", type=int, default=1, help="torch threads")
-        command.add_argument("--output", type=Path, required=True, help="where the results go")
     train.add_argument("--code", default="", help="version of the code, part of a checkpoint's identity")
-
-    check = commands.add_parser("check", help="check the theorems of one paper and decide its claims")
-    check.set_defaults(run=_check)
-    check.add_argument("--spec", required=True, help="JSON: batches, checks and claims")
+    train.add_argument("--checkpoint-seconds", type=float, default=60, help="seconds between checkpoints")
+    measure.add_argument("--snapshots", type=Path, required=True, help="the batch's snapshots folder")
     check.add_argument("--results", type=Path, required=True, help="results/<scale>/<paper>")
-
-    report = commands.add_parser("report", help="build the report of a scale")
-    report.set_defaults(run=_report)
-    report.add_argument("--spec", required=True, help="JSON: papers and effective config")
     report.add_argument("--results", type=Path, required=True, help="results/<scale>")
-    report.add_argument("--output", type=Path, required=True, help="reports/<scale>")
+    for command in (fetch, train, measure, report):
+        command.add_argument("--output", type=Path, required=True, help="where the results go")
 
-    status = commands.add_parser("status", help="the state of every batch of a config")
-    status.set_defaults(run=_status)
-    why = commands.add_parser("why", help="what a re-run would redo of a cell, and because of what")
-    why.set_defaults(run=_why)
+
+def _add_questions(commands: Any) -> None:
+    """What a user asks."""
+    status = _command(commands, "status", _status, "the state of every batch of a config")
+    preview = _command(commands, "preview", _preview, "check and report what is there of an unfinished scale")
+    why = _command(commands, "why", _why, "what a re-run would redo of a cell, and because of what")
     why.add_argument("cell", help="paper/dataset/model/method, as `status` prints it")
-    for command in (status, why):
-        command.add_argument("--configfile", type=Path, nargs="*", default=[], help="overlays on config/config.yaml")
-
-    validate = commands.add_parser("validate", help="check a config before anything is computed")
-    validate.set_defaults(run=_validate)
-    validate.add_argument("--configfile", type=Path, nargs="*", default=[], help="overlays on config/config.yaml")
+    validate = _command(commands, "validate", _validate, "check a config before anything is computed")
     validate.add_argument("--merged", type=Path, help="the merged config as JSON (what Snakemake hands over)")
     validate.add_argument("--json", action="store_true", help="print the answer as JSON")
-    return parser
+    for command in (status, preview, why, validate):
+        command.add_argument("--configfile", type=Path, nargs="*", default=[], help="overlays on config/config.yaml")
+    kinds = _command(commands, "kinds", _kinds, "every kind that a config may name, with its fields")
+    kinds.add_argument("sections", nargs="*", help="only these: datasets, models, methods, analyses, record, ...")
+
+
+def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text)
+    command.set_defaults(run=run)
+    return command
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ WORDS = {
     "null": "nothing",
 }
 VARIANTS = ("datasets", "models", "methods", "analyses")
+NAME = re.compile(r"(?!.*\.\.)[A-Za-z][A-Za-z0-9_+.-]{0,63}")  # as the schema has it; a name is a folder
 
 
 class ConfigError(ValueError):
@@ -73,42 +75,39 @@ def validate_schema(config: Config, schema_file: Path, sources: Sources) -> None
     """Check a merged config against the JSON schema.
 
     Raises:
-        ConfigError: the first problem, in words.
+        ConfigError: every problem, in words, one a line.
     """
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import relevance
 
     schema = yaml.safe_load(schema_file.read_text(encoding="utf-8"))
-    errors = sorted(Draft202012Validator(schema).iter_errors(config), key=relevance, reverse=True)
-    if errors:
-        error = errors[0]
+    messages: list[str] = []
+    for error in Draft202012Validator(schema).iter_errors(config):
         while error.context:
             error = max(error.context, key=relevance)
-        keys = [*error.absolute_path]
-        raise sources.error(keys, _explain(error, keys))
+        messages += [str(sources.error(keys, problem)) for keys, problem in _explain(error)]
+    if messages:
+        raise ConfigError("\n".join(dict.fromkeys(messages)))
 
 
-def _explain(error: Any, keys: list[Any]) -> str:
+def _explain(error: Any) -> Iterator[tuple[list[Any], str]]:
+    """The keys that a schema error is about, each with what is wrong there."""
+    keys, allowed = [*error.absolute_path], error.validator_value
     match error.validator:
         case "additionalProperties":
-            allowed = sorted(error.schema.get("properties", {}))
-            unknown = sorted(set(error.instance) - set(allowed))
-            keys += unknown[:1]
-            return f"unknown key; allowed: {', '.join(allowed)}"
+            known = sorted(error.schema.get("properties", {}))
+            for key in sorted(set(error.instance) - set(known)):
+                yield [*keys, key], f"unknown key; allowed: {', '.join(known)}"
         case "required":
-            missing = [key for key in error.validator_value if key not in error.instance]
-            return f"missing key {missing[0]!r}"
+            yield keys, f"missing key {', '.join(repr(key) for key in allowed if key not in error.instance)}"
         case "enum":
-            return f"got {error.instance!r}; allowed: {', '.join(map(str, error.validator_value))}"
-        case "pattern":
-            text = error.schema.get("description", f"text that matches {error.validator_value}")
-            return f"got {error.instance!r}; allowed: {text}"
+            yield keys, f"got {error.instance!r}; allowed: {', '.join(map(str, allowed))}"
         case "type":
-            types = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
-            return f"got {error.instance!r}; allowed: {' or '.join(WORDS[name] for name in types)}"
+            types = allowed if isinstance(allowed, list) else [allowed]
+            yield keys, f"got {error.instance!r}; allowed: {' or '.join(WORDS[name] for name in types)}"
         case _:
-            allowed = error.schema.get("description", f"{error.validator} {error.validator_value}")
-            return f"got {error.instance!r}; allowed: {allowed}"
+            text = error.schema.get("description", f"{error.validator} {allowed}")
+            yield keys, f"got {error.instance!r}; allowed: {text}"
 
 
 def expand_sweeps(config: Config, sources: Sources) -> dict[str, dict[str, list[str]]]:
@@ -118,6 +117,9 @@ def expand_sweeps(config: Config, sources: Sources) -> dict[str, dict[str, list[
 
     Returns:
         for each section, the names that a swept name stands for.
+
+    Raises:
+        ConfigError: a combination makes a name that cannot be one, or that another variant has.
     """
     expanded: dict[str, dict[str, list[str]]] = {section: {} for section in VARIANTS}
     for section in VARIANTS:
@@ -130,6 +132,9 @@ def expand_sweeps(config: Config, sources: Sources) -> dict[str, dict[str, list[
             expanded[section][name] = []
             for suffix, values in _combinations(variant["sweep"]):
                 member = f"{name}_{suffix}"
+                if not NAME.fullmatch(member):
+                    problem = f"makes the name {member!r}; allowed: letters, digits, _, -, + and ., at most 64, no .."
+                    raise sources.error((section, name, "sweep"), problem)
                 if member in config[section]:
                     raise sources.error((section, name, "sweep"), f"makes {member!r}, which is already a variant")
                 variants[member] = _with_values(rest, values)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from boundcheck.code_version import SOURCE
 from boundcheck.config import Config, ConfigError
-from boundcheck.plan import Plan, make_plan
+from boundcheck.grid import make_plan
+from boundcheck.plan import Plan
 
 CACHE = Path(".snakemake/boundcheck")
 KEPT = 50  # answers in the cache
@@ -29,7 +29,7 @@ def validated_plan(files: Sequence[str | Path], config: Config | None = None) ->
         ConfigError: every mistake that was found, one a line.
     """
     plan = make_plan(files, config)
-    answer = _answer(plan.sources.files, plan.sources.merged() if config is None else config)
+    answer = _answer(plan, plan.sources.merged() if config is None else config)
     if answer["errors"]:
         raise ConfigError("\n".join(answer["errors"]))
     plan.skipped = answer["skipped"]
@@ -40,11 +40,10 @@ def validated_plan(files: Sequence[str | Path], config: Config | None = None) ->
     return plan
 
 
-def _answer(files: Sequence[Path], config: Config) -> dict[str, Any]:
+def _answer(plan: Plan, config: Config) -> dict[str, Any]:
     merged = json.dumps(config, sort_keys=True)
-    digest = hashlib.sha256(f"{[str(file) for file in files]}{merged}".encode())
-    for source in sorted(SOURCE.glob("boundcheck/**/*.py")):
-        digest.update(source.read_bytes())
+    files = [str(file) for file in plan.sources.files]
+    digest = hashlib.sha256(f"{files}{merged}{plan.kinds_code()}".encode())
     path = CACHE / f"validate-{digest.hexdigest()[:24]}.json"
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))
@@ -52,13 +51,19 @@ def _answer(files: Sequence[Path], config: Config) -> dict[str, Any]:
     request = path.with_suffix(".request.json")
     request.write_text(merged, encoding="utf-8")
     command = [sys.executable, "-m", "boundcheck", "validate", "--json", "--merged", str(request), "--configfile"]
-    done = subprocess.run([*command, *map(str, files)], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, *files], capture_output=True, text=True, check=False)
     request.unlink()
     if done.returncode:
         raise ConfigError(f"validation failed:\n{done.stderr}")
+    answer = json.loads(done.stdout)
+    if not answer["errors"]:
+        _keep(path, done.stdout)
+    return answer
+
+
+def _keep(path: Path, answer: str) -> None:
     temporary = path.with_suffix(".part")
-    temporary.write_text(done.stdout, encoding="utf-8")
+    temporary.write_text(answer, encoding="utf-8")
     temporary.replace(path)
     for old in sorted(CACHE.glob("validate-*.json"), key=lambda file: file.stat().st_mtime)[:-KEPT]:
         old.unlink(missing_ok=True)
-    return json.loads(done.stdout)

@@ -9,8 +9,10 @@ SOURCE = Path(__file__).resolve().parents[2] / "src"
 
 # From the ground up. A module may import from its own package and from lower levels, not from its own level.
 LEVELS = [
-    {"contracts", "registry", "seeds", "tables", "code_version", "devices", "config"},
+    {"contracts", "verdicts", "registry", "seeds", "tables", "code_version", "devices", "config"},
+    {"job_code"},
     {"plan"},
+    {"grid"},
     {"validation"},
     {"curvature", "theory"},
     {"data", "models", "objectives"},

@@ -31,6 +31,13 @@ def test_mnist5k(loaded):
     assert splits.test.labels.bincount().tolist() == [100] * 10
 
 
+@pytest.mark.parametrize("kind", ["mnist5k", "digits"])
+def test_the_sizes_are_those_of_the_arrays(loaded, kind):
+    splits = loaded[kind]
+    sizes = build(DATASETS, {"kind": kind}).sizes
+    assert sizes == (splits.input_shape, splits.num_classes, len(splits.train.labels), len(splits.test.labels))
+
+
 def test_digits_loses_nothing(loaded):
     from sklearn.datasets import load_digits
 

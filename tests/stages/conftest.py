@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from boundcheck.plan import DEFAULT_TRAINING
+from boundcheck.grid import DEFAULT_TRAINING
 
 SPEC = {
     "dataset": {"name": "digits", "kind": "digits", "train_size": 100, "test_size": 50},

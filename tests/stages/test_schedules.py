@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from boundcheck.plan import DEFAULT_TRAINING
+from boundcheck.grid import DEFAULT_TRAINING
 from boundcheck.stages.schedules import lr_factor
 
 

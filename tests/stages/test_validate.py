@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 
-from boundcheck.plan import make_plan
+from boundcheck.grid import make_plan
 from boundcheck.stages.validate import validate
 
 CLAIM = {"kind": "lower_value", "statement": "s", "reference": "r", "quantity": "sharpness", "methods": ["gam_*"]}
@@ -70,6 +70,10 @@ CLAIMS = ("papers", "gam", "claims")
     [
         (("datasets", "digits", "kind"), "digit", ["datasets.digits: unknown kind 'digit'", "mnist5k"]),
         (("datasets", "digits", "pool"), 0, ["datasets.digits: pool", "0"]),
+        (("datasets", "digits", "pool"), 3, ["datasets.digits: pool: got 3", "divisors", "(1, 8, 8)"]),
+        (("datasets", "digits", "train_size"), 1450, ["datasets.digits: train_size: got 1450", "at most 1442"]),
+        (("datasets", "digits", "test_size"), 15, ["datasets.digits: test_size: got 15", "multiples of 10"]),
+        (("models", "mlp"), {"kind": "vit", "size": "ti", "patch": 3}, ["models.mlp: on digits", "divisible", "3"]),
         (("models", "mlp", "width"), 0, ["models.mlp: width", "0"]),
         (("models", "mlp", "widht"), 3, ["models.mlp: widht", "no such setting", "width"]),
         (("models", "mlp"), {"kind": "mlp", "depth": 1}, ["models.mlp: width: mlp needs this setting"]),

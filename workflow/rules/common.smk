@@ -3,7 +3,7 @@
 import json
 
 from boundcheck.devices import num_gpus
-from boundcheck.plan import ConfigError
+from boundcheck.config import ConfigError
 from boundcheck.validation import validated_plan
 from snakemake.exceptions import WorkflowError
 
@@ -28,6 +28,15 @@ wildcard_constraints:
     model=PLAN.pattern("model"),
     method=PLAN.pattern("method"),
     seeds=r"seeds_\d+-\d+",
+
+
+def per_attempt(amount):
+    """A resource (MB, minutes) that grows with every retry."""
+
+    def resource(wildcards, attempt):
+        return amount * attempt
+
+    return resource
 
 
 def batch_folder(wildcards):
@@ -82,3 +91,14 @@ def paper_provenance(wildcards):
 
 def paper_measurements(wildcards):
     return batch_files("measurements.parquet", wildcards.paper)
+
+
+def gathered(target, files):
+    """The files of a target, in a function: `--forcerun measure` forces the jobs that make them, not the target alone."""
+
+    def gathered_files(wildcards):
+        if target in workflow.dag_settings.forcerun:
+            workflow.dag.forcefiles.update(files)
+        return files
+
+    return gathered_files

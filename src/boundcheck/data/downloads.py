@@ -17,6 +17,7 @@ from boundcheck.contracts import Splits
 from boundcheck.data.archives import extract
 from boundcheck.data.arrays import read_arrays, write_arrays
 from boundcheck.data.errors import explained, require
+from boundcheck.data.sizes import Sizes
 from boundcheck.data.transfer import download, locked
 
 UNPACK_ADVICE = "free space there, or delete the downloads beside it, and fetch again"
@@ -24,15 +25,19 @@ UNPACK_ADVICE = "free space there, or delete the downloads beside it, and fetch 
 
 @dataclass(frozen=True)
 class _Download:
-    """A dataset of torchvision. `mirror`: base URL of a folder that holds the files, instead of the usual addresses.
+    """A dataset of torchvision.
 
     Files are kept, checked, in `downloads/<kind>/` beside the dataset's folder, where variants share them and where
     they can be put by hand on a machine without network.
+
+    Args:
+        mirror: address of a folder that holds the files, instead of the usual addresses.
     """
 
     mirror: str | None = None
     kind: ClassVar[str]
     torchvision_name: ClassVar[str]
+    sizes: ClassVar[Sizes]
 
     def __post_init__(self) -> None:
         is_address = isinstance(self.mirror, str) and self.mirror.startswith(("http://", "https://"))
@@ -71,6 +76,7 @@ class MNIST(_Download):
     """
 
     kind, torchvision_name = "mnist", "MNIST"
+    sizes = Sizes((1, 28, 28), 10, 60_000, 10_000)
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,7 @@ class FashionMNIST(_Download):
     """
 
     kind, torchvision_name = "fashion_mnist", "FashionMNIST"
+    sizes = Sizes((1, 28, 28), 10, 60_000, 10_000)
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,7 @@ class CIFAR10(_Download):
     """
 
     kind, torchvision_name = "cifar10", "CIFAR10"
+    sizes = Sizes((3, 32, 32), 10, 50_000, 10_000)
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,7 @@ class CIFAR100(_Download):
     """
 
     kind, torchvision_name = "cifar100", "CIFAR100"
+    sizes = Sizes((3, 32, 32), 100, 50_000, 10_000)
 
 
 def _files(source: Any) -> list[tuple[str, list[str], str]]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from boundcheck.contracts import Splits
 from boundcheck.data.arrays import read_arrays, write_arrays
 from boundcheck.data.errors import DataError
+from boundcheck.data.sizes import Sizes
 
 DIGIT_NAMES = [str(digit) for digit in range(10)]
 MNIST5K_SHA256 = "809ec085d551285cf9efad12c42a6aead98c62f96eb9936cc5b778870773e50d"
@@ -29,6 +31,8 @@ class MNIST5k:
     References:
         LeCun, Cortes, Burges, The MNIST database of handwritten digits; Raschka 2018, doi:10.21105/joss.00638.
     """
+
+    sizes: ClassVar[Sizes] = Sizes((1, 28, 28), 10, 4000, 1000)
 
     def fetch(self, root: Path) -> None:
         """Write the array file of the dataset into `root`."""
@@ -53,6 +57,8 @@ class Digits:
     References:
         Alpaydin, Kaynak 1998, Optical recognition of handwritten digits, doi:10.24432/C50P49.
     """
+
+    sizes: ClassVar[Sizes] = Sizes((1, 8, 8), 10, 1442, 355)
 
     def fetch(self, root: Path) -> None:
         """Write the array file of the dataset into `root`."""

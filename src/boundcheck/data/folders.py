@@ -17,6 +17,7 @@ from boundcheck.contracts import Splits
 from boundcheck.data.archives import Files, open_files
 from boundcheck.data.arrays import Arrays, new_arrays, read_arrays
 from boundcheck.data.errors import DataError, is_count, require
+from boundcheck.data.sizes import Sizes
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pbm", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 READ_AHEAD = 256  # files held in memory at once
@@ -66,6 +67,11 @@ class ImageFolder:
         if self.size is None:
             return None
         return tuple(self.size) if isinstance(self.size, Sequence) else (self.size, self.size)
+
+    @property
+    def sizes(self) -> Sizes:
+        """The shape, where `size` is given; the counts are those of the folders."""
+        return Sizes() if self.sides is None else Sizes((self.channels, *self.sides))
 
     def fetch(self, root: Path) -> None:
         """Read the pictures and write the array file of the dataset into `root`."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from boundcheck.contracts import Split, Splits
 from boundcheck.data.errors import DataError
+from boundcheck.data.sizes import pooled_shape
 from boundcheck.data.statistics import blocks, channel_statistics, unit_scale
 
 
@@ -41,13 +42,13 @@ def choose(splits: Splits, train_size: int | None, test_size: int | None, pool: 
     Raises:
         DataError: a size or `pool` that does not fit the data.
     """
-    num_classes, shape = splits.num_classes, splits.input_shape
+    num_classes = splits.num_classes
     train = stratified(splits.train, train_size, num_classes, "train_size")
     test = stratified(splits.test, test_size, num_classes, "test_size")
-    if pool is not None:
-        if len(shape) != 3 or shape[1] % pool or shape[2] % pool:
-            raise DataError(f"pool: got {pool}; allowed: divisors of both sides of images; inputs are {tuple(shape)}")
-        shape = (shape[0], pool, pool)
+    try:
+        shape = pooled_shape(splits.input_shape, pool)
+    except ValueError as error:
+        raise DataError(str(error)) from None
     chosen = splits._replace(train=train, test=test, input_shape=shape)
     if train is splits.train and shape == splits.input_shape:
         return chosen

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from boundcheck.contracts import Split, Splits
 from boundcheck.data.errors import is_count, require
+from boundcheck.data.sizes import Sizes
 
 if TYPE_CHECKING:
     import torch
@@ -48,6 +49,14 @@ class View:
             require(value is None or is_count(value), field, value, "an integer >= 1")
         allowed = get_args(Normalise)
         require(self.normalise in allowed, "normalise", self.normalise, ", ".join(allowed))
+
+    def sizes(self, known: Sizes) -> Sizes:
+        """What is left of a dataset's sizes, before it is fetched.
+
+        Raises:
+            ValueError: a size or `pool` that does not fit the data.
+        """
+        return known.viewed(self.train_size, self.test_size, self.pool)
 
     def apply(self, splits: Splits, device: torch.device | str, dtype: torch.dtype) -> Splits:
         """The examples in use, as floats ready to train on, on the device.

@@ -9,7 +9,8 @@ from typing import Any
 
 from boundcheck.code_version import reached_from
 from boundcheck.config import ConfigError
-from boundcheck.plan import Batch, Plan, measure_modules, train_modules
+from boundcheck.job_code import measure_modules, train_modules
+from boundcheck.plan import Batch, Plan
 from boundcheck.stages.progress import read_progress
 from boundcheck.tables import read_metadata
 
@@ -39,7 +40,7 @@ def state_of(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
     """The state of one batch, and a detail in words."""
     folder = root / "results" / plan.scale / batch.folder
     if all((folder / name).exists() for name in OUTPUTS):
-        return _finished(batch, folder)
+        return _finished(plan, batch, root)
     progress = read_progress(folder / "checkpoint")
     log = root / "logs" / "train" / plan.scale / f"{batch.folder}.log"
     if progress is not None and progress["is_alive"] is not False:
@@ -47,26 +48,36 @@ def state_of(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
         seconds = progress["seconds_left"]
         left = "" if seconds is None else f", {seconds:.0f} s left"
         return "running", f"epoch {progress['epoch']:.0f}/{progress['epochs']}{left}{where}"
-    if log.exists() and _failed(log):
+    if _failed(log):
         return "failed", str(log.relative_to(root))
     if progress is not None:
         return "interrupted", f"at epoch {progress['epoch']:.0f}/{progress['epochs']}; the next run resumes it"
-    return ("failed", str(log.relative_to(root))) if log.exists() else ("waiting", "")
+    if log.exists():
+        return "failed", str(log.relative_to(root))
+    arrays, fetching = root / "data" / batch.dataset / "arrays.safetensors", f"logs/fetch/{batch.dataset}.log"
+    return ("failed", fetching) if not arrays.exists() and _failed(root / fetching) else ("waiting", "")
 
 
-def _finished(batch: Batch, folder: Path) -> tuple[str, str]:
-    reasons = train_reasons(batch, folder) or measure_reasons(batch, folder)
-    if reasons and (folder / "measurements.parquet").exists():
+def _finished(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
+    folder = root / "results" / plan.scale / batch.folder
+    is_measured = (folder / "measurements.parquet").exists()
+    reasons = train_reasons(batch, folder) or (measure_reasons(batch, folder) if is_measured else [])
+    if reasons:
         return "outdated", reasons[0]
+    measuring = f"logs/measure/{plan.scale}/{batch.folder}.log"
+    if not is_measured and _failed(root / measuring):
+        return "failed", measuring
     runs = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["runs"]
     diverged = [f"seed {run['seed']}: {run['reason']}" for run in runs if run["status"] == "diverged"]
     if diverged:
         return "diverged", "; ".join(diverged)
-    return ("done", "") if (folder / "measurements.parquet").exists() else ("trained", "not yet measured")
+    return ("done", "") if is_measured else ("trained", "not yet measured")
 
 
 def _failed(log: Path) -> bool:
-    """Whether the last words of a log are an error."""
+    """Whether there is a log whose last words are an error."""
+    if not log.exists():
+        return False
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return bool(lines) and (lines[-1].startswith("boundcheck ") or "Error" in lines[-1])
 

@@ -6,42 +6,58 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
-from boundcheck import plan as planning
 from boundcheck.analyses import ANALYSES
 from boundcheck.callbacks import CALLBACKS
 from boundcheck.claims import CHECKS, CLAIMS
 from boundcheck.data import DATASETS
+from boundcheck.data.sizes import Sizes
+from boundcheck.grid import DEFAULT_TRAINING
 from boundcheck.methods import METHODS
 from boundcheck.models import MODELS
 from boundcheck.objectives import build_objective
+from boundcheck.plan import Plan
 from boundcheck.registry import build
 from boundcheck.stages.cell import settings_of, view_of
 
 SECTIONS = {"datasets": DATASETS, "models": MODELS, "methods": METHODS, "analyses": ANALYSES}
 
 
-def validate(plan: planning.Plan) -> dict[str, Any]:
+def validate(plan: Plan) -> dict[str, Any]:
     """Build every variant that the config names, and ask every method about every model it meets.
 
     Returns:
         `errors`: messages with file, key, value and what is allowed; `skipped`: the cells that make no sense, by paper.
     """
-    errors = [*_variant_errors(plan), *_paper_errors(plan)]
+    errors = [*_variant_errors(plan), *_paper_errors(plan)] or [*_shape_errors(plan)]
     return {"errors": errors, "skipped": {} if errors else _skipped(plan)}
 
 
-def _variant_errors(plan: planning.Plan) -> Iterator[str]:
+def _variant_errors(plan: Plan) -> Iterator[str]:
     for section, registry in SECTIONS.items():
         for name, variant in plan.config[section].items():
             try:
-                build(registry, settings_of(variant))
+                built = build(registry, settings_of(variant))
                 if section == "datasets":
-                    view_of(variant)
+                    view_of(variant).sizes(getattr(built, "sizes", Sizes()))
             except (ValueError, TypeError) as error:
                 yield str(plan.sources.error((section, name), str(error)))
 
 
-def _paper_errors(plan: planning.Plan) -> Iterator[str]:
+def _shape_errors(plan: Plan) -> Iterator[str]:
+    """Networks that cannot be built for the inputs they meet, where their shape is known before the data is there."""
+    for dataset, model in sorted({(batch.dataset, batch.model) for batch in plan.batches.values()}):
+        variant = plan.config["datasets"][dataset]
+        known = getattr(build(DATASETS, settings_of(variant)), "sizes", Sizes())
+        shape, num_classes, _, _ = view_of(variant).sizes(known)
+        architecture = getattr(build(MODELS, settings_of(plan.config["models"][model])), "architecture", None)
+        if shape is not None and architecture is not None:
+            try:
+                architecture(shape, num_classes or 1)
+            except ValueError as error:
+                yield str(plan.sources.error(("models", model), f"on {dataset}: {error}"))
+
+
+def _paper_errors(plan: Plan) -> Iterator[str]:
     for paper, settings in plan.config["papers"].items():
         for section, registry in (("checks", CHECKS), ("claims", CLAIMS)):
             for name, variant in settings.get(section, {}).items():
@@ -56,7 +72,7 @@ def _paper_errors(plan: planning.Plan) -> Iterator[str]:
             yield from _block_errors(plan, paper, number, block)
 
 
-def _unknown(plan: planning.Plan, paper: str, claim: Any) -> Iterator[str]:
+def _unknown(plan: Plan, paper: str, claim: Any) -> Iterator[str]:
     """Names in a claim that no variant has: it could never be decided."""
     checks, methods = plan.config["papers"][paper].get("checks", {}), plan.config["methods"]
     check = getattr(claim, "check", None)
@@ -69,10 +85,10 @@ def _unknown(plan: planning.Plan, paper: str, claim: Any) -> Iterator[str]:
             yield f"no method {pattern!r}; allowed: {', '.join(sorted(methods))}, and patterns such as gam_*"
 
 
-def _block_errors(plan: planning.Plan, paper: str, number: int, block: Mapping[str, Any]) -> Iterator[str]:
+def _block_errors(plan: Plan, paper: str, number: int, block: Mapping[str, Any]) -> Iterator[str]:
     where = ("papers", paper, "grid", number)
     try:
-        build_objective({**planning.DEFAULT_TRAINING, **block["training"]})
+        build_objective({**DEFAULT_TRAINING, **block["training"]})
     except ValueError as error:
         yield str(plan.sources.error((*where, "training"), str(error)))
     for position, name in enumerate(block.get("record", [])):
@@ -81,7 +97,7 @@ def _block_errors(plan: planning.Plan, paper: str, number: int, block: Mapping[s
             yield str(plan.sources.error((*where, "record", position), problem))
 
 
-def _skipped(plan: planning.Plan) -> dict[str, list[dict[str, str]]]:
+def _skipped(plan: Plan) -> dict[str, list[dict[str, str]]]:
     skipped: dict[str, list[dict[str, str]]] = {}
     for batch in {batch.cell: batch for batch in plan.batches.values()}.values():
         method = build(METHODS, settings_of(batch.train["method"]))

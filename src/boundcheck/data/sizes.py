@@ -1,0 +1,44 @@
+"""What is known of a dataset before it is fetched: a mistake in a config is found before anything is computed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from boundcheck.data.errors import require
+
+
+class Sizes(NamedTuple):
+    """Shape of the inputs and counts, each None where only the data will tell. A dataset's `sizes`."""
+
+    input_shape: tuple[int, ...] | None = None
+    num_classes: int | None = None
+    num_train: int | None = None
+    num_test: int | None = None
+
+    def viewed(self, train_size: int | None, test_size: int | None, pool: int | None) -> Sizes:
+        """The sizes that a view of the data leaves.
+
+        Raises:
+            ValueError: a size or `pool` that the data cannot have.
+        """
+        for field, size, most in (("train_size", train_size, self.num_train), ("test_size", test_size, self.num_test)):
+            if size is not None and most is not None:
+                require(size <= most, field, size, f"at most {most}")
+            if size is not None and size != most and self.num_classes is not None:
+                allowed = f"multiples of {self.num_classes}, the number of classes"
+                require(size % self.num_classes == 0, field, size, allowed)
+        shape = None if self.input_shape is None else pooled_shape(self.input_shape, pool)
+        return Sizes(shape, self.num_classes, train_size or self.num_train, test_size or self.num_test)
+
+
+def pooled_shape(shape: tuple[int, ...], pool: int | None) -> tuple[int, ...]:
+    """The shape of images (channels, height, width) averaged down to sides of `pool`.
+
+    Raises:
+        ValueError: `pool` does not divide both sides, or the inputs are no images.
+    """
+    if pool is None:
+        return shape
+    divides = len(shape) == 3 and shape[1] % pool == 0 and shape[2] % pool == 0
+    require(divides, "pool", pool, f"divisors of both sides of images; inputs are {tuple(shape)}")
+    return (shape[0], pool, pool)

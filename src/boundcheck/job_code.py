@@ -1,0 +1,55 @@
+"""Which modules decide the result of a job: its stage, and the kinds that its spec names. Imports none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import Any
+
+REGISTRIES = {
+    "datasets": ("data", "DATASETS"),
+    "models": ("models", "MODELS"),
+    "methods": ("methods", "METHODS"),
+    "analyses": ("analyses", "ANALYSES"),
+    "record": ("callbacks", "CALLBACKS"),
+    "checks": ("claims", "CHECKS"),
+    "claims": ("claims", "CLAIMS"),
+}
+
+
+def train_modules(spec: Mapping[str, Any]) -> list[str]:
+    """The modules whose code decides a training."""
+    return [
+        "boundcheck.stages.train",
+        *kind_modules("models", [spec["model"]]),
+        *kind_modules("methods", [spec["method"]]),
+        *kind_modules("record", spec["record"]),
+    ]
+
+
+def measure_modules(spec: Mapping[str, Any]) -> list[str]:
+    """The modules whose code decides the measurements of a batch."""
+    return [
+        "boundcheck.stages.measure",
+        *kind_modules("models", [spec["model"]]),
+        *kind_modules("methods", [spec["method"]]),
+        *kind_modules("analyses", spec["analyses"]),
+    ]
+
+
+def kind_modules(section: str, variants: Iterable[Mapping[str, Any] | str]) -> list[str]:
+    """The modules of the variants' kinds and of the variants inside them (a base optimizer); unknown kinds have none.
+
+    Args:
+        section: a key of the config: datasets, models, methods, analyses, record, checks or claims.
+        variants: mappings with a `kind`, or names of kinds.
+    """
+    package, name = REGISTRIES[section]
+    registry: dict[str, str] = getattr(import_module(f"boundcheck.{package}"), name)
+    found = []
+    for variant in variants:
+        settings = {"kind": variant} if isinstance(variant, str) else variant
+        inside = [value for value in settings.values() if isinstance(value, Mapping) and "kind" in value]
+        kinds = [settings["kind"], *(value["kind"] for value in inside)]
+        found += [registry[kind].partition(":")[0] for kind in kinds if kind in registry]
+    return found
