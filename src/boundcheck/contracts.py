@@ -1,25 +1,20 @@
-"""The contracts: what a dataset, model, method, analysis, check and claim must offer. Read this file first.
+"""The contracts: what a dataset, model, objective, method, callback and analysis must offer. Read this file first.
 
-Every kind is a frozen dataclass whose fields are its hyperparameters (so a config variant is `kind` plus fields),
-found through the registry of its package and built by `boundcheck.registry.build`. `__post_init__` rejects numbers
-that make no sense with a ValueError that names the field and what is allowed.
+A kind is a frozen dataclass, its fields the hyperparameters, found through the registry of its package (registry.py);
+`__post_init__` rejects a number by a ValueError with the field, the value and what is allowed. Claims: verdicts.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import torch
-    from torch import Tensor, nn
+    from torch import Generator, Tensor, nn, optim
 
 NAN = float("nan")
-Sense = Literal["upper", "lower", "equal"]
-Decision = Literal["supported", "contradicted", "inconclusive", "vacuous", "not run"]
+LossFunction = Callable[["Tensor"], "Tensor"]  # theta (p,) -> L(theta) (), differentiable
 
 
 class Split(NamedTuple):
@@ -41,75 +36,69 @@ class Splits(NamedTuple):
 
 
 class Dataset(Protocol):
-    """Where examples come from."""
+    """Where examples come from: `fetch` writes one checked array file, and only it may use the network."""
 
-    def fetch(self, root: Path) -> None:
-        """Write one checked array file into the folder `root`; the only place that may use the network."""
-
-    def load(self, root: Path) -> Splits:
-        """Read what `fetch` wrote, memory-mapped."""
+    def fetch(self, root: Path) -> None: ...
+    def load(self, root: Path) -> Splits: ...
 
 
 class Model(Protocol):
-    """An architecture."""
+    """An architecture. `stackable`: its forward takes parameters with a leading axis of seeds."""
 
-    stackable: ClassVar[bool]  # its forward takes parameters with a leading axis of seeds
+    stackable: ClassVar[bool]
 
-    def build(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> nn.Module: ...
+    def build(self, input_shape: tuple[int, ...], num_outputs: int, generator: Generator) -> nn.Module: ...
 
 
 class Objective(Protocol):
     """The L of L(theta): the mean over the examples, one value per seed of a stack."""
 
-    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Outputs (..., n, num_outputs), targets (..., n) -> (...): the mean loss of each slice."""
-
-    def targets(self, split: Split) -> Tensor:
-        """What the network is asked to give on a split: labels, or the inputs themselves."""
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor: ...  # (..., n, num_outputs), (..., n) -> (...)
+    def targets(self, split: Split) -> Tensor: ...  # what the network is asked to give: labels, or the inputs
 
 
 class Method(Protocol):
-    """A way to train."""
+    """A way to train. The optimizer is torch's kind; `step(closure)` may call the closure as often as it needs."""
 
-    @property
-    def num_gradients(self) -> int:
-        """Gradient evaluations per step; a Hessian-vector product counts as one."""
+    num_gradients: int  # gradient evaluations per step; a Hessian-vector product counts as one
+    second_order: bool  # True: the closure returns the loss with its graph and does not call backward
 
-    @property
-    def second_order(self) -> bool:
-        """True: the closure returns the loss with its graph and does not call backward."""
-
-    def prepare(self, model: nn.Module) -> nn.Module:
-        """Reparametrise or binarise the model; most methods return it unchanged."""
-
-    def optimizer(self, model: nn.Module, num_stacked: int = 1) -> torch.optim.Optimizer:
-        """A torch optimizer whose `step(closure)` may call the closure as often as it needs."""
+    def prepare(self, model: nn.Module) -> nn.Module: ...  # reparametrised or binarised; mostly unchanged
+    # Where the optimizer's class says `per_slice_lr = True`, its `lr` may be a tensor (k,), one rate per seed of a
+    # stack, and its state is tensors with that leading axis, for which zeros are a fresh start.
+    def optimizer(self, model: nn.Module, num_stacked: int = 1) -> optim.Optimizer: ...
 
 
 class Training(Protocol):
-    """What a callback sees of the loop: k seeds after `step` steps."""
+    """What a callback sees of the loop: k seeds. In `on_step`, `step` counts the steps before this one."""
 
     model: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: optim.Optimizer
     objective: Objective
     curve: Any  # callbacks.curve.Curve
     step: int
     epoch: float
+    steps_since_restart: Tensor  # (k,) int64, the seed's own count
     losses: Tensor  # (k,) mini-batch losses of the first pass
+    batch: tuple[Tensor, Tensor]  # what `losses` are of: the network's inputs, and the targets
 
-    def evaluate(self, split: Literal["train", "test"]) -> tuple[Tensor, Tensor]:
-        """Loss and accuracy (k,) over a whole split, in evaluation mode."""
+    def gradient(self) -> Tensor: ...  # (k, p), of the mini-batch loss at the parameters before the step
+    def evaluate(self, split: Literal["train", "test"]) -> tuple[Tensor, Tensor]: ...  # loss and accuracy (k,) over it
 
-    def gradient(self) -> Tensor:
-        """Gradient (k, p) of the mini-batch loss at the parameters before the step."""
+
+class Restart(NamedTuple):
+    """Seeds go back to their start, with the learning rates `lr` (k,) from now on; NaN where a seed goes on."""
+
+    lr: Tensor
+    reason: str
 
 
 class Callback(Protocol):
-    """What records a training."""
+    """What records a training. `callbacks/__init__.py` says what may come besides: a state, arrays, restarts."""
 
     needs_gradient: ClassVar[bool]  # `Training.gradient` is asked for after every step
 
-    def on_step(self, training: Training) -> None: ...
+    def on_step(self, training: Training) -> Restart | None: ...
     def on_epoch(self, training: Training) -> None: ...
 
 
@@ -124,80 +113,8 @@ class Row(NamedTuple):
 
 
 class Analysis(Protocol):
-    """What is measured on a snapshot."""
+    """What is measured on one network of a snapshot. Inputs are normalised; `settings` is the cell's `training`."""
 
     def measure(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        train: Split,
-        test: Split,
-        generator: torch.Generator,
-        settings: Mapping[str, Any],
-    ) -> list[Row]:
-        """Measure one network (no stack). Inputs are normalised floats; `settings` is the cell's `training`."""
-
-
-class Tables(NamedTuple):
-    """What checks and claims decide from: tidy frames with the keys dataset, model, method, seed.
-
-    `curves`, `measurements`: the tidy form (measurements with a column `analysis`); `checks`: as CheckRow;
-    `runs`: one row per run with `status` (done, diverged, missing), `reason`, and dicts `method_spec`,
-    `model_spec`, `dataset_spec`, `training`; `skipped`: cells that make no sense, with the reason.
-    """
-
-    curves: pd.DataFrame
-    measurements: pd.DataFrame
-    checks: pd.DataFrame
-    runs: pd.DataFrame
-    skipped: pd.DataFrame
-
-
-class Check(Protocol):
-    """One theorem, checked wherever the tables hold what it needs."""
-
-    def rows(self, tables: Tables) -> pd.DataFrame:
-        """Keys, step, and: theorem, sense, bound, measured, tolerance, premise_holds, holds, tightness."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One panel row of the report. `data` is tidy: x, y, low, high, series, role (measured | bound), panel."""
-
-    data: pd.DataFrame
-    mark: Literal["line", "points", "interval", "heatmap"]
-    x_label: str
-    y_label: str
-    caption: str
-    log_x: bool = False
-    log_y: bool = False
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the curves say of a claim. `effect` with its 95% interval is in `unit`; `num_runs` is its n."""
-
-    decision: Decision
-    reason: str
-    effect: float = NAN
-    low: float = NAN
-    high: float = NAN
-    unit: str = ""
-    num_runs: int = 0
-    num_runs_needed: int | None = None  # at which n an inconclusive interval would exclude 0
-    tightness: float = NAN
-    paper_value: str = "not available"  # only where the theory file marks a figure SOURCED
-    cells: Sequence[Mapping[str, Any]] = field(default_factory=tuple)  # the evidence, a row per (dataset, model)
-    figures: Sequence[Figure] = ()
-
-
-class Claim(Protocol):
-    """A statement of a paper, with its reference."""
-
-    statement: str
-    reference: str
-
-    def decide(self, tables: Tables) -> Verdict: ...
-
-
-LossFunction = Callable[["Tensor"], "Tensor"]  # theta (p,) -> L(theta) (), differentiable
+        self, model: nn.Module, objective: Objective, train: Split, test: Split, generator: Generator, settings: Mapping
+    ) -> list[Row]: ...

@@ -41,6 +41,11 @@ def build(registry: Mapping[str, str], variant: Mapping[str, Any]) -> Any:
     return factory(**values)
 
 
+def as_variant(entry: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    """A variant, which may be given by its kind alone."""
+    return {"kind": entry} if isinstance(entry, str) else entry
+
+
 def _is_required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 

@@ -57,3 +57,30 @@ def test_latest_gives_the_newest_mean():
 
 def test_an_empty_curve_has_no_rows():
     assert Curve([0]).columns([None])["seed"] == []
+
+
+def test_a_restarted_seed_begins_again():
+    curve = filled()
+    curve.restart(1, 3, 0.25)
+    curve.record("train_loss", 4, 4.0, torch.tensor([4.0, 20.0]))
+    columns = curve.columns([None, None])
+    rows = list(zip(columns["seed"], columns["quantity"], columns["step"], columns["value"], strict=True))
+    assert [row for row in rows if row[0] == 4] == [(4, "train_loss", 0, 20.0), (4, "restart", 3, 0.25)]
+    assert [row[2] for row in rows if row[0] == 3 and row[1] == "train_loss"] == [0, 1, 2, 3, 4]
+    assert columns["epoch"][-2:] == [0.0, 3.0]
+    assert curve.num_restarts(1) == columns["index"][-1] == 1
+
+
+def test_what_does_not_count_is_no_row():
+    curve = filled()
+    curve.counts = (True, False)
+    curve.record("train_loss", 4, 2.0, torch.tensor([4.0, 14.0]))
+    columns = curve.columns([None, None])
+    assert [s for s, step in zip(columns["seed"], columns["step"], strict=True) if step == 4] == [3]
+
+
+def test_a_callback_may_record_some_seeds_only():
+    curve = Curve([3, 4, 5])
+    curve.counts = (True, True, False)
+    curve.record("sharpness", 0, 0.0, torch.ones(3), where=torch.tensor([False, True, True]))
+    assert curve.columns([None] * 3)["seed"] == [4]

@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from boundcheck import tables as schemas
-from boundcheck.contracts import NAN, Tables
+from boundcheck.contracts import NAN
+from boundcheck.verdicts import Tables
 
 CELL = ["dataset", "model", "method"]
 

@@ -15,6 +15,7 @@ from boundcheck.registry import build
 
 SGD = {"kind": "sgd", "lr": 0.1, "momentum": 0.9}
 SAM = {"kind": "sam", "base": SGD, "rho": 0.1}
+ASAM = {"kind": "asam", "base": SGD, "rho": 0.5}
 GSAM = {"kind": "gsam", "base": SGD, "rho": 0.1, "alpha": 0.3}
 PENALTY = {"kind": "gradient_penalty", "base": SGD, "lam": 0.02, "radius": 0.1}
 EXACT = {"kind": "gam", "base": SGD, "rho": 0.1, "alpha": 0.3}
@@ -27,6 +28,7 @@ GRADIENTS = [
     ({"kind": "adamw", "lr": 0.01}, 1),
     (SAM, 2),
     (SAM | {"adaptive": True}, 2),
+    (ASAM, 2),
     (GSAM, 2),
     (PENALTY, 2),
     (ASCENT, 3),
@@ -38,6 +40,19 @@ GRADIENTS = [
     (DIFFERENCE | {"oracle": "sam", "oracle_rho": 0.05}, 5),
     (ACCELERATED, 4),
     (ACCELERATED | {"form": "accelerated_paper"}, 4),
+    ({"kind": "gradient_descent", "lr": 0.1}, 1),
+    ({"kind": "adaptive_momentum", "lr": 0.1, "block": "layer"}, 1),
+    ({"kind": "heavy_ball", "lr": 0.1}, 1),
+    ({"kind": "nesterov", "lr": 0.1}, 1),
+    ({"kind": "polyak", "curvature": 10.0, "strong_convexity": 10.0}, 1),
+    ({"kind": "latent_sgd", "lr": 0.1, "real": SGD}, 1),
+    ({"kind": "latent_sgd_decoupled", "lr": 0.1, "real": SGD}, 1),
+    ({"kind": "latent_adam", "lr": 0.1, "real": SGD}, 1),
+    ({"kind": "latent_adamw", "lr": 0.1, "real": SGD}, 1),
+    ({"kind": "bop", "gamma": 0.1, "real": SGD}, 1),
+    ({"kind": "gradient_filter", "alpha": 0.1, "real": SGD}, 1),
+    ({"kind": "state_space_filter", "rate": 0.1, "real": SGD}, 1),
+    ({"kind": "mapped_filter", "latent": {"kind": "latent_sgd", "lr": 0.1, "real": SGD}}, 1),
 ]
 
 
@@ -66,7 +81,7 @@ def test_a_step_costs_what_the_method_says(variant, expected, make_network, monk
 def test_lr_and_prepare(variant, _):
     method = build(METHODS, variant)
     model = nn.Linear(2, 2)
-    assert method.lr == variant.get("lr", 0.1)
+    assert method.lr == pytest.approx(variant.get("lr", 0.1), rel=1e-14)
     assert method.prepare(model) is model
     assert method.optimizer(model).param_groups[0]["lr"] == method.lr
     with pytest.raises(dataclasses.FrozenInstanceError):

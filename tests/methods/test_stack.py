@@ -13,11 +13,21 @@ from boundcheck.registry import build
 SGD = {"kind": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
 ADAMW = {"kind": "adamw", "lr": 0.01, "weight_decay": 0.1}
 ACCELERATED = {"rho": 0.2, "alpha": 0.6, "radius": 0.02, "beta": 0.5, "gamma": 0.3}
+LATENT = {"kind": "latent_sgd", "lr": 0.1, "real": SGD}
+BINARY = {  # a network without binary layers is trained by `real`; binary ones: test_binary_network.py
+    "latent_sgd": {"lr": 0.1},
+    "latent_sgd_decoupled": {"lr": 0.1},
+    "latent_adam": {"lr": 0.1},
+    "latent_adamw": {"lr": 0.1},
+    "bop": {"gamma": 0.1},
+    "gradient_filter": {"alpha": 0.1},
+    "state_space_filter": {"rate": 0.1},
+}
 VARIANTS = {
     "sgd": SGD | {"nesterov": True},
     "adamw": ADAMW,
     "sam": {"kind": "sam", "base": SGD, "rho": 0.1, "warmup": 3},
-    "asam": {"kind": "sam", "base": SGD, "rho": 0.5, "adaptive": True},
+    "asam": {"kind": "asam", "base": SGD, "rho": 0.5},
     "gsam": {"kind": "gsam", "base": ADAMW, "rho": 0.1, "alpha": 0.3},
     "gradient_penalty": {"kind": "gradient_penalty", "base": SGD, "lam": 0.02, "radius": 0.1},
     "ascent_only": {"kind": "ascent_only", "base": SGD, "rho": 0.1},
@@ -32,6 +42,14 @@ VARIANTS = {
     },
     "gam_paper": {"kind": "gam", "base": SGD, "form": "accelerated_paper", **ACCELERATED},
     "gam_released": {"kind": "gam", "base": SGD, "form": "accelerated_released", **ACCELERATED},
+    "gradient_descent": {"kind": "gradient_descent", "lr": 0.1, "weight_decay": 0.01},
+    "adaptive_momentum": {"kind": "adaptive_momentum", "lr": 0.1, "s": 0.7, "weight_decay": 0.01},
+    "adaptive_momentum_edges": {"kind": "adaptive_momentum", "lr": 0.1, "s": 0.7, "block": "edge"},
+    "heavy_ball": {"kind": "heavy_ball", "lr": 0.1, "momentum": 0.8},
+    "nesterov": {"kind": "nesterov", "lr": 0.1, "momentum": 0.8, "weight_decay": 0.01},
+    "polyak": {"kind": "polyak", "curvature": 10.0, "strong_convexity": 0.5},
+    "mapped_filter of real weights": {"kind": "mapped_filter", "latent": LATENT},
+    **{f"{kind} of real weights": {"kind": kind, "real": SGD, **numbers} for kind, numbers in BINARY.items()},
 }  # fmt: skip
 NUM_STACKED = 3
 

@@ -42,7 +42,7 @@ def die_before_file_operation(number):
 
 
 def signal_in_step(number, send):
-    step, done = Loop._step, 0
+    step, done = Loop.make_step, 0
 
     def interrupted_step(self):
         nonlocal done
@@ -51,7 +51,7 @@ def signal_in_step(number, send):
             os.kill(os.getpid(), send)
         step(self)
 
-    Loop._step = interrupted_step
+    Loop.make_step = interrupted_step
 
 
 def run(job):

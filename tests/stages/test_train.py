@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from boundcheck.stages.cell import load_splits
-from boundcheck.stages.loop import Loop, TrainingInterrupted
+from boundcheck.stages.course import TrainingInterrupted, run
+from boundcheck.stages.loop import Loop
 from boundcheck.stages.train import train
 
 BASE = {"kind": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
@@ -84,16 +85,16 @@ def test_an_interrupted_run_resumes_to_the_same_bits(spec_of, arrays, tmp_path, 
     torch.set_num_threads(1)
     splits, floats = load_splits(spec["dataset"], arrays, "cpu", torch.float64)
 
-    def run(folder, stops):
+    def run_until(folder, stops):
         asked = iter(range(1000))
         loop = Loop(spec, [0], splits, floats, "cpu")
-        loop.run(folder, "id", lambda: next(asked) + 1 in stops, every_seconds=1e9)
+        run(loop, folder, "id", lambda: next(asked) + 1 in stops, every_seconds=1e9)
         return loop
 
-    whole = run(tmp_path / "whole", ())
+    whole = run_until(tmp_path / "whole", ())
     with pytest.raises(TrainingInterrupted, match="the same command resumes"):
-        run(tmp_path / "cut", (stop_after,))
-    resumed = run(tmp_path / "cut", ())
+        run_until(tmp_path / "cut", (stop_after,))
+    resumed = run_until(tmp_path / "cut", ())
     for name, value in whole.model.state_dict().items():
         assert value.equal(resumed.model.state_dict()[name]), name
     assert whole.curve.columns([None]).keys() == resumed.curve.columns([None]).keys()
@@ -198,4 +199,4 @@ def test_channels_last_where_it_pays(spec_of, arrays, method, side, wanted, expe
     spec = spec_of(model=RESNET, method=method, training={"channels_last": wanted, "precision": "float32"})
     splits, floats = load_splits(spec["dataset"], arrays, "cpu", torch.float32)
     loop = Loop(spec, [0], splits._replace(input_shape=(1, side, side)), floats, "cpu")
-    assert loop.channels_last is expected
+    assert loop.networks.layout.channels_last is expected

@@ -45,23 +45,53 @@ def flat_loss(
         raise ValueError(f"chunk_size: got {chunk_size}; allowed: >= 1, or none for one chunk")
     if batch_norm not in ("eval", "train", "recompute"):
         raise ValueError(f"batch_norm: got {batch_norm!r}; allowed: eval, train, recompute")
-    if not len(split.inputs):
-        raise ValueError("split: got no example; allowed: at least one")
-    model = copy.deepcopy(model).to(dtype=dtype).eval()
-    split = _like(split, next(model.parameters()))
+    network, theta = flat_network(model, split, dtype, batch_norm, chunk_size)
+    split = _like(split, theta)
     size = len(split.inputs)
-    if batch_norm == "recompute":
-        recompute_batch_norm(model, split.inputs, chunk_size or size)
-    if batch_norm == "train":
-        for layer in batch_norm_layers(model):
-            layer.train()
-    named = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
-    theta = torch.cat([value.flatten() for value in named.values()])
     chunks = [
         Split(split.inputs[i : i + (chunk_size or size)], split.labels[i : i + (chunk_size or size)])
         for i in range(0, size, chunk_size or size)
     ]
-    return [_chunk_loss(model, objective, chunk, named, len(chunk.inputs) / size) for chunk in chunks], theta
+    return [_chunk_loss(network, objective, chunk, len(chunk.inputs) / size) for chunk in chunks], theta
+
+
+def flat_network(
+    model: nn.Module,
+    split: Split,
+    dtype: torch.dtype | None = None,
+    batch_norm: BatchNormMode = "eval",
+    chunk_size: int | None = None,
+) -> tuple[FlatNetwork, Tensor]:
+    """A copy of a network as a function of its parameters, and these; the arguments are those of `flat_loss`."""
+    if not len(split.inputs):
+        raise ValueError("split: got no example; allowed: at least one")
+    model = copy.deepcopy(model).to(dtype=dtype).eval()
+    if batch_norm == "recompute":
+        split = _like(split, next(model.parameters()))
+        recompute_batch_norm(model, split.inputs, chunk_size or len(split.inputs))
+    if batch_norm == "train":
+        for layer in batch_norm_layers(model):
+            layer.train()
+    network = FlatNetwork(model)
+    return network, network.theta
+
+
+class FlatNetwork:
+    """(θ, inputs) ↦ outputs of a network; `theta` (p,) is where it stands, its trainable parameters in order."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        named = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
+        self.theta = torch.cat([value.flatten() for value in named.values()])
+        self._names = list(named)
+        self._sizes = [value.numel() for value in named.values()]
+        self._shapes = [value.shape for value in named.values()]
+
+    def __call__(self, theta: Tensor, inputs: Tensor) -> Tensor:
+        """Parameters (p,) and inputs (n, ...), converted to the parameters' precision -> outputs (n, ...)."""
+        # one split, so that the backward pass gathers the gradient in one concatenation
+        views = [part.view(shape) for part, shape in zip(theta.split(self._sizes), self._shapes, strict=True)]
+        return functional_call(self.model, dict(zip(self._names, views, strict=True)), (inputs,))
 
 
 @torch.no_grad()
@@ -94,19 +124,11 @@ def batch_norm_layers(model: nn.Module) -> list[_BatchNorm]:
     return [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
 
 
-def _chunk_loss(
-    model: nn.Module, objective: Objective, chunk: Split, named: dict[str, Tensor], weight: float
-) -> LossFunction:
-    names = list(named)
-    sizes = [value.numel() for value in named.values()]
-    shapes = [value.shape for value in named.values()]
+def _chunk_loss(network: FlatNetwork, objective: Objective, chunk: Split, weight: float) -> LossFunction:
     targets = objective.targets(chunk)
 
     def loss(theta: Tensor) -> Tensor:
-        # one split, so that the backward pass gathers the gradient in one concatenation
-        views = [part.view(shape) for part, shape in zip(theta.split(sizes), shapes, strict=True)]
-        state = dict(zip(names, views, strict=True))
-        return weight * objective.losses(functional_call(model, state, (chunk.inputs,)), targets)
+        return weight * objective.losses(network(theta, chunk.inputs), targets)
 
     return loss
 

@@ -23,16 +23,18 @@ from boundcheck.curvature.flatness import flatness
 from boundcheck.curvature.hessian import HessianOperator
 from boundcheck.curvature.hessian_lipschitz import hessian_lipschitz
 from boundcheck.curvature.lanczos import lanczos
+from boundcheck.theory.flatness import scaling_exponent
 
 
 @dataclass(frozen=True)
 class Flatness:
     """R⁰_ρ(θ) and R¹_ρ(θ) of the training loss, from many starts; both are attained, hence never above the maximum.
 
-    Rows: `loss`, `gradient_norm`, `parameter_norm`, `spectral_norm` (‖H(θ)‖₂, with its certified error), and per
-    radius (coordinate = ρ) `zeroth_order_flatness`, `first_order_flatness`, `one_step_ratio` (the R¹ that one ascent
-    step reaches, over the R¹ found), `hessian_lipschitz` (a lower estimate of γ₂, from where the evaluator went),
-    `num_gradients` and `num_hvps`. Radii relative to ‖θ‖ give the same rows named `relative_...`, coordinate = κ.
+    Rows: `num_samples`, `loss`, `gradient_norm`, `parameter_norm`, `spectral_norm` (‖H(θ)‖₂, with its certified
+    error), and per radius (coordinate = ρ) `zeroth_order_flatness`, `first_order_flatness`, `one_step_ratio` (the R¹
+    that one ascent step reaches, over the R¹ found), `hessian_lipschitz` (a lower estimate of γ₂, from where the
+    evaluator went), `num_gradients` and `num_hvps`; of two radii or more `first_order_exponent`, the slope of log R¹ over log ρ.
+    Radii relative to ‖θ‖ give the same rows named `relative_...`, coordinate = κ.
     Larger radii start also from the maximisers of smaller ones, so both flatnesses grow with ρ.
     A network that is not finite has only the row `loss`.
 
@@ -91,6 +93,7 @@ class Flatness:
         found = lanczos(hessian, generator, by_magnitude=True)
         norm = torch.linalg.vector_norm(theta, dtype=torch.float64).item()
         rows = [
+            Row("num_samples", len(train.labels[: self.samples])),
             Row("loss", hessian.loss.item()),
             Row("gradient_norm", torch.linalg.vector_norm(hessian.gradient, dtype=torch.float64).item()),
             Row("parameter_norm", norm),
@@ -105,7 +108,7 @@ class Flatness:
                     losses, theta, rho, found.eigenvectors[0], candidates, generator
                 )
                 rows += [Row(prefix + name, value, coordinate=coordinate) for name, value in radius_rows.items()]
-        return rows
+        return [*rows, *_exponent(rows)]
 
     def _at_radius(
         self,
@@ -143,3 +146,11 @@ class Flatness:
             "num_hvps": float(found.num_hvps),
         }
         return values, maximisers
+
+
+def _exponent(rows: Sequence[Row]) -> list[Row]:
+    """The slope of log R¹ over log ρ, where two absolute radii or more have a positive R¹."""
+    found = {row.coordinate: row.value for row in rows if row.quantity == "first_order_flatness" and row.value > 0}
+    if len(found) < 2:
+        return []
+    return [Row("first_order_exponent", float(scaling_exponent(list(found), list(found.values()))))]

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from boundcheck.claims.decision import SignDecision, decide_sign
-from boundcheck.claims.figures import curve_figure, interval_figure
-from boundcheck.claims.pairs import AmbiguousValueError, At, Cell, absences, matching, paired_cells, run_values
-from boundcheck.contracts import Figure, Tables, Verdict
+from boundcheck.claims.figures import coordinate_figure, curve_figure, interval_figure
+from boundcheck.claims.pairs import (
+    AmbiguousValueError,
+    At,
+    Cell,
+    absences,
+    matching,
+    paired_cells,
+    quantity_rows,
+    run_values,
+)
+from boundcheck.verdicts import Figure, Tables, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +48,7 @@ class _Comparison:
         coordinate: which coordinate (a radius, say), where the quantity has several.
         analysis: whose measurements, where several analyses measure the quantity.
         paper_value: the paper's own figure, where one is sourced.
+        show: other quantities of the measurements, each drawn over its coordinate at the last snapshot.
     """
 
     statement: str
@@ -56,6 +64,7 @@ class _Comparison:
     coordinate: float | None = None
     analysis: str | None = None
     paper_value: str = "not available"
+    show: Sequence[str] = ()
 
     favoured_sign: ClassVar[int]
 
@@ -87,16 +96,16 @@ class _Comparison:
         if not any(differences.values()):
             return self._without_pairs(cells, runs, tables)
         relation = f"{'higher' if self.favoured_sign > 0 else 'lower'} than {self.baseline}"
-        return self._verdict(decide_sign(differences, self.favoured_sign, relation), cells, rows, runs)
+        verdict = self._verdict(decide_sign(differences, self.favoured_sign, relation), cells, rows, runs)
+        shown = [self._shown(name, tables, [*methods, self.baseline]) for name in self.show]
+        return replace(verdict, figures=[*verdict.figures, *filter(None, shown)])
+
+    def _shown(self, name: str, tables: Tables, methods: Sequence[str]) -> Figure | None:
+        rows = quantity_rows(tables, "measurements", name, methods)
+        return coordinate_figure(rows, tables.runs, name.replace("_", " "))
 
     def _rows(self, tables: Tables, methods: Sequence[str]) -> pd.DataFrame:
-        rows = tables.curves if self.source == "curves" else tables.measurements
-        rows = rows[(rows["quantity"] == self.quantity) & rows["method"].isin(methods)]
-        if self.analysis is not None:
-            rows = rows[rows["analysis"] == self.analysis]
-        if self.coordinate is not None:
-            rows = rows[np.isclose(rows["coordinate"], self.coordinate, rtol=1e-6, atol=0)]
-        return rows
+        return quantity_rows(tables, self.source, self.quantity, methods, self.analysis, self.coordinate)
 
     def _differences(self, cell: Cell) -> dict[int, float]:
         """By seed; in logarithms a pair with a value ≤ 0 has none and is left out."""

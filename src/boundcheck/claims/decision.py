@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from boundcheck.claims.statistics import Interval, num_runs_needed, pool, student_interval
-from boundcheck.contracts import Decision
+from boundcheck.verdicts import Decision
 
 DECISION_OF_CELL: dict[int, Decision] = {1: "supported", 0: "inconclusive", -1: "contradicted"}
 

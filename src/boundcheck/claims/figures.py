@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boundcheck.claims.rows import RUN
-from boundcheck.contracts import NAN, Figure
+from boundcheck.contracts import NAN
+from boundcheck.verdicts import Figure
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("panel", "series", "role", "x", "y", "low", "high")
 MAX_POINTS = 200
+SMALLEST_DRAWN = 1e-6  # of a density, relative to its peak
 LOG_RANGE = 30  # a positive quantity that spans more than this factor is drawn on a logarithmic axis
 
 
@@ -58,6 +60,30 @@ def curve_figure(rows: pd.DataFrame, runs: pd.DataFrame, name: str) -> Figure | 
     data = over_seeds(rows, x="epoch", y="value").assign(role="measured")
     caption = f"{name.capitalize()} during training: mean over seeds; the band is their range."
     return Figure(data[list(COLUMNS)], "line", "epoch", name, caption, log_y=is_logarithmic(data["y"]))
+
+
+def coordinate_figure(rows: pd.DataFrame, runs: pd.DataFrame, name: str) -> Figure | None:
+    """A quantity over its coordinate (a radius, an eigenvalue) at each run's last snapshot; None without a coordinate.
+
+    Where the seeds have equal coordinates it is their mean with their range, else the curve of the first seed.
+    """
+    done = runs.loc[runs["status"] == "done", list(RUN)]
+    rows = rows[np.isfinite(rows["value"]) & np.isfinite(rows["coordinate"])].merge(done, on=list(RUN))
+    rows = rows[rows["epoch"] == rows.groupby(list(RUN))["epoch"].transform("max")]
+    if rows["coordinate"].nunique() < 2:
+        return None
+    cells = rows.groupby(["dataset", "model", "method"])
+    shared = (cells["coordinate"].nunique() * cells["seed"].nunique() == cells.size()).all()
+    what = "mean over seeds; the band is their range"
+    if not shared:
+        rows, what = rows[rows["seed"] == rows["seed"].min()], f"seed {rows['seed'].min()}"
+    data = over_seeds(rows, x="coordinate", y="value").assign(role="measured")[list(COLUMNS)]
+    caption = f"{name.capitalize()} at the last snapshot: {what}."
+    floor = data["y"].max() * SMALLEST_DRAWN
+    if (data["y"] >= 0).all() and (data["y"] < floor).any():  # a density, whose zeros no logarithmic axis can hold
+        data = data[data["y"] >= floor]
+    logarithmic = is_logarithmic(data["x"]), is_logarithmic(data["y"])
+    return Figure(data, "line", "coordinate", name, caption, log_x=logarithmic[0], log_y=logarithmic[1])
 
 
 def bound_figures(rows: pd.DataFrame, quantity: str, coordinate: str) -> list[Figure]:

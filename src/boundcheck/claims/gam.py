@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boundcheck.claims.rows import KEYS, check_rows, wide
-from boundcheck.contracts import Tables
 from boundcheck.models import MODELS
 from boundcheck.registry import load
 from boundcheck.theory.gam import flatness_curvature_bounds, zeroth_order_flatness_bound
+from boundcheck.verdicts import Tables
 
 if TYPE_CHECKING:
     import pandas as pd

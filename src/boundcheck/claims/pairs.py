@@ -15,6 +15,8 @@ from boundcheck.claims.rows import RUN
 if TYPE_CHECKING:
     import pandas as pd
 
+    from boundcheck.verdicts import Tables
+
 At = str | float  # "last", "best", or an epoch
 RunKey = tuple[str, str, str, int]
 
@@ -45,7 +47,34 @@ class Cell:
         return sorted(self.values.keys() & self.baseline_values.keys())
 
 
-def matching(names: Sequence[str], patterns: Sequence[str], baseline: str) -> list[str]:
+def quantity_rows(
+    tables: Tables,
+    source: str,
+    quantity: str,
+    methods: Sequence[str],
+    analysis: str | None = None,
+    coordinate: float | None = None,
+) -> pd.DataFrame:
+    """The tidy rows of one quantity and these methods; of one analysis and one coordinate where they are given.
+
+    Args:
+        tables: the results.
+        source: "curves" or "measurements".
+        quantity: its name.
+        methods: names of methods.
+        analysis: whose measurements; None: any.
+        coordinate: at which coordinate; None: any.
+    """
+    rows = tables.curves if source == "curves" else tables.measurements
+    rows = rows[(rows["quantity"] == quantity) & rows["method"].isin(methods)]
+    if analysis is not None:
+        rows = rows[rows["analysis"] == analysis]
+    if coordinate is not None:
+        rows = rows[np.isclose(rows["coordinate"], coordinate, rtol=1e-6, atol=0)]
+    return rows
+
+
+def matching(names: Sequence[str], patterns: Sequence[str], baseline: str = "") -> list[str]:
     """The names, sorted, that a pattern matches; never the baseline."""
     return sorted({n for n in names if n != baseline and any(fnmatchcase(n, pattern) for pattern in patterns)})
 

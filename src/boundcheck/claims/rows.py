@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boundcheck.contracts import NAN, Sense
+from boundcheck.contracts import NAN
+from boundcheck.verdicts import Sense
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +93,7 @@ def wide(measurements: pd.DataFrame, quantities: Sequence[str], by_coordinate: b
     goes with each quantity. Quantities that were never measured give columns of NaN.
 
     Args:
-        measurements: the tidy table of `contracts.Tables`.
+        measurements: the tidy table of `verdicts.Tables`.
         quantities: the names wanted.
         by_coordinate: whether the quantities depend on a coordinate, which is then a key.
     """

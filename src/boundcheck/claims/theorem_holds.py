@@ -10,7 +10,7 @@ import numpy as np
 from boundcheck.claims.figures import bound_figures
 from boundcheck.claims.pairs import absences
 from boundcheck.claims.rows import RUN
-from boundcheck.contracts import Tables, Verdict
+from boundcheck.verdicts import Tables, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from boundcheck.contracts import Method, Splits
@@ -53,14 +52,3 @@ def build_network(spec: Mapping[str, Any], splits: Splits, seed: int) -> nn.Modu
     num_outputs = math.prod(splits.input_shape) if is_autoencoder else splits.num_classes
     net = build(MODELS, settings_of(spec["model"])).build(splits.input_shape, num_outputs, generator)
     return build_method(spec).prepare(net)
-
-
-def save_snapshot(model: nn.Module, stacked: bool, path: Path) -> None:
-    """Write the model's parameters and buffers, leading axis = seed, whole or not at all."""
-    state = {name: value.detach() for name, value in model.state_dict().items()}
-    if not stacked:
-        state = {name: value.unsqueeze(0) for name, value in state.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    save_file({name: value.cpu().contiguous() for name, value in state.items()}, temporary)
-    temporary.replace(path)

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from boundcheck import tables
 from boundcheck.claims import CHECKS, CLAIMS
-from boundcheck.contracts import Tables, Verdict
 from boundcheck.registry import build
 from boundcheck.stages.result_folders import SPECS, read_tables
+from boundcheck.verdicts import Tables, Verdict
 
 KEYS = ["dataset", "model", "method", "seed"]
 SUMMARIES = {  # column of the run table -> quantity of the curves, and which of its values
@@ -32,7 +32,8 @@ def check(spec: Mapping[str, Any], results: Path, output: Path) -> None:
     Batches that are not there, or diverged, are rows of the run table; claims without data read "not run".
 
     Args:
-        spec: `batches` (folders), `skipped` (cells with reasons), `checks` and `claims` (variants by name).
+        spec: `batches` (folders), `skipped` (cells with reasons), `checks` and `claims` (variants by name); `reasons`
+            why a batch is missing, by folder, where the caller knows better than "there is no such file".
         results: `results/<scale>/<paper>`, where the batches are.
         output: the folder of the four tables.
 
@@ -40,7 +41,7 @@ def check(spec: Mapping[str, Any], results: Path, output: Path) -> None:
         ValueError: a check or claim has an unknown kind or a number that its kind rejects.
     """
     read = read_tables(spec["batches"], spec["skipped"], results)
-    read = read._replace(checks=check_frame(spec["checks"], read))
+    read = read._replace(checks=check_frame(spec["checks"], read), runs=_explained(read.runs, spec.get("reasons", {})))
     claims = {name: build(CLAIMS, variant) for name, variant in spec["claims"].items()}
     verdicts = {name: claim.decide(read) for name, claim in claims.items()}
     rows = [_claim_row(name, spec["claims"][name]["kind"], claims[name], verdict) for name, verdict in verdicts.items()]
@@ -48,6 +49,12 @@ def check(spec: Mapping[str, Any], results: Path, output: Path) -> None:
     _write(pd.DataFrame(rows, columns=tables.CLAIMS.names), tables.CLAIMS, output / "claims.parquet")
     _write(figure_frame(verdicts), tables.FIGURES, output / "figures.parquet")
     _write(run_frame(read), tables.RUNS, output / "runs.parquet")
+
+
+def _explained(runs: pd.DataFrame, reasons: Mapping[str, str]) -> pd.DataFrame:
+    """The run table with these reasons of missing batches."""
+    known = runs["batch"].map(dict(reasons))
+    return runs.assign(reason=runs["reason"].where((runs["status"] != "missing") | known.isna(), known))
 
 
 def check_frame(variants: Mapping[str, Mapping[str, Any]], read: Tables) -> pd.DataFrame:

@@ -64,7 +64,7 @@ def draw(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[str, 
     """A figure as the text of an SVG file, without a date.
 
     Args:
-        data: panel, series, role, x, y, low, high, as `contracts.Figure` has them; y finite.
+        data: panel, series, role, x, y, low, high, as `verdicts.Figure` has them; y finite.
         settings: mark, x_label, y_label, log_x, log_y.
         look_of: the look of each series.
     """

@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.optim import Optimizer
 
-from boundcheck.callbacks import CALLBACKS
 from boundcheck.callbacks.curve import Curve
-from boundcheck.contracts import Split, Splits
+from boundcheck.contracts import Splits
 from boundcheck.data.augment import Augment
-from boundcheck.models.stacking import stack
-from boundcheck.objectives import accuracy, build_objective
-from boundcheck.registry import load
 from boundcheck.seeds import seed_for
-from boundcheck.stages import checkpoint
 from boundcheck.stages.batches import Batches
-from boundcheck.stages.cell import PRECISIONS, Floats, build_method, build_network, save_snapshot
-from boundcheck.stages.progress import write_progress
+from boundcheck.stages.cell import Floats
+from boundcheck.stages.divergence import Divergence
+from boundcheck.stages.evaluation import evaluate
+from boundcheck.stages.networks import Networks
+from boundcheck.stages.recorders import Recorders
+from boundcheck.stages.restarts import asked_rates
 from boundcheck.stages.schedules import lr_factor
-
-FLUSH_EVERY = 64  # steps between divergence tests, each of which waits for the device
-EVALUATION_BATCH = 1000
-
-
-class TrainingInterrupted(Exception):
-    """The job was asked to stop; its state is on disk."""
+from boundcheck.stages.snapshots import save_snapshot
 
 
 class Loop:
     """Trains the seeds of one stack (k of them, k = 1 for a model that is trained alone).
 
     Everything that decides the result is in `state_dict`, so that a resumed run equals an uninterrupted one bit for
-    bit on the same machine and threads.
+    bit on the same machine and threads. A seed that a callback restarts has all its epochs before it again, and ends as
+    one that began with the new learning rate; the others of its stack do not notice.
     """
 
     def __init__(
@@ -45,207 +38,134 @@ class Loop:
     ) -> None:
         self.training: Mapping[str, Any] = spec["training"]
         self.snapshots, self.seeds, self.splits, self.floats = spec["snapshots"], list(seeds), splits, floats
-        self.device = torch.device(device)
-        self.objective = build_objective(self.training)
-        self.method = build_method(spec)
-        nets = [build_network(spec, splits, seed) for seed in seeds]
-        self.stacked = len(nets) > 1
-        self.model = (stack(nets) if self.stacked else nets[0]).to(device, PRECISIONS[self.training["precision"]])
-        self.channels_last = self._wants_channels_last()
-        if self.channels_last:
-            self.model.to(memory_format=torch.channels_last)
-        self.optimizer = self.method.optimizer(self.model, num_stacked=len(nets))
-        for group in self.optimizer.param_groups:
-            group["initial_lr"] = group["lr"]
-        self.callbacks = [load(CALLBACKS, name)() for name in spec["record"]]
-        self.needs_gradient = any(callback.needs_gradient for callback in self.callbacks)
+        self.recorders = Recorders(spec["record"])
+        self.recorders.check(self.training)
+        self.may_restart = self.recorders.may_restart
+        self.networks = Networks(spec, seeds, splits, device, self.recorders.need_gradient, self.may_restart)
+        self.model, self.objective = self.networks.model, self.networks.objective
         names = spec["dataset"]["name"], spec["model"]["name"]
         augment = Augment(**self.training["augment"])
         self.batches = Batches(splits.train, floats, augment, self.training["batch_size"], names, seeds)
         torch.manual_seed(seed_for("noise", *names, self.seeds[0]) % 2**63)
-        self.curve = Curve(self.seeds)
-        self.step = 0
-        self.diverged: list[int | None] = [None] * len(self.seeds)
-        self.reasons = [""] * len(self.seeds)
+        self.curve, self.divergence = Curve(self.seeds), Divergence(len(self.seeds), self.training["max_loss"])
+        self.step, self.num_steps = 0, self.training["epochs"] * self.batches.num_batches
         self.wall_seconds = self.cpu_seconds = 0.0
-        self.losses = torch.zeros(0)
-        self._recent: list[Tensor] = []
-        self._gradients: list[Tensor] = []
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """Of all parameters; another one after a restart."""
+        return self.networks.optimizer
+
+    @property
+    def losses(self) -> Tensor:
+        """Mini-batch losses (k,) of the step's first pass."""
+        return self.networks.losses
+
+    @property
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of the step, as the network has them."""
+        return self.networks.batch
 
     @property
     def epoch(self) -> float:
-        """Epochs done, with the fraction of the current one."""
+        """Epochs done by the stack, with the fraction of the current one."""
         return self.step / self.batches.num_batches
 
     @property
+    def own_steps(self) -> list[int]:
+        """Steps since each seed's last start; they go on growing when it has done what it has to do."""
+        return [self.step - first for first in self.curve.first_steps]
+
+    @property
+    def steps_since_restart(self) -> Tensor:
+        """Steps (k,) int64 of each seed since its last start, at most what it has to do."""
+        return torch.tensor(self.own_steps).clamp(max=self.num_steps)
+
+    @property
+    def epochs_done(self) -> float:
+        """Epochs that every seed has done since its last start."""
+        return int(self.steps_since_restart.min()) / self.batches.num_batches
+
+    @property
     def finished(self) -> bool:
-        """All epochs done, or every seed diverged."""
-        return self.epoch >= self.training["epochs"] or all(step is not None for step in self.diverged)
-
-    def run(self, folder: Path, identity: str, should_stop: Callable[[], bool], every_seconds: float) -> None:
-        """Train to the end; snapshots and the state go to `folder`.
-
-        Raises:
-            TrainingInterrupted: `should_stop` said so; the state was written first.
-        """
-        path = folder / "state.safetensors"
-        state = checkpoint.load_or_set_aside(path, identity)
-        if state is None:
-            self._end_of_epoch(folder)
-        else:
-            self.load_state_dict(state)
-            print(f"resumed at epoch {self.epoch:.2f} (step {self.step})", flush=True)
-        write_progress(folder.parent, self.epoch, self.training["epochs"], None)
-        self.model.train()
-        first_step, start = self.step, time.perf_counter()
-        wall, cpu = start, time.process_time()
-        while not self.finished:
-            self._step()
-            at_end = self.step % self.batches.num_batches == 0
-            if at_end or self.step % FLUSH_EVERY == 0:
-                self._test_divergence()
-            if at_end:
-                self._end_of_epoch(folder)
-                self.curve.flush()
-                self._report((self.step - first_step) / (time.perf_counter() - start), folder.parent)
-            stop = should_stop()
-            if stop or self.finished or time.perf_counter() - wall > every_seconds:
-                self._test_divergence()
-                self.wall_seconds += time.perf_counter() - wall
-                self.cpu_seconds += time.process_time() - cpu
-                wall, cpu = time.perf_counter(), time.process_time()
-                checkpoint.save(path, self.state_dict(), identity)
-                if stop and not self.finished:
-                    raise TrainingInterrupted(f"stopped at epoch {self.epoch:.2f}; the same command resumes")
-
-    def _step(self) -> None:
-        batch = self.batches.at(self.step)
-        inputs, targets = self._layout(batch.inputs), self.objective.targets(batch)
-        factor = lr_factor(self.training, self.step, self.batches.num_batches)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
-        is_first = True
-
-        def closure() -> Tensor:
-            nonlocal is_first
-            self.optimizer.zero_grad()
-            with self._autocast():
-                losses = self.objective.losses(self.model(inputs), targets)
-            total = losses.sum()
-            if not self.method.second_order:
-                total.backward()
-            if is_first:
-                self.losses = losses.detach().reshape(-1)
-                if self.needs_gradient:
-                    self._keep_gradient(total)
-                is_first = False
-            return total
-
-        self.optimizer.step(closure)  # type: ignore[arg-type]
-        self._recent.append(self.losses)
-        for callback in self.callbacks:
-            callback.on_step(self)
-        self.step += 1
-
-    def _keep_gradient(self, total: Tensor) -> None:
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
-        if self.method.second_order:
-            self._gradients = list(torch.autograd.grad(total, parameters, retain_graph=True))
-        else:
-            self._gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in parameters]
+        """Every seed has done its epochs, or diverged."""
+        ends = zip(self.own_steps, self.divergence.steps, strict=True)
+        return all(own >= self.num_steps or diverged is not None for own, diverged in ends)
 
     def gradient(self) -> Tensor:
         """Gradient (k, p) of the mini-batch loss at the parameters before the step."""
-        return torch.cat([g.reshape(len(self.seeds), -1) for g in self._gradients], dim=1)
+        return self.networks.gradient()
 
-    @torch.no_grad()
     def evaluate(self, split: Literal["train", "test"]) -> tuple[Tensor, Tensor]:
         """Loss and accuracy (k,) over a whole split, in evaluation mode."""
-        examples: Split = getattr(self.splits, split)
-        n = len(examples.labels)
-        self.model.eval()
-        loss = hits = torch.zeros((), dtype=torch.float64, device=self.device)
-        for start in range(0, n, EVALUATION_BATCH):
-            labels = examples.labels[start : start + EVALUATION_BATCH]
-            batch = Split(self.floats(examples.inputs[start : start + EVALUATION_BATCH]), labels)
-            with self._autocast():
-                outputs = self.model(self._layout(batch.inputs))
-                losses = self.objective.losses(outputs, self.objective.targets(batch))
-            loss = loss + losses.double() * len(labels)
-            hits = hits + accuracy(outputs, labels) * len(labels)
-        self.model.train()
-        return (loss / n).reshape(-1), (hits / n).reshape(-1)
+        return evaluate(self.model, self.objective, getattr(self.splits, split), self.floats, self.networks.layout)
 
-    def _end_of_epoch(self, folder: Path) -> None:
-        epoch = self.step // self.batches.num_batches
-        if epoch % self.training["evaluate_every"] == 0 or self.finished:
-            for callback in self.callbacks:
-                callback.on_epoch(self)
-        if epoch in self.snapshots:
-            save_snapshot(self.model, self.stacked, folder / f"epoch_{epoch}.safetensors")
+    def make_step(self) -> None:
+        """One step of the stack: networks, then callbacks, then the restarts that these ask for."""
+        own_steps = self.own_steps
+        moves = tuple(own < self.num_steps for own in own_steps)
+        factors = [lr_factor(self.training, own, self.batches.num_batches) for own in own_steps]
+        self.networks.step(self.batches.at(self.step), factors, moves)
+        self.divergence.watch(self.losses)
+        self.curve.counts = moves
+        if asked := self.recorders.on_step(self):
+            self._restart(asked_rates(asked, len(self.seeds)))
+        self.step += 1
 
-    def _test_divergence(self) -> None:
-        if self._recent:
-            losses = torch.stack(self._recent).double().cpu()  # (m, k)
-            bad = ~(losses.abs() <= self.training["max_loss"])  # true for NaN too
-            for i in range(len(self.seeds)):
-                if self.diverged[i] is None and bool(bad[:, i].any()):
-                    row = int(bad[:, i].int().argmax())
-                    step = self.step - len(self._recent) + row
-                    self.diverged[i] = step
-                    self.reasons[i] = f"training loss {losses[row, i].item():.4g} at step {step}"
-            self._recent.clear()
+    def _restart(self, asked: Mapping[int, float]) -> None:
+        runs = [moves and step is None for moves, step in zip(self.curve.counts, self.divergence.steps, strict=True)]
+        rates = {place: rate for place, rate in asked.items() if runs[place]}
+        if rates:
+            self.networks.restart(rates)
+        for place, rate in rates.items():
+            self.curve.restart(place, self.step, rate)
+            self.divergence.forget(place)
+
+    def test_divergence(self) -> None:
+        """Look at the losses of the last steps, and bring the curve to the CPU; waits for the device."""
+        self.divergence.test(self.step, self.curve.first_steps)
         self.curve.flush()
 
-    def _report(self, steps_per_second: float, folder: Path) -> None:
-        epochs, epoch = self.training["epochs"], round(self.epoch)
-        if epoch % max(epochs // 200, 1) == 0:
-            images = steps_per_second * self.batches.size * len(self.seeds)
-            left = (epochs - epoch) * self.batches.num_batches / steps_per_second
-            write_progress(folder, self.epoch, epochs, left)
-            latest = self.curve.latest("train_loss", "test_accuracy")
-            print(f"epoch {epoch}/{epochs}  {latest}  {images:.0f} images/s  {left:.0f} s left", flush=True)
+    def end_of_epoch(self, folder: Path) -> None:
+        """Let the seeds be evaluated, and saved, whose own epoch asks for it."""
+        every, last = self.training["evaluate_every"], self.training["epochs"]
+        epochs = [-1 if own > self.num_steps else own // self.batches.num_batches for own in self.own_steps]
+        self.curve.counts = tuple(epoch >= 0 and (epoch % every == 0 or epoch == last) for epoch in epochs)
+        if any(self.curve.counts):
+            self.recorders.on_epoch(self)
+        for place, epoch in enumerate(epochs if self.may_restart else epochs[:1]):
+            if epoch in self.snapshots:
+                file = self.snapshot_files(folder, epoch)[place]
+                save_snapshot(self.model, self.networks.stacked, file, place if self.may_restart else None)
 
-    def _layout(self, inputs: Tensor) -> Tensor:
-        return inputs.contiguous(memory_format=torch.channels_last) if self.channels_last else inputs
-
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.training["precision"] == "bfloat16":
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return contextlib.nullcontext()
-
-    def _wants_channels_last(self) -> bool:
-        """Faster for first-order steps of convolutions on 28 pixels and more, slower for Hessian-vector products."""
-        wanted = self.training["channels_last"]
-        shape = self.splits.input_shape
-        has_convolution = any(isinstance(module, nn.Conv2d) for module in self.model.modules())
-        possible = has_convolution and len(shape) == 3
-        return possible and (not self.method.second_order and min(shape[1:]) >= 28 if wanted == "auto" else wanted)
+    def snapshot_files(self, folder: Path, epoch: int) -> list[Path]:
+        """The files in `folder` that hold the seeds after an epoch: one of all, or one of each since its last start."""
+        if not self.may_restart:
+            return [folder / f"epoch_{epoch}.safetensors"]
+        starts = [f"seed_{seed}_start_{self.curve.num_restarts(place)}" for place, seed in enumerate(self.seeds)]
+        return [folder / f"epoch_{epoch}_{start}.safetensors" for start in starts]
 
     def state_dict(self) -> dict[str, Any]:
         """All that decides how the run goes on, and what it has recorded."""
         return {
-            "model": dict(self.model.state_dict()),
-            "optimizer": self.optimizer.state_dict(),
+            "networks": self.networks.state_dict(),
             "batches": self.batches.state_dict(),
+            "recorders": self.recorders.state_dict(),
             "noise": torch.get_rng_state(),
-            "device_noise": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+            "device_noise": torch.cuda.get_rng_state() if self.networks.device.type == "cuda" else None,
             "curve": self.curve.state_dict(),
+            "divergence": self.divergence.state_dict(),
             "step": self.step,
-            "diverged": self.diverged,
-            "reasons": self.reasons,
             "wall_seconds": self.wall_seconds,
             "cpu_seconds": self.cpu_seconds,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up a state that `state_dict` gave."""
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.batches.load_state_dict(state["batches"])
-        self.curve.load_state_dict(state["curve"])
+        for part in ("networks", "batches", "recorders", "curve", "divergence"):
+            getattr(self, part).load_state_dict(state[part])
         torch.set_rng_state(state["noise"])
         if state["device_noise"] is not None:
             torch.cuda.set_rng_state(state["device_noise"])
-        for name in ("step", "diverged", "reasons", "wall_seconds", "cpu_seconds"):
+        for name in ("step", "wall_seconds", "cpu_seconds"):
             setattr(self, name, state[name])

@@ -16,6 +16,7 @@ from boundcheck.objectives import build_objective
 from boundcheck.registry import build
 from boundcheck.seeds import generator_for
 from boundcheck.stages.cell import PRECISIONS, build_network, load_splits, settings_of
+from boundcheck.stages.shortage import shortages_named
 
 
 def measure(
@@ -35,10 +36,20 @@ def measure(
         output: where the tidy rows go.
         modules: versions of the modules that decide the numbers, kept in the file.
         threads: torch's threads.
+
+    Raises:
+        MemoryError: memory ran out; the message names the cell and what to lower.
+        OSError: the disk is full.
     """
     torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = False
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    job = {"spec": spec, "modules": dict(modules or {}), "threads": threads, "device": device}
+    with shortages_named(spec, "the samples of its analyses"):
+        tables.write(_columns(spec, arrays, snapshots, device), tables.MEASUREMENTS, output, job)
+
+
+def _columns(spec: Mapping[str, Any], arrays: Path, snapshots: Path, device: str) -> dict[str, list[Any]]:
     training = spec["training"]
     dtype = PRECISIONS[training["precision"]]
     splits, floats = load_splits(spec["dataset"], arrays, device, dtype)
@@ -67,5 +78,4 @@ def measure(
                     position_in_run = (seed, epoch * steps_per_epoch, float(epoch), variant["name"])
                     for name, value in zip(("seed", "step", "epoch", "analysis"), position_in_run, strict=True):
                         columns[name].append(value)
-    job = {"spec": spec, "modules": dict(modules or {}), "threads": threads, "device": device}
-    tables.write(columns, tables.MEASUREMENTS, output, job)
+    return columns

@@ -12,6 +12,24 @@ from typing import Any
 NAME = "progress.json"
 
 
+class Stopwatch:
+    """Wall and CPU time of this process."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    @property
+    def wall(self) -> float:
+        """Seconds since the last lap."""
+        return time.perf_counter() - self._wall
+
+    def lap(self) -> tuple[float, float]:
+        """Wall and CPU seconds since the last lap, which ends here."""
+        wall, cpu = self.wall, time.process_time() - self._cpu
+        self._wall, self._cpu = self._wall + wall, self._cpu + cpu
+        return wall, cpu
+
+
 def write_progress(folder: Path, epoch: float, epochs: int, seconds_left: float | None) -> None:
     """Say in `folder` which process trains, and how far it is; `seconds_left` is None before the first epoch."""
     state: dict[str, Any] = {"epoch": epoch, "epochs": epochs, "seconds_left": seconds_left, "time": time.time()}

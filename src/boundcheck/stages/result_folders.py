@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors.numpy import load_file
 
 from boundcheck import tables
-from boundcheck.contracts import NAN, Tables
+from boundcheck.contracts import NAN
+from boundcheck.verdicts import ArraysBySeed, Tables
 
 CELL = ("dataset", "model", "method")
 RUN_COLUMNS = [name for name in tables.RUNS.names if name != "epoch" and not name.endswith(("_last", "_best"))]
@@ -41,7 +44,29 @@ def read_tables(batches: Sequence[str], skipped: Sequence[Mapping[str, str]], re
         checks=pd.DataFrame(columns=tables.CHECKS.names),
         runs=pd.DataFrame(runs, columns=RUN_COLUMNS),
         skipped=pd.DataFrame(list(skipped), columns=[*CELL, "reason"]),
+        arrays=array_reader(batches, results),
     )
+
+
+def array_reader(batches: Sequence[str], results: Path) -> Callable[[str, str, str, str], ArraysBySeed]:
+    """What reads the arrays that a callback left in the batches of a cell, when it is asked for them.
+
+    Args:
+        batches: folders below `results`.
+        results: `results/<scale>/<paper>`.
+    """
+
+    def arrays(dataset: str, model: str, method: str, name: str) -> ArraysBySeed:
+        found: dict[int, dict[str, np.ndarray]] = {}
+        for batch in batches:
+            path = results / batch / "snapshots" / f"{name}.safetensors"
+            if batch.rpartition("/")[0] == f"{dataset}/{model}/{method}" and path.exists():
+                named = load_file(path)
+                for place, seed in enumerate(seeds_of(batch)):
+                    found[seed] = {name: values[place] for name, values in named.items()}
+        return found
+
+    return arrays
 
 
 def seeds_of(batch: str) -> list[int]:

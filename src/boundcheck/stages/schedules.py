@@ -6,14 +6,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-SCHEDULES = ("constant", "cosine", "linear", "step")
+SCHEDULES = ("constant", "cosine", "linear", "step", "inverse_sqrt")
 
 
 def lr_factor(training: Mapping[str, Any], step: int, steps_per_epoch: int) -> float:
     """The factor on the initial learning rate at `step` (0, 1, ...) of a run.
 
     With t the progress after the warm-up, in [0, 1], and f the `final_lr_factor`:
-    constant 1; cosine f + (1−f)(1+cos πt)/2; linear 1 − (1−f)t; step `step_factor`^(number of `step_epochs` passed).
+    constant 1; cosine f + (1−f)(1+cos πt)/2; linear 1 − (1−f)t; step `step_factor`^(number of `step_epochs` passed);
+    inverse_sqrt 1/√s for the s-th step after the warm-up, counted from 1.
     During `warmup_epochs` the factor rises linearly from 1/w to 1, w being the number of warm-up steps.
     `lr_update: epoch` holds the factor constant within an epoch.
 
@@ -35,6 +36,8 @@ def lr_factor(training: Mapping[str, Any], step: int, steps_per_epoch: int) -> f
             return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
         case "linear":
             return 1 - (1 - final) * progress
+        case "inverse_sqrt":
+            return (step - warmup + 1) ** -0.5
         case "step":
             passed = sum(step >= epoch * steps_per_epoch for epoch in training["step_epochs"])
             return training["step_factor"] ** passed

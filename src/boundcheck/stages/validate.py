@@ -16,8 +16,9 @@ from boundcheck.methods import METHODS
 from boundcheck.models import MODELS
 from boundcheck.objectives import build_objective
 from boundcheck.plan import Plan
-from boundcheck.registry import build
+from boundcheck.registry import as_variant, build
 from boundcheck.stages.cell import settings_of, view_of
+from boundcheck.stages.recorders import Recorders
 
 SECTIONS = {"datasets": DATASETS, "models": MODELS, "methods": METHODS, "analyses": ANALYSES}
 
@@ -91,10 +92,21 @@ def _block_errors(plan: Plan, paper: str, number: int, block: Mapping[str, Any])
         build_objective({**DEFAULT_TRAINING, **block["training"]})
     except ValueError as error:
         yield str(plan.sources.error((*where, "training"), str(error)))
-    for position, name in enumerate(block.get("record", [])):
-        if name not in CALLBACKS:
-            problem = f"got {name!r}; allowed: {', '.join(sorted(CALLBACKS))}"
-            yield str(plan.sources.error((*where, "record", position), problem))
+    yield from _record_errors(plan, where, block)
+
+
+def _record_errors(plan: Plan, where: tuple[Any, ...], block: Mapping[str, Any]) -> Iterator[str]:
+    record = block.get("record", [])
+    for position, entry in enumerate(record):
+        try:
+            build(CALLBACKS, as_variant(entry))
+        except (ValueError, TypeError) as error:
+            yield str(plan.sources.error((*where, "record", position), str(error)))
+            return
+    try:
+        Recorders(record).check({**DEFAULT_TRAINING, **block["training"]})
+    except ValueError as error:
+        yield str(plan.sources.error((*where, "record"), str(error)))
 
 
 def _skipped(plan: Plan) -> dict[str, list[dict[str, str]]]:

@@ -1,0 +1,92 @@
+"""Test minus training loss, and what the theory of weight-normalised networks allows it to be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from boundcheck.contracts import Objective, Row, Split
+from boundcheck.models.weight_norm_mlp import WeightNormNetwork
+from boundcheck.objectives import Square
+from boundcheck.theory.weight_norm_generalisation import generalisation_gap_bound, largest_loss
+from boundcheck.theory.weight_norm_network import paper_scales
+
+BATCH = 1000
+
+
+@dataclass(frozen=True)
+class GeneralisationGap:
+    """Rows `train_loss`, `test_loss`, `gap` = test − train, `num_samples`; and where the theory applies `gap_bound`,
+    `largest_loss` (the least number that the loss surely stays below) and `num_samples_needed`, the n at which the
+    bound would fall to it: the bound is vacuous below.
+
+    It applies to a normalised weight_norm_mlp without gains in the paper's scaling, under the square loss.
+
+    Args:
+        confidence: 1 − δ of the bound.
+    """
+
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence: got {self.confidence}; allowed: in (0, 1)")
+
+    def measure(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        train: Split,
+        test: Split,
+        generator: torch.Generator,
+        settings: Mapping[str, Any],
+    ) -> list[Row]:
+        """See contracts.Analysis."""
+        losses = [_mean_loss(model, objective, split) for split in (train, test)]
+        num = len(train.labels)
+        rows = [
+            Row("train_loss", losses[0]),
+            Row("test_loss", losses[1]),
+            Row("gap", losses[1] - losses[0]),
+            Row("num_samples", num),
+        ]
+        if not isinstance(objective, Square) or not _is_in_paper_form(model):
+            return rows
+        network = model.theory()  # type: ignore[operator]
+        inputs = torch.cat([train.inputs.flatten(1), test.inputs.flatten(1)]).double()
+        length = torch.linalg.vector_norm(inputs, dim=-1).max().item() / math.sqrt(inputs.shape[1])
+        norms = torch.linalg.vector_norm(network.output, dim=-1).tolist()
+        bound = generalisation_gap_bound(
+            num, norms, network.depth, network.activation, length, confidence=self.confidence
+        )
+        largest = largest_loss(norms, network.depth, network.activation, length)
+        return [
+            *rows,
+            Row("gap_bound", bound),
+            Row("largest_loss", largest),
+            Row("num_samples_needed", math.ceil(num * (bound / largest) ** 2)),
+        ]
+
+
+def _is_in_paper_form(model: nn.Module) -> bool:
+    if not isinstance(model, WeightNormNetwork) or model.gains != "none":
+        return False
+    network = model.theory()
+    return network.normalised and [*network.s[1:]] == paper_scales(network.widths)
+
+
+@torch.no_grad()
+def _mean_loss(model: nn.Module, objective: Objective, split: Split) -> float:
+    training = model.training
+    model.eval()
+    total = 0.0
+    for start in range(0, len(split.labels), BATCH):
+        part = Split(split.inputs[start : start + BATCH], split.labels[start : start + BATCH])
+        total += objective.losses(model(part.inputs), objective.targets(part)).double().item() * len(part.labels)
+    model.train(training)
+    return total / len(split.labels)

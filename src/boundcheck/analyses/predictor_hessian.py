@@ -1,0 +1,194 @@
+"""The Hessian of single predictions, and the bounds that weight normalisation gives for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from boundcheck.analyses.settings import check_at_least, check_positive
+from boundcheck.contracts import Objective, Row, Split
+from boundcheck.curvature.predictor import PredictorHessians, spectral_norms
+from boundcheck.models.weight_norm_mlp import WeightNormNetwork
+from boundcheck.theory.weight_norm import Bounds, a_priori_bounds, layer_bounds, parameter_bounds, vector_norms
+from boundcheck.theory.weight_norm_blocks import block_bounds
+from boundcheck.theory.weight_norm_closed_form import closed_form_bounds
+from boundcheck.theory.weight_norm_network import Network, paper_scales, passes
+
+
+@dataclass(frozen=True)
+class PredictorHessian:
+    """‖∇²_θ f_y(θ; x)‖₂ and ‖∇_θ f_y(θ; x)‖ for the output f_y of the class y of each of the first examples.
+
+    Rows, with index = the example: `predictor_hessian_norm` (from below, by Lanczos; error: its residual),
+    `predictor_gradient_norm`; of a weight_norm_mlp also the upper bounds `hessian_bound_<name>` and
+    `gradient_bound_<name>` with name = blocks (B2), layers (B1), parameters (B0t) and, with normalised rows,
+    a_priori (B0) and a_priori_global, and in the paper's scaling at equal widths the closed forms `squared` (L²) and
+    `cubic` (L³). Without index: `mean_predictor_hessian_norm`, `mean_predictor_gradient_norm`, `function_norm` (root
+    mean square of ‖f(x)‖), `num_hvps`. With one output f itself is meant.
+
+    Args:
+        samples: how many examples, from the start of the training split.
+        tolerance: relative accuracy of the norms.
+        max_hvps: products allowed for each example.
+        bounds: whether bounds are computed.
+    """
+
+    samples: int = 16
+    tolerance: float = 5e-3
+    max_hvps: int = 60
+    bounds: bool = True
+
+    def __post_init__(self) -> None:
+        check_at_least(1, samples=self.samples, max_hvps=self.max_hvps)
+        check_positive(tolerance=self.tolerance)
+
+    def measure(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        train: Split,
+        test: Split,
+        generator: torch.Generator,
+        settings: Mapping[str, Any],
+    ) -> list[Row]:
+        """See contracts.Analysis."""
+        inputs, labels = train.inputs[: self.samples].double(), train.labels[: self.samples]
+        with torch.no_grad():
+            num_outputs = model(train.inputs[:1]).shape[-1]
+        directions = output_directions(labels, num_outputs)
+        operator, floor = predictor_hessians(model, inputs, directions)
+        found = spectral_norms(operator, generator, tolerance=self.tolerance, max_matvecs=self.max_hvps)
+        norms = torch.maximum(found.norms, floor)
+        gradients = torch.linalg.vector_norm(operator.gradients, dim=-1)
+        rows = [
+            Row("mean_predictor_hessian_norm", norms.mean().item(), error=found.residuals.mean().item()),
+            Row("mean_predictor_gradient_norm", gradients.mean().item()),
+            Row("function_norm", function_norm(model, train.inputs)),
+            Row("num_hvps", found.num_matvecs),
+            *indexed("predictor_gradient_norm", gradients),
+        ]
+        pairs = zip(norms.tolist(), found.residuals.tolist(), strict=True)
+        rows += [Row("predictor_hessian_norm", norm, index, error=error) for index, (norm, error) in enumerate(pairs)]
+        if self.bounds and isinstance(model, WeightNormNetwork):
+            network = model.theory(directions @ model.output.detach().double())
+            for name, bound in predictor_bounds(network, inputs.flatten(1)).items():
+                rows += indexed(f"hessian_bound_{name}", bound.hessian)
+                rows += indexed(f"gradient_bound_{name}", bound.gradient)
+        return rows
+
+
+def predictor_hessians(model: nn.Module, inputs: Tensor, directions: Tensor) -> tuple[PredictorHessians, Tensor]:
+    """Operators (n of them) with the spectral norms of ∇²_θ (ρᵀf)(θ; x_i), up to eigenvalues that are known.
+
+    Of a WeightNormNetwork, a prediction depends on a row w of W¹ through p = w·x/‖x‖ and q = ‖w − p x/‖x‖‖ only, and
+    on V through Vᵀρ. So the Hessian is that of a network with two inputs, one output and rows (p, q), plus, on the
+    directions orthogonal to both x and w, the eigenvalue −s₁ c g (u·x)/r² for each row. Nothing is approximated.
+
+    Args:
+        model: any network.
+        inputs: x (n, *input_shape), float64.
+        directions: ρ (n, K).
+
+    Returns: the operators, and the largest modulus (n,) of the eigenvalues that they lack.
+    """
+    if not isinstance(model, WeightNormNetwork) or inputs[0].numel() <= 2:
+        return PredictorHessians(model, inputs, directions), inputs.new_zeros(len(inputs))
+    network = model.theory(directions @ model.output.detach().double())
+    x = inputs.flatten(1)
+    lengths = torch.linalg.vector_norm(x, dim=-1)
+    along = x / lengths.unsqueeze(-1) @ network.weights[0].mT  # p (n, m)
+    across = (network.weights[0].square().sum(-1) - along**2).clamp_min(0).sqrt()  # q (n, m)
+    sizes = [*network.widths[1:], 1]
+    small = WeightNormNetwork(
+        (2,), sizes, model.activation_name, network.s[1:], network.normalised, model.gains
+    )  # fmt: skip
+    for layer, own in zip(small.hidden, model.hidden, strict=True):
+        layer.gain = own.gain
+    parts = {name: p.detach().double().flatten() for name, p in model.named_parameters()}
+    theta = torch.cat(
+        [
+            torch.stack([along, across], -1).flatten(1)
+            if name == "hidden.0.weight"
+            else network.output
+            if name == "last.weight"
+            else parts[name].repeat(len(x), 1)
+            for name in parts
+        ],
+        dim=1,
+    )
+    reduced = torch.stack([lengths, torch.zeros_like(lengths)], -1)  # (n, 2)
+    operator = PredictorHessians(small, reduced, torch.ones_like(lengths).unsqueeze(-1), theta)
+    if not network.normalised:
+        return operator, torch.zeros_like(lengths)
+    at = passes(network, x)
+    known = network.s[1] * network.gain(1) * at.g[1] * at.aligned[1] / network.row_norms(1) ** 2  # (n, m)
+    return operator, known.abs().amax(-1)
+
+
+def predictor_bounds(network: Network, inputs: Tensor) -> dict[str, Bounds]:
+    """All bounds that apply to a network, by name, from the tightest; (n,) each.
+
+    Args:
+        network: with an output v for each input (n, m_L).
+        inputs: x (n, d).
+    """
+    lengths = torch.linalg.vector_norm(inputs, dim=-1)
+    at, v = passes(network, inputs), vector_norms(network)
+    bounds = {
+        "blocks": block_bounds(at),
+        "layers": layer_bounds(at),
+        "parameters": parameter_bounds(network, lengths),
+    }
+    if network.normalised:
+        layers = range(1, network.depth + 1)
+        rows = [network.row_norms(layer).amin(-1, keepdim=True) for layer in layers]
+        gains = [network.gain(layer).abs().amax(-1, keepdim=True) for layer in layers]
+        for name, local in (("a_priori", True), ("a_priori_global", False)):
+            bounds[name] = a_priori_bounds(
+                network.widths, rows, v.euclidean, lengths, network.activation, network.scales, None, gains,
+                network.trainable_gains, local,
+            )  # fmt: skip
+    if closed_form_applies(network):
+        least = min(network.row_norms(layer).min().item() for layer in range(1, network.depth + 1))
+        pairs = zip(v.euclidean.tolist(), (lengths / math.sqrt(network.widths[0])).tolist(), strict=True)
+        width = network.widths[1]
+        closed = [closed_form_bounds(network.depth, width, least, n, x, network.activation) for n, x in pairs]
+        gradient, squared, _, cubic = torch.tensor(closed, dtype=torch.float64).T
+        last = bounds["blocks"].last
+        bounds |= {"squared": Bounds(gradient, squared, last), "cubic": Bounds(gradient, cubic, last)}
+    return bounds
+
+
+def closed_form_applies(network: Network) -> bool:
+    """Whether hidden widths are equal, in the paper's scaling, with normalised rows and no gains."""
+    equal = len(set(network.widths[1:])) == 1
+    paper = network.scales is None or [*network.scales] == paper_scales(network.widths)
+    return network.normalised and network.gains is None and equal and paper
+
+
+def output_directions(labels: Tensor, num_outputs: int) -> Tensor:
+    """ρ (n, K): the unit vector of each example's class, or 1 for one output."""
+    if num_outputs == 1:
+        return torch.ones(len(labels), 1, dtype=torch.float64, device=labels.device)
+    return F.one_hot(labels, num_outputs).double()
+
+
+@torch.no_grad()
+def function_norm(model: nn.Module, inputs: Tensor) -> float:
+    """√ of the mean over the examples of ‖f(x)‖²."""
+    training = model.training
+    model.eval()
+    squares = model(inputs).double().square().sum(-1).mean()
+    model.train(training)
+    return math.sqrt(squares.item())
+
+
+def indexed(quantity: str, values: Tensor) -> list[Row]:
+    """A row for each of the values (n,), with its place as index."""
+    return [Row(quantity, value, index) for index, value in enumerate(values.tolist())]

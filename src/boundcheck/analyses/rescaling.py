@@ -1,0 +1,112 @@
+"""How flatness moves when a ReLU network is rescaled and its function stays."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from boundcheck.analyses.flat_loss import BatchNormMode
+from boundcheck.analyses.settings import (
+    Precision,
+    check_at_least,
+    check_loss_settings,
+    check_positive,
+    training_loss,
+)
+from boundcheck.contracts import Objective, Row, Split
+from boundcheck.curvature.flatness import flatness
+from boundcheck.curvature.hessian import HessianOperator
+from boundcheck.curvature.lanczos import lanczos
+
+
+@dataclass(frozen=True)
+class Rescaling:
+    """R¹ and the sharpness of W₁ ↦ c W₁, b₁ ↦ c b₁, W₂ ↦ W₂/c: the same function, since φ(cz) = cφ(z) for ReLU.
+
+    Rows, coordinate = c: `rescaled_first_order_flatness`, `rescaled_sharpness`, `rescaled_output_change` (largest
+    change of an output, relative to the largest output), and `rescaled_flatness_ratio`, `rescaled_sharpness_ratio`
+    (over the values at c = 1). A network that is no ReLU perceptron with two layers or more has no row.
+
+    Args:
+        scales: c.
+        rho: radius ρ, in units of θ.
+        samples: examples from the start of the training split; None: all of it.
+        starts: random starts of the ascents.
+        iterations: ascent steps from each start.
+        dtype: precision.
+        batch_norm: statistics that L uses; see `flat_loss`.
+        chunk_size: examples in memory at once; None: all.
+
+    References:
+        Dinh et al. 2017, Sharp minima can generalize for deep nets, arXiv:1703.04933.
+    """
+
+    scales: Sequence[float] = (2.0, 5.0, 10.0)
+    rho: float = 0.05
+    samples: int | None = 256
+    starts: int = 3
+    iterations: int = 10
+    dtype: Precision = "float64"
+    batch_norm: BatchNormMode = "eval"
+    chunk_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for scale in self.scales:
+            check_positive(scales=scale)
+        check_positive(rho=self.rho)
+        check_at_least(0, starts=self.starts)
+        check_at_least(1, iterations=self.iterations)
+        check_loss_settings(self)
+
+    def measure(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        train: Split,
+        test: Split,
+        generator: torch.Generator,
+        settings: Mapping[str, Any],
+    ) -> list[Row]:
+        """See contracts.Analysis."""
+        layers = getattr(model, "layers", None)
+        if not isinstance(getattr(model, "activation", None), nn.ReLU) or layers is None or len(layers) < 2:
+            return []
+        inputs = train.inputs[: self.samples]
+        found = {}
+        with torch.no_grad():
+            outputs = model(inputs)
+        for scale in (1.0, *self.scales):
+            rescaled = rescale(model, scale)
+            with torch.no_grad():
+                change = ((rescaled(inputs) - outputs).abs().max() / outputs.abs().max()).item()
+            found[scale] = (*self._flatness(rescaled, objective, train, generator), change)
+        names = ("rescaled_first_order_flatness", "rescaled_sharpness", "rescaled_output_change")
+        rows = [Row(name, value, coordinate=c) for c in found for name, value in zip(names, found[c], strict=True)]
+        for number, name in enumerate(("rescaled_flatness_ratio", "rescaled_sharpness_ratio")):
+            rows += [Row(name, found[c][number] / found[1.0][number], coordinate=c) for c in self.scales]
+        return rows
+
+    def _flatness(
+        self, model: nn.Module, objective: Objective, train: Split, generator: torch.Generator
+    ) -> tuple[float, float]:
+        losses, theta = training_loss(self, model, objective, train)
+        top = lanczos(HessianOperator(losses, theta), generator)
+        vector = top.eigenvectors[0]
+        found = flatness(losses, theta, self.rho, generator, self.starts, self.iterations, vector)
+        return found.first, top.eigenvalues[0].item()
+
+
+@torch.no_grad()
+def rescale(model: nn.Module, scale: float) -> nn.Module:
+    """A copy of a perceptron with its first layer times `scale` and the weights of the second divided by it."""
+    rescaled: Any = copy.deepcopy(model)
+    first, second = rescaled.layers[0], rescaled.layers[1]
+    for parameter in first.parameters():
+        parameter.mul_(scale)
+    second.weight.div_(scale)
+    return rescaled

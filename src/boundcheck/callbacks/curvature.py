@@ -1,0 +1,156 @@
+"""The local curvature along the steps of a training, and the loop that certifies a step size with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from boundcheck.callbacks.segment import SegmentCurvature, measure_segment
+from boundcheck.contracts import Restart, Training
+from boundcheck.theory.dag_momentum import paper_step_limit, step_limit
+from boundcheck.theory.dag_momentum_baselines import heavy_ball_step_limit
+
+Rule = Literal["sharp", "paper", "heavy_ball", "inverse"]
+RULES = ("sharp", "paper", "heavy_ball", "inverse")
+
+
+@dataclass
+class CurvatureRecorder:
+    """Records the curvature along the step at every step of a first window, then at every `every`-th step.
+
+    `local_curvature`, an estimate from above of λ_max(∇²E) on the segment of the step (start, middle and end, with the
+    Lanczos residual); `sharpness`, λ_max before the step; `lowest_curvature`, the smallest Ritz value, which is above
+    λ_min. The penalty of weight decay is part of E.
+
+    Args:
+        every: steps between measurements after the window; 0: none.
+        window: so many first steps are all measured.
+        num_products: Hessian-vector products at each of the three places.
+    """
+
+    every: int = 25
+    window: int = 20
+    num_products: int = 12
+
+    needs_gradient: ClassVar[bool] = False
+    _vectors: Tensor | None = field(init=False, default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, least in (("every", 0), ("window", 0), ("num_products", 2)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{name}: got {value!r}; allowed: a whole number >= {least}")
+
+    def on_step(self, training: Training) -> Restart | None:
+        """Measure and record where a seed is due."""
+        if self.is_due(training.steps_since_restart):
+            self.record(training)
+        return None
+
+    def on_epoch(self, training: Training) -> None:
+        """Nothing."""
+
+    def is_due(self, steps: Tensor) -> bool:
+        """Whether any seed, so many steps after its last start, is to be measured."""
+        due = steps < self.window
+        if self.every:
+            due = due | (steps % self.every == 0)
+        return bool(due.any())
+
+    def record(self, training: Training) -> SegmentCurvature:
+        """Measure all seeds at once."""
+        found = measure_segment(training, self.num_products, self._vectors)
+        # a seed that diverged has no direction to start from next time
+        self._vectors = torch.where(found.vectors.isfinite(), found.vectors, 1.0)
+        for name, values in (
+            ("local_curvature", found.largest),
+            ("sharpness", found.at_start),
+            ("lowest_curvature", found.smallest),
+        ):
+            training.curve.record(name, training.step, training.epoch, values)
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the next measurement starts."""
+        return {} if self._vectors is None else {"vectors": self._vectors}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state."""
+        self._vectors = state.get("vectors")
+
+
+@dataclass
+class Certificate(CurvatureRecorder):
+    """Chooses the step size by a theorem and holds it to its premise: a seed whose curvature exceeds L̂ starts again.
+
+    At first L̂ is `margin` times the sharpness at the start and the seeds start again with `fraction` of the theorem's
+    limit; whenever the curvature on a step exceeds L̂, L̂ ← `growth` · max(L̂, it), and that seed starts again. What comes
+    out is a run whose premise was seen to hold at every measured step: a sampled certificate. Records also
+    `assumed_curvature`, L̂. The learning rate of the method's config is used for one step, before the first start.
+
+    Args:
+        rule: the limit: `sharp`, 2/(L(1 + s)); `paper`, 2(1 − s)/(L(1 + s)²); `heavy_ball`, 2(1 − β)/L; `inverse`, 1/L.
+        fraction: of it.
+        margin: of the first L̂ over the sharpness at the start.
+        growth: of L̂ over what exceeded it.
+    """
+
+    rule: Rule = "sharp"
+    fraction: float = 0.95
+    margin: float = 1.3
+    growth: float = 1.25
+
+    restarts: ClassVar[bool] = True
+    _assumed: Tensor | None = field(init=False, default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rule not in RULES:
+            raise ValueError(f"rule: got {self.rule!r}; allowed: {', '.join(RULES)}")
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"fraction: got {self.fraction}; allowed: in (0, 1]")
+        for name in ("margin", "growth"):
+            if not getattr(self, name) >= 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}; allowed: >= 1")
+
+    def on_step(self, training: Training) -> Restart | None:
+        """Measure where a seed is due, and ask for a new start where the premise failed."""
+        if not self.is_due(training.steps_since_restart):
+            return None
+        found = self.record(training)
+        if self._assumed is None:
+            self._assumed = self.margin * found.at_start.clamp_min(torch.finfo(found.at_start.dtype).eps)
+            return self._restart(training, torch.ones_like(self._assumed, dtype=torch.bool), "the first step size")
+        training.curve.record("assumed_curvature", training.step, training.epoch, self._assumed)
+        exceeded = found.largest > self._assumed
+        if not bool(exceeded.any()):
+            return None
+        self._assumed = torch.where(exceeded, self.growth * found.largest, self._assumed)
+        return self._restart(training, exceeded, "the curvature exceeded what the step size was chosen for")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the next measurement starts, and L̂."""
+        return super().state_dict() | ({} if self._assumed is None else {"assumed": self._assumed})
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state."""
+        super().load_state_dict(state)
+        self._assumed = state.get("assumed")
+
+    def _restart(self, training: Training, where: Tensor, reason: str) -> Restart:
+        group = training.optimizer.param_groups[0]
+        limit = self._limit(self._assumed, float(group.get("s", 0.0)), float(group.get("momentum", 0.0)))
+        return Restart(torch.where(where, self.fraction * limit, torch.nan), reason)
+
+    def _limit(self, assumed: Any, s: float, momentum: float) -> Tensor:
+        curvature = assumed.double().cpu().numpy()
+        limits = {
+            "sharp": lambda: step_limit(curvature, s),
+            "paper": lambda: paper_step_limit(curvature, s),
+            "heavy_ball": lambda: heavy_ball_step_limit(curvature, momentum),
+            "inverse": lambda: 1 / curvature,
+        }
+        return torch.as_tensor(limits[self.rule]()).to(assumed)

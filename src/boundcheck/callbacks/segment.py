@@ -1,0 +1,98 @@
+"""The curvature of the loss along the newest step of every seed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from boundcheck.contracts import Training
+from boundcheck.curvature.stacked_lanczos import stacked_extremes
+
+PLACES = (0.0, 0.5, 1.0)
+GRADIENT_SHARE = 0.3  # of a warm start
+
+
+class SegmentCurvature(NamedTuple):
+    """Curvatures (k,) of E along the segment of a step; the penalty of weight decay is part of E."""
+
+    largest: Tensor  # the largest over the places, its Lanczos residual included
+    at_start: Tensor  # λ_max before the step
+    smallest: Tensor  # the smallest Ritz value over the places
+    vectors: Tensor  # (places, k, p), where the next measurement may start
+
+
+def measure_segment(training: Training, num_products: int, warm: Tensor | None = None) -> SegmentCurvature:
+    """λ_max of ∇²E at the start, the middle and the end of the step that was just made.
+
+    Not rigorous between the three places, where it may be off by ‖Δθ‖ times the change of the Hessian.
+
+    Args:
+        training: after a step of an optimizer that keeps its `update`; without one the end of the step stands for all.
+        num_products: Hessian-vector products for each place.
+        warm: `vectors` of the last measurement.
+    """
+    named = {name: p.detach() for name, p in training.model.named_parameters() if p.requires_grad}
+    num_seeds = len(training.losses)
+    end = torch.cat([p.reshape(num_seeds, -1) for p in named.values()], dim=1)  # (k, p)
+    update = getattr(training.optimizer, "update", None)
+    update = torch.zeros_like(end) if update is None else update
+    theta = torch.cat([end - (1 - place) * update for place in PLACES])  # (3k, p)
+    theta.requires_grad_()
+    inputs, targets = training.batch
+    with torch.enable_grad():
+        total = _total_loss(training, named, theta, inputs, targets)
+        (gradient,) = torch.autograd.grad(total, theta, create_graph=True)
+    decay = float(training.optimizer.param_groups[0].get("weight_decay", 0.0))
+
+    def matvec(vector: Tensor) -> Tensor:
+        with torch.enable_grad():
+            slope = (gradient * vector).sum()
+        return torch.autograd.grad(slope, theta, retain_graph=True)[0]
+
+    start = _unit(gradient.detach())
+    if warm is not None:
+        start = warm.reshape(start.shape) + GRADIENT_SHARE * start
+    found = stacked_extremes(matvec, start, num_products)
+    largest, smallest = found.largest + decay, found.smallest + decay
+    by_place = (len(PLACES), num_seeds)
+    return SegmentCurvature(
+        (largest + found.residual).reshape(by_place).amax(0),
+        largest.reshape(by_place)[0],
+        smallest.reshape(by_place).amin(0),
+        found.vector.reshape(*by_place, -1),
+    )
+
+
+def _total_loss(training: Training, named: dict[str, Tensor], theta: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+    """The sum of the losses of all rows of θ (m, p), at once if the seeds are trained at once, else one by one."""
+    num_seeds, num_rows = len(training.losses), len(theta)
+    pieces = theta.split([p.numel() // num_seeds for p in named.values()], dim=1)
+    if num_seeds == 1:
+        shapes = [p.shape for p in named.values()]
+        rows = [
+            {n: piece[i].view(shape) for n, piece, shape in zip(named, pieces, shapes, strict=True)}
+            for i in range(num_rows)
+        ]
+        model: nn.Module = training.model
+        return sum(training.objective.losses(functional_call(model, r, (inputs,)), targets) for r in rows)  # type: ignore[return-value]
+    state = {n: piece.reshape(num_rows, *p.shape[1:]) for (n, p), piece in zip(named.items(), pieces, strict=True)}
+    # a full batch is shared; mini-batches have a leading axis of seeds, repeated for each place
+    is_shared = inputs.dim() == 0 or len(inputs) != num_seeds or _is_shared(training, inputs)
+    if not is_shared:
+        inputs, targets = (x.repeat(num_rows // num_seeds, *[1] * (x.dim() - 1)) for x in (inputs, targets))
+    return training.objective.losses(functional_call(training.model, state, (inputs,)), targets).sum()
+
+
+def _is_shared(training: Training, inputs: Tensor) -> bool:
+    """Whether a batch has no axis of seeds: the network says how many axes an example has, where it knows."""
+    num_dims = getattr(training.model, "num_input_dims", None)
+    return num_dims is not None and inputs.dim() == num_dims + 1
+
+
+def _unit(vector: Tensor) -> Tensor:
+    norm = torch.linalg.vector_norm(vector, dim=1, keepdim=True)
+    flat = torch.full_like(vector, vector.shape[1] ** -0.5)
+    return torch.where(norm > 0, vector / norm, flat)

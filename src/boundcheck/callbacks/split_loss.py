@@ -1,0 +1,23 @@
+"""The loss over both splits, for networks that do not classify."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from boundcheck.contracts import Training
+
+
+@dataclass(frozen=True)
+class SplitLossRecorder:
+    """Records `full_train_loss` and `test_loss` at every evaluation, in evaluation mode."""
+
+    needs_gradient: ClassVar[bool] = False
+
+    def on_step(self, training: Training) -> None:
+        """Nothing."""
+
+    def on_epoch(self, training: Training) -> None:
+        """Record one value per seed and split."""
+        training.curve.record("full_train_loss", training.step, training.epoch, training.evaluate("train")[0])
+        training.curve.record("test_loss", training.step, training.epoch, training.evaluate("test")[0])

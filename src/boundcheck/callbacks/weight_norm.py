@@ -1,0 +1,109 @@
+"""Row norms of normalised layers during training, and the smoothness that their theory certifies at each step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from boundcheck.contracts import Training
+from boundcheck.models.weight_norm_mlp import WeightNormNetwork
+from boundcheck.theory.weight_norm_network import Network
+from boundcheck.theory.weight_norm_training import certified_step, smoothness_along_step
+
+QUANTILES = {"row_norm_low": 0.1, "row_norm_high": 0.9}
+ORIGINAL = "parametrizations.weight.original1"  # the v of torch's W = g v/‖v‖
+
+
+@dataclass
+class WeightNormRecorder:
+    """Records of each normalised layer (index 1 … L) its row norms, and at each step what the theory says of the step.
+
+    At every evaluation: `row_norm_min`, `row_norm_mean`, `row_norm_low` and `row_norm_high` (10 % and 90 % quantiles),
+    `output_norm` = ‖V‖₂. At the step after it, for a weight_norm_mlp on inputs of length √d: `smoothness`, the β(η) of
+    `theory.weight_norm_training` for the step taken, `certified_lr` = η₁, `step_size` = η, and `gradient_norm_total`.
+    """
+
+    needs_gradient: ClassVar[bool] = True
+    _before: dict[str, Tensor] = field(init=False, default_factory=dict)  # θ at the last evaluation
+
+    def on_epoch(self, training: Training) -> None:
+        """Record the norms, and keep θ for the step that follows."""
+        model = training.model
+        for layer, rows in enumerate(normalised_rows(model), 1):
+            norms = torch.linalg.vector_norm(rows.detach().double(), dim=-1)  # (m,) or (k, m)
+            found = {"row_norm_min": norms.amin(-1), "row_norm_mean": norms.mean(-1)}
+            found |= {name: norms.quantile(part, dim=-1) for name, part in QUANTILES.items()}
+            for name, values in found.items():
+                training.curve.record(name, training.step, training.epoch, values, layer)
+        if isinstance(model, WeightNormNetwork):
+            largest = torch.linalg.matrix_norm(model.output.detach().double(), 2)
+            training.curve.record("output_norm", training.step, training.epoch, largest)
+            self._before = {name: p.detach().clone() for name, p in model.named_parameters()}
+
+    def on_step(self, training: Training) -> None:
+        """Record what is certified of the step just made, where θ before it was kept."""
+        if not self._before:
+            return
+        network, norms = self._state_before(training)
+        loss = training.losses.double().reshape(norms[0].shape)
+        length = math.sqrt(network.weights[0].shape[-1])
+        step_size = self._step_size(training.optimizer).to(loss).expand(loss.shape)
+        beta = smoothness_along_step(network, network.output, length, step_size, norms, loss.sqrt())
+        certified, _ = certified_step(network, network.output, length, norms, loss.sqrt())
+        total = torch.stack(norms).square().sum(0).sqrt()
+        found = {"smoothness": beta, "certified_lr": certified, "step_size": step_size, "gradient_norm_total": total}
+        for name, values in found.items():
+            training.curve.record(name, training.step, training.epoch, values)
+        self._before = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """θ at the last evaluation, where no step has followed it."""
+        return {"before": dict(self._before)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
+        self._before = dict(state["before"])
+
+    def _state_before(self, training: Training) -> tuple[Network, list[Tensor]]:
+        """θ before the step, and the gradient's norms there by W¹ … W^L and V."""
+        model = training.model
+        assert isinstance(model, WeightNormNetwork)
+        named = dict(model.named_parameters())
+        after = {name: p.detach().clone() for name, p in named.items()}
+        with torch.no_grad():
+            for name, p in named.items():
+                p.copy_(self._before[name])
+            network = model.theory()
+            for name, p in named.items():
+                p.copy_(after[name])
+        stacked = model.output.dim() == 3
+        sizes = [p[0].numel() if stacked else p.numel() for p in named.values()]
+        gradient = training.gradient().double()
+        squares = [part.square().sum(-1) for part in gradient.split(sizes, dim=-1)]  # (k,) each
+        by_layer: dict[str, Tensor] = {}
+        for name, square in zip(named, squares, strict=True):
+            layer = name.rpartition(".")[0]
+            by_layer[layer] = by_layer.get(layer, torch.zeros_like(square)) + square
+        shape = (len(gradient),) if stacked else ()
+        return network, [square.sqrt().reshape(shape) for square in by_layer.values()]
+
+    @staticmethod
+    def _step_size(optimizer: torch.optim.Optimizer) -> Tensor:
+        """η of the step just made: () or (k,)."""
+        found = getattr(optimizer, "step_size", None)
+        return torch.as_tensor(optimizer.param_groups[0]["lr"] if found is None else found)
+
+
+def normalised_rows(model: nn.Module) -> list[Tensor]:
+    """The rows (m, n), or (k, m, n) of a stack, of each layer whose rows are divided by their norms.
+
+    Those of a WeightNormNetwork's hidden layers (of the un-normalised twin too, where nothing is divided), and those of
+    torch's parametrised `weight_norm`.
+    """
+    if isinstance(model, WeightNormNetwork):
+        return [layer.weight for layer in model.hidden]
+    return [p.flatten(1) for name, p in model.named_parameters() if name.endswith(ORIGINAL)]

@@ -1,0 +1,90 @@
+"""The claim that bounds hold, drawn against what they depend on: the epoch, and settings that were swept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from boundcheck.claims.figures import is_logarithmic
+from boundcheck.claims.rows import RUN
+from boundcheck.claims.sweeps import sweep_rows
+from boundcheck.claims.theorem_holds import TheoremHolds
+from boundcheck.verdicts import Figure, Tables, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ["panel", "series", "role", "x", "y", "low", "high"]
+MAX_PANELS = 12
+MEASURED = "measured"
+
+
+@dataclass(frozen=True)
+class BoundSweep(TheoremHolds):
+    """`theorem_holds` with all bounds of a check on one quantity in one axes, a figure for each abscissa.
+
+    Args:
+        against: "epoch", the check's "coordinate", or settings of models (`width`) or datasets (`dataset.train_size`)
+            that were swept; of a sweep the first and the last snapshot are shown.
+        shown: models, patterns allowed, in figures against the epoch.
+        at_methods: methods, patterns allowed, in figures.
+    """
+
+    against: Sequence[str] = ("epoch",)
+    shown: Sequence[str] = ("*",)
+    at_methods: Sequence[str] = ("*",)
+
+    def decide(self, tables: Tables) -> Verdict:
+        """As `theorem_holds`, with figures of its own."""
+        verdict = super().decide(tables)
+        rows = tables.checks[(tables.checks["check"] == self.check) & tables.checks["premise_holds"].astype(bool)]
+        rows = rows[[_matches(method, self.at_methods) for method in rows["method"]]]
+        figures = [self._figure(rows, tables.runs, x) for x in self.against] if len(rows) else []
+        return replace(verdict, figures=[figure for figure in figures if figure is not None])
+
+    def _figure(self, rows: pd.DataFrame, runs: pd.DataFrame, x: str) -> Figure | None:
+        if x in ("epoch", "coordinate"):
+            rows = rows[[_matches(model, self.shown) for model in rows["model"]]]
+            panels = rows["dataset"] + " · " + rows["model"] + " · " + rows["method"]
+            rows, label = rows.assign(x=rows[x], panel=panels), self.coordinate if x == "coordinate" else "epoch"
+        else:
+            rows, label = sweep_rows(rows, runs, x), x.rpartition(".")[2].replace("_", " ")
+            if not len(rows):
+                return None
+            ends = [rows.groupby(list(RUN))["step"].transform(end) for end in ("min", "max")]
+            first, last = (rows["step"] == end for end in ends)
+            rows = rows.assign(panel=rows["group"] + first.map({True: ": start", False: ": end"}))[first | last]
+        panels = list(dict.fromkeys(sorted(rows["panel"])))[:MAX_PANELS]
+        data = _series(rows[rows["panel"].isin(panels)])
+        if not len(data):
+            return None
+        return Figure(
+            data,
+            "line" if data["x"].nunique() > 1 else "points",
+            label,
+            self.quantity,
+            f"{self.quantity.capitalize()} (dots: means over examples and seeds; bars: their range) and its bounds "
+            f"(dotted, means) against {label}.",
+            log_x=x != "epoch" and bool((data["x"] > 0).all()),
+            log_y=is_logarithmic(data["y"]),
+        )
+
+
+def _series(rows: pd.DataFrame) -> pd.DataFrame:
+    """What was measured once, and each theorem's bound."""
+    import pandas as pd
+
+    def means(part: pd.DataFrame, column: str, **names: Any) -> pd.DataFrame:
+        table = part.groupby(["panel", "x"])[column].agg(["mean", "min", "max"]).reset_index()
+        return table.rename(columns={"mean": "y", "min": "low", "max": "high"}).assign(**names)
+
+    parts = [means(rows, "measured", series=MEASURED, role="measured")]
+    for theorem, part in rows.groupby("theorem"):
+        parts.append(means(part, "bound", series=str(theorem), role="bound"))
+    return pd.concat(parts, ignore_index=True)[COLUMNS]
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

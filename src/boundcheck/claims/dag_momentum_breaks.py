@@ -1,0 +1,105 @@
+"""The claim that the descent breaks beyond the limit of the step size, and within it does not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boundcheck.claims.dag_momentum_steps import CELL, KINDS, ROUNDING, joined, momentum_steps
+from boundcheck.claims.figures import curve_figure
+from boundcheck.claims.pairs import absences
+from boundcheck.claims.rows import RUN
+from boundcheck.claims.statistics import pool, student_interval
+from boundcheck.verdicts import Tables, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class DescentBreaks:
+    """Beyond the limit of the step size, or with a constant momentum, the loss rises; within it, it never does.
+
+    `supported` where every run of `methods` has a rise and no run of `certified` has one; `contradicted` where a
+    certified run has one, or no run of `methods` has; else `inconclusive`. The effect is the share of steps of
+    `methods` at which E rises, in percent, per-seed means over the cells.
+
+    Args:
+        statement: what the paper, or its theory, states.
+        reference: where it does.
+        methods: names of methods beyond the limit; patterns are allowed.
+        certified: names of methods within it.
+    """
+
+    statement: str
+    reference: str
+    methods: Sequence[str]
+    certified: Sequence[str]
+
+    def decide(self, tables: Tables) -> Verdict:
+        """Count the steps at which E rises by more than rounding."""
+        beyond, within = (
+            _rises(momentum_steps(tables, KINDS, methods=names)) for names in (self.methods, self.certified)
+        )
+        if not len(beyond) or not len(within):
+            return Verdict("not run", joined("no steps were recorded of both sides", absences(tables.runs)))
+        evidence, shares = [], []
+        for is_beyond, runs in ((True, beyond), (False, within)):
+            for cell, part in runs.groupby(list(CELL)):
+                as_stated = (part["rises"] > 0).all() if is_beyond else (part["rises"] == 0).all()
+                row = {**dict(zip(CELL, cell, strict=True)), "side": "beyond" if is_beyond else "within"}
+                row |= {name: part[name].mean() for name in ("rises", "steps", "first rise", "last E / first E")}
+                row |= {"largest rise": part["largest rise"].max(), "last ‖g‖²": part["last ‖g‖²"].mean()}
+                evidence.append({**row, "n": len(part), "decision": "supported" if as_stated else "contradicted"})
+                if is_beyond:
+                    percent = 100 * part["rises"] / part["steps"]
+                    shares.append(dict(zip(part["seed"], percent, strict=True)))
+        interval = student_interval(list(pool(shares).values()))
+        num_broken, num_kept = int((beyond["rises"] > 0).sum()), int((within["rises"] == 0).sum())
+        reason = (
+            f"{num_broken} of {len(beyond)} runs beyond the limit rise, {num_kept} of {len(within)} within never do"
+        )
+        decision: Any = "inconclusive"
+        if num_broken == len(beyond) and num_kept == len(within):
+            decision = "supported"
+        elif num_kept < len(within) or not num_broken:
+            decision = "contradicted"
+        names = {cell["method"] for cell in evidence}
+        rows = tables.curves[(tables.curves["quantity"] == "objective") & tables.curves["method"].isin(names)]
+        figure = curve_figure(rows, tables.runs, "objective E")
+        relevant = tables.runs[tables.runs["method"].isin(names)]
+        return Verdict(
+            decision,
+            joined(reason, absences(relevant)),
+            interval.mean,
+            interval.low,
+            interval.high,
+            unit="% of steps",
+            num_runs=interval.num,
+            cells=evidence,
+            figures=[] if figure is None else [figure],
+        )
+
+
+def _rises(steps: pd.DataFrame) -> pd.DataFrame:
+    """One row per run: at how many steps E rises, and how far."""
+    rows = []
+    for run, part in steps.groupby(list(RUN)):
+        E = part["objective"].to_numpy(np.float64)
+        rise = -part["decrease"].to_numpy(np.float64)
+        is_rise = rise > ROUNDING * np.abs(E)
+        first = float(part["step"].to_numpy()[is_rise].min()) if is_rise.any() else math.nan
+        largest = float(rise[is_rise].max()) if is_rise.any() else 0.0
+        g = float(part["gradient_norm"].iloc[-1])
+        rows.append((*run, int(is_rise.sum()), int(np.isfinite(rise).sum()), first, largest, E[-1] / E[0], g**2))
+    return _frame(rows, [*RUN, "rises", "steps", "first rise", "largest rise", "last E / first E", "last ‖g‖²"])
+
+
+def _frame(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=list(columns))

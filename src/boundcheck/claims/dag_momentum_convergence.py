@@ -1,0 +1,140 @@
+"""The claim that the weights converge, as far as a finite run can tell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boundcheck.claims.dag_momentum_steps import CELL, KINDS, joined, momentum_steps
+from boundcheck.claims.figures import COLUMNS, is_logarithmic, over_seeds
+from boundcheck.claims.pairs import absences
+from boundcheck.claims.rows import RUN
+from boundcheck.claims.statistics import log_log_slope, pool, student_interval
+from boundcheck.verdicts import Figure, Tables, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NUM_DRAWN = 200
+
+
+@dataclass(frozen=True)
+class WeightsConverge:
+    """The weights converge to one point: the path has finite length, and the loss falls as its KL exponent says.
+
+    No finite run can refute it, so it is `supported` or `inconclusive`. Supported where in every run the second half
+    holds at most `tail_share` of the path and the exponent θ of ‖g‖ ~ (E − E_end)^θ over the middle of the descent is
+    in [0.45, 1); a smaller one means that E_end is not the limit yet. "Minimum" is said only of runs whose smallest
+    Hessian eigenvalue at the end is positive beyond its error; a saddle can hold a run for very long. The effect is
+    the share of the second half, in percent.
+
+    Args:
+        statement: what the paper states.
+        reference: where it does.
+        methods: names of methods; patterns are allowed.
+        models: names of models; patterns are allowed.
+        tail_share: of the path, for its second half.
+    """
+
+    statement: str
+    reference: str
+    methods: Sequence[str]
+    models: Sequence[str] = ("*",)
+    tail_share: float = 0.02
+
+    def decide(self, tables: Tables) -> Verdict:
+        """Measure the tails."""
+        steps = momentum_steps(tables, KINDS, self.models, self.methods)
+        if not len(steps):
+            return Verdict("not run", joined("no steps were recorded", absences(tables.runs)))
+        lowest = _last_eigenvalues(tables)
+        rows = []
+        for run, part in steps.groupby(list(RUN)):
+            value, error = lowest.get(run, (math.nan, math.nan))
+            lengths = part["update_norm"].to_numpy(np.float64)
+            tail = lengths[len(lengths) // 2 :].sum() / lengths.sum()
+            theta = _kl_exponent(part)
+            converged = tail <= self.tail_share and 0.45 <= theta < 1
+            point = (
+                "not measured"
+                if math.isnan(value)
+                else "minimum"
+                if value > error
+                else "saddle"
+                if value < -error
+                else "undecided"
+            )
+            rows.append((*run, 100 * tail, theta, part["gradient_norm"].iloc[-1], value, point, converged))
+        columns = [*RUN, "tail share (%)", "KL exponent", "last ‖g‖", "λ_min", "point", "converged"]
+        return self._verdict(_frame(rows, columns), steps, tables)
+
+    def _verdict(self, found: pd.DataFrame, steps: pd.DataFrame, tables: Tables) -> Verdict:
+        evidence = []
+        for cell, part in found.groupby(list(CELL)):
+            row = {**dict(zip(CELL, cell, strict=True))}
+            row |= {name: part[name].mean() for name in ("tail share (%)", "KL exponent", "last ‖g‖")}
+            row |= {"least λ_min": part["λ_min"].min(), "points": ", ".join(sorted(set(part["point"])))}
+            decision = "supported" if part["converged"].all() else "inconclusive"
+            evidence.append({**row, "n": len(part), "decision": decision})
+        shares = [dict(zip(p["seed"], p["tail share (%)"], strict=True)) for _, p in found.groupby(list(CELL))]
+        interval = student_interval(list(pool(shares).values()))
+        num, minima = int(found["converged"].sum()), int((found["point"] == "minimum").sum())
+        reason = (
+            f"{num} of {len(found)} runs have converged (second half at most {100 * self.tail_share:g}% of the path, "
+            f"KL exponent in [0.45, 1)); {minima} runs end where the smallest eigenvalue is positive"
+        )
+        return Verdict(
+            "supported" if num == len(found) else "inconclusive",
+            joined(reason, absences(tables.runs[tables.runs["method"].isin(found["method"])])),
+            interval.mean,
+            interval.low,
+            interval.high,
+            unit="% of the path",
+            num_runs=interval.num,
+            cells=evidence,
+            figures=_path_figures(steps),
+        )
+
+
+def _kl_exponent(part: pd.DataFrame) -> float:
+    """θ of ‖g‖ ~ (E − E_end)^θ, where E − E_end is between 10⁻² and 10⁻⁶ of its start; NaN with too few steps there."""
+    E, g = (part[name].to_numpy(np.float64) for name in ("objective", "gradient_norm"))
+    gap = E - E[-1]
+    fitted = (gap <= 1e-2 * gap[0]) & (gap >= 1e-6 * gap[0]) & (g > 0)
+    if fitted.sum() < 10 or not np.ptp(gap[fitted]) > 0:
+        return math.nan
+    return log_log_slope(gap[fitted], g[fitted]).slope
+
+
+def _last_eigenvalues(tables: Tables) -> dict[Any, tuple[float, float]]:
+    """λ_min with its error at the last snapshot of each run."""
+    rows = tables.measurements[tables.measurements["quantity"] == "smallest_eigenvalue"].sort_values("step")
+    last = rows.groupby(list(RUN)).tail(1)
+    keys = zip(*(last[name] for name in RUN), strict=True)
+    return dict(zip(keys, zip(last["value"], last["error"], strict=True), strict=True))
+
+
+def _path_figures(steps: pd.DataFrame) -> list[Figure]:
+    found = steps.assign(path=steps.groupby(list(RUN))["update_norm"].cumsum())
+    return [
+        _course(
+            found, "path", "length of the path", "Length of the path of the weights: mean over seeds, and their range."
+        ),
+        _course(found, "gradient_norm", "‖g‖", "Gradient norm: mean over seeds, and their range."),
+    ]
+
+
+def _course(steps: pd.DataFrame, quantity: str, label: str, caption: str) -> Figure:
+    every = max(int(steps["step"].max()) // NUM_DRAWN, 1)
+    data = over_seeds(steps[steps["step"] % every == 0], x="step", y=quantity).assign(role="measured")
+    return Figure(data[list(COLUMNS)], "line", "step", label, caption, log_y=is_logarithmic(data["y"]))
+
+
+def _frame(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=list(columns))

@@ -1,0 +1,132 @@
+"""The steps of momentum methods as one row each, and the worst of each stretch of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boundcheck.claims.rows import KEYS, RUN
+from boundcheck.verdicts import Tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ADAPTIVE = ("adaptive_momentum", "gradient_descent")
+HEAVY_BALL = ("heavy_ball", "polyak")
+KINDS = (*ADAPTIVE, *HEAVY_BALL, "nesterov")
+CELL = ("dataset", "model", "method")
+EVERY_STEP = ("objective", "gradient_norm", "update_norm", "descent_cosine", "lr", "parameter_norm")
+MEASURED = ("local_curvature", "sharpness", "lowest_curvature", "assumed_curvature")
+ROUNDING = 64 * np.finfo(np.float64).eps  # of a loss, relative
+
+
+def momentum_steps(
+    tables: Tables, kinds: Sequence[str], models: Sequence[str] = ("*",), methods: Sequence[str] = ("*",)
+) -> pd.DataFrame:
+    """One row per step of the runs of these kinds of methods.
+
+    Args:
+        tables: curves with the quantities that the callback `updates` records, and `curvature` or `certificate`.
+        kinds: kinds of methods.
+        models: names of models; patterns are allowed.
+        methods: names of methods; patterns are allowed.
+
+    Returns: the keys of a check, EVERY_STEP and MEASURED (NaN where there is none), and `next_objective` E_{k+1},
+        `decrease` E_k − E_{k+1}, `previous_update` ‖Δ_k‖, `slope` ⟨g_k, Δ_{k+1}⟩, `s`, `momentum` and `weight_decay` of
+        the method, `curvature`, the L of the run (the last L̂ where a certificate was held, else the largest curvature
+        that was measured), and `certified`, whether every measured curvature of the run is at most L.
+    """
+    import pandas as pd
+
+    specs: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for run in tables.runs.to_dict("records"):
+        spec = run.get("method_spec") or {}
+        named = _matches(run["model"], models) and _matches(run["method"], methods)
+        if spec.get("kind") in kinds and named:
+            specs[tuple(run[key] for key in RUN)] = spec
+    wanted = pd.MultiIndex.from_tuples(list(specs), names=list(RUN)) if specs else None
+    rows = tables.curves[tables.curves["quantity"].isin([*EVERY_STEP, *MEASURED])]
+    if wanted is None or not len(rows):
+        numbers = [*EVERY_STEP, *MEASURED, *DERIVED]
+        return pd.DataFrame(columns=[*KEYS, *numbers]).astype(dict.fromkeys(numbers, np.float64))
+    rows = rows[pd.MultiIndex.from_frame(rows[list(RUN)]).isin(wanted)]
+    table: Any = rows.set_index([*KEYS, "quantity"])["value"].unstack("quantity")
+    table = table.reindex(columns=[*EVERY_STEP, *MEASURED]).astype(np.float64).reset_index()
+    table = table.sort_values([*RUN, "step"], ignore_index=True)
+    numbers = pd.DataFrame([{**dict(zip(RUN, run, strict=True)), **_numbers(spec)} for run, spec in specs.items()])
+    return _derived(table.merge(numbers, on=list(RUN)))
+
+
+DERIVED = (
+    "next_objective",
+    "decrease",
+    "previous_update",
+    "slope",
+    "s",
+    "momentum",
+    "weight_decay",
+    "curvature",
+    "certified",
+)
+
+
+def worst_of_stretches(steps: pd.DataFrame, slack: Any, num_stretches: int) -> pd.DataFrame:
+    """The row with the least slack in each of the stretches that every run is cut into.
+
+    A bound that holds there holds at every step of the stretch. Rows whose slack is NaN are left out.
+
+    Args:
+        steps: rows with the keys of a run and `step`.
+        slack: (n,), how far each row is inside its bound.
+        num_stretches: of a run.
+    """
+    marked = steps.assign(_slack=np.asarray(slack, dtype=np.float64))
+    marked = marked[marked["_slack"].notna()]
+    if not len(marked):
+        return steps.iloc[:0]
+    last = marked.groupby(list(RUN))["step"].transform("max")
+    stretch = (marked["step"] * num_stretches) // (last + 1)
+    worst = marked.groupby([*(marked[key] for key in RUN), stretch])["_slack"].idxmin()
+    return steps.loc[np.sort(worst.to_numpy())]
+
+
+def energy_tolerance(steps: pd.DataFrame) -> np.ndarray:
+    """What rounding may do to a difference of two losses: 64 ε E."""
+    return ROUNDING * steps["objective"].abs().to_numpy()
+
+
+def joined(*parts: str) -> str:
+    """A reason made of those parts that say something."""
+    return "; ".join(part for part in parts if part)
+
+
+def _numbers(spec: dict[str, Any]) -> dict[str, float]:
+    kind = spec["kind"]
+    s = 0.0 if kind == "gradient_descent" else float(spec.get("s", 0.5)) if kind == "adaptive_momentum" else np.nan
+    momentum = float(spec.get("momentum", 0.9)) if kind in ("heavy_ball", "nesterov") else np.nan
+    if kind == "polyak":
+        from boundcheck.theory.dag_momentum_baselines import polyak_settings
+
+        momentum = float(polyak_settings(spec["curvature"], spec["strong_convexity"]).momentum)
+    return {"s": s, "momentum": momentum, "weight_decay": float(spec.get("weight_decay", 0.0))}
+
+
+def _derived(table: pd.DataFrame) -> pd.DataFrame:
+    runs = table.groupby(list(RUN))
+    following = runs[["step", "objective"]].shift(-1)
+    is_next = following["step"] == table["step"] + 1
+    table["next_objective"] = following["objective"].where(is_next)
+    table["decrease"] = table["objective"] - table["next_objective"]
+    table["previous_update"] = runs["update_norm"].shift(1).fillna(0.0)
+    table["slope"] = -table["descent_cosine"] * table["gradient_norm"] * table["update_norm"]
+    assumed, measured = runs["assumed_curvature"].transform("last"), runs["local_curvature"].transform("max")
+    table["curvature"] = assumed.fillna(measured)
+    table["certified"] = (measured <= table["curvature"]) & (table["curvature"] > 0)
+    return table
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

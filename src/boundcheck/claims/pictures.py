@@ -1,0 +1,104 @@
+"""What a claim about compression shows: quality against size, and reconstructions as pictures beside the originals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boundcheck.claims.figures import COLUMNS
+from boundcheck.contracts import NAN
+from boundcheck.verdicts import Figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS_OF_PICTURES = 3
+
+
+def size_figure(rows: pd.DataFrame, size: str, quantity: str, twins: Mapping[str, str], unit: str) -> Figure | None:
+    """A quantity against a size that was measured with it: models, twins, and principal components where measured.
+
+    Args:
+        rows: measurements.
+        size: the quantity on the abscissa, one value per run.
+        quantity: the one on the ordinate; `pca_<quantity>` is drawn too.
+        twins: the twin of each model.
+        unit: of the quantity.
+    """
+    import pandas as pd
+
+    keys = ["dataset", "model", "method", "seed"]
+    sizes = rows[rows["quantity"] == size].groupby(keys)["value"].last().rename("x")
+    families = {
+        **{twin: _family(list(twins.values())) for twin in twins.values()},
+        **dict.fromkeys(twins, _family(list(twins))),
+    }
+    parts = []
+    for name in (quantity, f"pca_{quantity}"):
+        part = rows[rows["quantity"] == name].groupby(keys)["value"].last().rename("y").to_frame().join(sizes)
+        part = part.reset_index()
+        part["series"] = part["model"].map(families) if name == quantity else "principal components"
+        parts.append(part)
+    points = pd.concat(parts, ignore_index=True).dropna(subset=["x", "y"])
+    if points["x"].nunique() < 2:
+        return None
+    data = points.groupby(["dataset", "series", "x"])["y"].agg(["mean", "min", "max"]).reset_index()
+    data = data.rename(columns={"dataset": "panel", "mean": "y", "min": "low", "max": "high"}).assign(role="measured")
+    label = quantity.replace("_", " ") + (f" ({unit})" if unit else "")
+    caption = f"{label} against {size.replace('_', ' ')}: mean over seeds; the band is their range."
+    return Figure(data[list(COLUMNS)], "line", size.replace("_", " "), label, caption)
+
+
+def picture_figure(rows: pd.DataFrame, models: Sequence[str], twins: Mapping[str, str]) -> Figure | None:
+    """The first pictures of a run: originals, the model's and its twin's reconstructions, principal components.
+
+    Args:
+        rows: measurements with `picture`, `reconstruction` and `pca_reconstruction`.
+        models: the last of them that has pictures is shown, of its first seed.
+        twins: the twin of each model.
+    """
+    import pandas as pd
+
+    names = ("picture", "reconstruction", "pca_reconstruction")
+    found = rows[rows["quantity"].isin(names)]
+    shown = [model for model in models if (found["model"] == model).any()]
+    if not shown:
+        return None
+    model, twin = shown[-1], twins[shown[-1]]
+    dataset = found.loc[found["model"] == model, "dataset"].iloc[0]
+    found = found[(found["dataset"] == dataset) & (found["seed"] == found["seed"].min())]
+    found = found[found["step"] == found["step"].max()]
+    wanted = [("original", model, "picture"), (model, model, "reconstruction")]
+    wanted += [] if twin == "self" else [(twin, twin, "reconstruction")]
+    wanted.append(("principal components", model, "pca_reconstruction"))
+    parts = []
+    for panel, owner, name in wanted:
+        part = found[(found["model"] == owner) & (found["quantity"] == name)]
+        if len(part):
+            method = part["method"].iloc[0]
+            parts.append(_mosaic(part[part["method"] == method]).assign(panel=panel))
+    data = pd.concat(parts, ignore_index=True).assign(role="measured", low=NAN, high=NAN)
+    caption = f"Test images of {dataset} and their reconstructions (first seed)."
+    return Figure(data[list(COLUMNS)], "heatmap", "", "ink", caption)
+
+
+def _mosaic(rows: pd.DataFrame) -> pd.DataFrame:
+    """Square images of pixels (index) by number (coordinate) laid side by side: x the column, series the row."""
+    side = round((int(rows["index"].max()) + 1) ** 0.5)
+    numbers = rows["coordinate"].to_numpy(np.int64)
+    pixels = rows["index"].to_numpy(np.int64)
+    across = (numbers % COLUMNS_OF_PICTURES) * side + pixels % side
+    down = (numbers // COLUMNS_OF_PICTURES) * side + pixels // side
+    table: Any = rows.assign(x=across.astype(np.float64), y=rows["value"], down=down)
+    table = table.sort_values(["down", "x"])
+    return table.assign(series=[f"row {row:02d}" for row in table["down"]])
+
+
+def _family(names: Sequence[str]) -> str:
+    """What the names of a sweep have in common at their start: dag_code2, dag_code4 -> dag."""
+    first, last = min(names), max(names)
+    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    common = first[:length]
+    return common.rpartition("_")[0] if "_" in common and len(set(names)) > 1 else common

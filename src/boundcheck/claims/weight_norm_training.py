@@ -1,0 +1,207 @@
+"""Checks of how weight-normalised networks train: row norms, descent, restricted convexity and the rate it gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from boundcheck.claims.decision import DECISION_OF_CELL
+from boundcheck.claims.figures import curve_figure
+from boundcheck.claims.pairs import absences
+from boundcheck.claims.rows import KEYS, RUN, check_rows, wide
+from boundcheck.claims.weight_norm import check_not_negative, is_full_batch, is_normalised, is_plain_descent, of_runs
+from boundcheck.theory.weight_norm_training import descent_bound
+from boundcheck.verdicts import Tables, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class RowNormsGrow:
+    """The least row norm of a layer never falls, from one recorded moment to the next.
+
+    The premise is plain (mini-batch) gradient descent on a network with normalised rows; momentum, weight decay and
+    Adam break it, and the rows say by how much (see `counter_example`).
+
+    Args:
+        tolerance: of arithmetic, relative.
+    """
+
+    tolerance: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_not_negative("tolerance", self.tolerance)
+
+    def rows(self, tables: Tables) -> pd.DataFrame:
+        """One row per run, layer (the coordinate) and recorded moment but the first."""
+        curves = tables.curves[tables.curves["quantity"] == "row_norm_min"]
+        curves = curves.sort_values([*RUN, "index", "step"], kind="stable").reset_index(drop=True)
+        before = curves.groupby([*RUN, "index"])["value"].shift()
+        found, before = curves[before.notna()], before.dropna().to_numpy()
+
+        def premise(run: dict) -> bool:
+            return is_normalised(run) and is_plain_descent(run)
+
+        return check_rows(
+            found,
+            "min_i‖w_i‖ never falls",
+            "lower",
+            before,
+            found["value"].to_numpy(),
+            self.tolerance * before,
+            of_runs(found, tables.runs, premise),
+            found["index"].to_numpy(),
+        )
+
+
+@dataclass(frozen=True)
+class Descent:
+    """L(θ − η∇L) ≤ L(θ) − η(1 − ηβ(η)/2)‖∇L‖², at every step whose β was recorded.
+
+    The premise is full-batch gradient descent, which makes this exactly one step of the recorded loss.
+
+    Args:
+        tolerance: of arithmetic, relative to L(θ).
+    """
+
+    tolerance: float = 1e-9
+
+    def __post_init__(self) -> None:
+        check_not_negative("tolerance", self.tolerance)
+
+    def rows(self, tables: Tables) -> pd.DataFrame:
+        """One row per run and recorded step."""
+        names = ["smoothness", "step_size", "gradient_norm_total"]
+        found = _curves_wide(tables.curves, [*names, "train_loss"])
+        after = found[[*RUN, "step", "train_loss"]].assign(step=found["step"] - 1)
+        found = found.merge(after, on=[*RUN, "step"], suffixes=("", "_after"))
+        found = found.dropna(subset=[*names, "train_loss", "train_loss_after"])
+        loss, after, beta, lr, norm = (found[name].to_numpy() for name in ("train_loss", "train_loss_after", *names))
+
+        def premise(run: dict) -> bool:
+            return is_full_batch(run) and is_plain_descent(run)
+
+        return check_rows(
+            found,
+            "L(θ⁺) ≤ L(θ) − η(1 − ηβ/2)‖∇L‖²",
+            "upper",
+            descent_bound(loss, norm, lr, beta),
+            after,
+            self.tolerance * np.abs(loss),
+            of_runs(found, tables.runs, premise),
+        )
+
+
+@dataclass(frozen=True)
+class RestrictedConvexityHolds:
+    """The curvature of the loss along every sampled direction of the cone is at least α, where α > 0.
+
+    Args:
+        tolerance: of arithmetic, relative to α; differences of losses over ρ² lose digits.
+    """
+
+    tolerance: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check_not_negative("tolerance", self.tolerance)
+
+    def rows(self, tables: Tables) -> pd.DataFrame:
+        """One row per run, snapshot, radius (the coordinate) and direction."""
+        rows = tables.measurements
+        sampled = rows[rows["quantity"] == "sampled_curvature"]
+        alpha = rows.loc[rows["quantity"] == "convexity", [*KEYS, "coordinate", "value"]]
+        found = sampled.merge(alpha, on=[*KEYS, "coordinate"], suffixes=("", "_alpha"))
+        bound, measured = found["value_alpha"].to_numpy(), found["value"].to_numpy()
+        tolerance, radius = self.tolerance * np.abs(bound), found["coordinate"].to_numpy()
+        return check_rows(found, "δᵀ∇²Lδ ≥ α‖δ‖²", "lower", bound, measured, tolerance, bound > 0, radius)
+
+
+@dataclass(frozen=True)
+class LinearRate:
+    """A certified step from θ brings the loss at least as low as restricted convexity promises, where α > 0.
+
+    L(θ⁺) ≤ L(θ) − (αω(2−ω)/β)(L(θ) − L′), with L′ the least loss found within the cone and the radius.
+
+    Args:
+        tolerance: of arithmetic, in units of the loss.
+    """
+
+    tolerance: float = 1e-12
+
+    def __post_init__(self) -> None:
+        check_not_negative("tolerance", self.tolerance)
+
+    def rows(self, tables: Tables) -> pd.DataFrame:
+        """One row per run, snapshot and radius (the coordinate) with α > 0."""
+        names = ["loss_after_step", "rate_bound"]
+        found = wide(tables.measurements, names, by_coordinate=True).dropna(subset=names)
+        after, bound = (found[name].to_numpy() for name in names)
+        radius = found["coordinate"].to_numpy()
+        return check_rows(found, "L(θ⁺) ≤ rate bound", "upper", bound, after, self.tolerance, True, radius)
+
+
+@dataclass(frozen=True)
+class ConvexityReached:
+    """Whether restricted strong convexity holds along training: its constant α is positive at the snapshots.
+
+    A cell is `supported` where α > 0 at every snapshot of every finished run, `contradicted` where it is at none, else
+    `inconclusive`; the claim likewise over the cells. The effect is the share of snapshots with α > 0.
+
+    Args:
+        statement: what the paper states.
+        reference: where it does.
+        quantity: which α: convexity_limit, or convexity.
+    """
+
+    statement: str
+    reference: str
+    quantity: str = "convexity_limit"
+
+    def decide(self, tables: Tables) -> Verdict:
+        """Count the snapshots with a positive α."""
+        rows = tables.measurements[tables.measurements["quantity"] == self.quantity]
+        done = tables.runs.loc[tables.runs["status"] == "done", list(RUN)]
+        rows = rows.merge(done, on=list(RUN))
+        if not len(rows):
+            return Verdict("not run", "; ".join(filter(None, ["no convexity was measured", absences(tables.runs)])))
+        cells = []
+        for (dataset, model, method), part in rows.groupby(["dataset", "model", "method"]):
+            share = float((part["value"] > 0).mean())
+            side = int(share == 1) - int(share == 0)
+            cells.append(
+                {
+                    "dataset": dataset,
+                    "model": model,
+                    "method": method,
+                    "least α": float(part["value"].min()),
+                    "largest α": float(part["value"].max()),
+                    "share of snapshots with α > 0": share,
+                    "n": int(part["seed"].nunique()),
+                    "decision": DECISION_OF_CELL[side],
+                }
+            )
+        decisions = {cell["decision"] for cell in cells}
+        decision = decisions.pop() if len(decisions) == 1 else "inconclusive"
+        share = float((rows["value"] > 0).mean())
+        number = sum(cell["decision"] == "supported" for cell in cells)
+        never = sum(cell["decision"] == "contradicted" for cell in cells)
+        reason = f"α > 0 at every snapshot of {number} of {len(cells)} cells, at none of {never}"
+        figure = curve_figure(rows, tables.runs, "restricted convexity α")
+        return Verdict(
+            decision,
+            "; ".join(filter(None, [reason, absences(tables.runs)])),
+            effect=100 * share,
+            unit="% of snapshots",
+            num_runs=len(rows[list(RUN)].drop_duplicates()),
+            cells=cells,
+            figures=[figure] if figure else [],
+        )
+
+
+def _curves_wide(curves: pd.DataFrame, quantities: list[str]) -> pd.DataFrame:
+    rows = curves[curves["quantity"].isin(quantities)]
+    table = rows.groupby([*KEYS, "quantity"])["value"].first().unstack("quantity")
+    return table.reindex(columns=quantities).astype(np.float64).reset_index()

@@ -1,0 +1,77 @@
+"""The course of a training on disk: where it resumes, its checkpoints, and what its log says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from boundcheck.stages import checkpoint
+from boundcheck.stages.loop import Loop
+from boundcheck.stages.progress import Stopwatch, write_progress
+
+FLUSH_EVERY = 64  # steps between divergence tests, each of which waits for the device
+
+
+class TrainingInterrupted(Exception):
+    """The job was asked to stop; its state is on disk."""
+
+
+def run(loop: Loop, folder: Path, identity: str, should_stop: Callable[[], bool], every_seconds: float) -> None:
+    """Train to the end, from the beginning or from the state that is in `folder`.
+
+    Args:
+        loop: a training that has made no step yet.
+        folder: where its snapshots and its state go.
+        identity: of the job; a state of another one is not resumed.
+        should_stop: asked after every step.
+        every_seconds: between checkpoints.
+
+    Raises:
+        TrainingInterrupted: `should_stop` said so; the state was written first.
+    """
+    path = folder / "state.safetensors"
+    _begin(loop, path, identity)
+    first_step, since_start, watch = loop.step, Stopwatch(), Stopwatch()
+    while not loop.finished:
+        loop.make_step()
+        at_end = loop.step % loop.batches.num_batches == 0
+        if at_end or loop.step % FLUSH_EVERY == 0:
+            loop.test_divergence()
+        if at_end:
+            loop.end_of_epoch(folder)
+            loop.curve.flush()
+            _report(loop, (loop.step - first_step) / since_start.wall, folder.parent)
+        stop = should_stop()
+        if stop or loop.finished or watch.wall > every_seconds:
+            _save(loop, path, identity, watch)
+            if stop and not loop.finished:
+                raise TrainingInterrupted(f"stopped at epoch {loop.epochs_done:.2f}; the same command resumes")
+
+
+def _begin(loop: Loop, path: Path, identity: str) -> None:
+    state = checkpoint.load_or_set_aside(path, identity)
+    if state is None:
+        loop.end_of_epoch(path.parent)
+    else:
+        loop.load_state_dict(state)
+        print(f"resumed at epoch {loop.epochs_done:.2f} (step {loop.step})", flush=True)
+    write_progress(path.parent.parent, loop.epochs_done, loop.training["epochs"], None)
+    loop.model.train()
+
+
+def _save(loop: Loop, path: Path, identity: str, watch: Stopwatch) -> None:
+    loop.test_divergence()
+    wall, cpu = watch.lap()
+    loop.wall_seconds += wall
+    loop.cpu_seconds += cpu
+    checkpoint.save(path, loop.state_dict(), identity)
+
+
+def _report(loop: Loop, steps_per_second: float, folder: Path) -> None:
+    epochs, epoch = loop.training["epochs"], round(loop.epochs_done)
+    if epoch % max(epochs // 200, 1) == 0:
+        images = steps_per_second * loop.batches.size * len(loop.seeds)
+        left = (epochs - epoch) * loop.batches.num_batches / steps_per_second
+        write_progress(folder, loop.epochs_done, epochs, left)
+        latest = loop.curve.latest("train_loss", "test_accuracy")
+        print(f"epoch {epoch}/{epochs}  {latest}  {images:.0f} images/s  {left:.0f} s left", flush=True)

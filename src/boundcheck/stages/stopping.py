@@ -1,0 +1,38 @@
+"""When a training must stop and leave its state: it was told to, or nobody waits for it any more."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Whether SIGTERM or SIGINT came meanwhile, or the Snakemake that started this process was killed.
+
+    Without the latter, a training whose Snakemake is gone would go on beside the one that the next Snakemake starts.
+    Only a main thread is told of signals.
+    """
+    asked: list[int] = []
+    old = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            old[number] = signal.signal(number, lambda received, _: asked.append(received))
+    parent = os.getppid()
+    is_job = _is_snakemake(parent)
+    try:
+        yield lambda: bool(asked) or (is_job and os.getppid() != parent)
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _is_snakemake(process: int) -> bool:
+    try:
+        return b"snakemake" in Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False

@@ -1,0 +1,99 @@
+"""What decides the papers: the tables of results, checks of theorems, claims with their verdicts and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from boundcheck.contracts import NAN
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+ArraysBySeed = Mapping[int, Mapping[str, "np.ndarray"]]
+Sense = Literal["upper", "lower", "equal"]
+Decision = Literal["supported", "contradicted", "inconclusive", "vacuous", "not run"]
+
+
+def no_arrays(dataset: str, model: str, method: str, name: str) -> ArraysBySeed:
+    """`Tables.arrays` where no callback left any."""
+    return {}
+
+
+class Tables(NamedTuple):
+    """What checks and claims decide from: tidy frames with the keys dataset, model, method, seed.
+
+    `curves`, `measurements`: the tidy form (measurements with a column `analysis`); `checks`: as tables.CHECKS;
+    `runs`: one row per run with `status` (done, diverged, missing), `reason`, and dicts `method_spec`,
+    `model_spec`, `dataset_spec`, `training`; `skipped`: cells that make no sense, with the reason.
+    `arrays(dataset, model, method, name)`: by seed, the arrays that the callback `name` left, read when asked for;
+    empty where there are none.
+    """
+
+    curves: pd.DataFrame
+    measurements: pd.DataFrame
+    checks: pd.DataFrame
+    runs: pd.DataFrame
+    skipped: pd.DataFrame
+    arrays: Callable[[str, str, str, str], ArraysBySeed] = no_arrays
+
+
+class Check(Protocol):
+    """One theorem, checked wherever the tables hold what it needs."""
+
+    def rows(self, tables: Tables) -> pd.DataFrame:
+        """Keys, step, and: theorem, sense, bound, measured, tolerance, premise_holds, holds, tightness."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One row of panels in the report. `data` is tidy: panel, series, role, x, y, low, high; y is finite.
+
+    `panel` titles one axes, `series` names what has a colour. What the other columns mean, by `mark`:
+
+    - "line", "points": y against x, with the range from low to high. `role` says what y is: "measured" (a line with
+      its band; dots with bars beside a bound, or where there is a single x), or a theorem's "bound" or "upper bound"
+      (dotted), "lower bound" (dash-dotted), whose low and high are not drawn.
+    - "interval": a row per entry under the name of its panel, y its effect and [low, high] its confidence interval
+      (NaN: none, drawn hollow), with a line at 0; an entry with panel "" stands on its own (the pooled one). x is not
+      used, role is "measured".
+    - "heatmap": a cell per (x, series): x its column, series its row, y its colour; low and high are not used, role
+      is "measured".
+    """
+
+    data: pd.DataFrame
+    mark: Literal["line", "points", "interval", "heatmap"]
+    x_label: str
+    y_label: str  # for a heat map, what its colours mean
+    caption: str
+    log_x: bool = False  # of lines and points
+    log_y: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the curves say of a claim. `effect` with its 95% interval is in `unit`; `num_runs` is its n."""
+
+    decision: Decision
+    reason: str
+    effect: float = NAN
+    low: float = NAN
+    high: float = NAN
+    unit: str = ""
+    num_runs: int = 0
+    num_runs_needed: int | None = None  # at which n an inconclusive interval would exclude 0
+    tightness: float = NAN
+    paper_value: str = "not available"  # only where the theory file marks a figure SOURCED
+    cells: Sequence[Mapping[str, Any]] = field(default_factory=tuple)  # the evidence, a row per (dataset, model)
+    figures: Sequence[Figure] = ()
+
+
+class Claim(Protocol):
+    """A statement of a paper, with its reference."""
+
+    statement: str
+    reference: str
+
+    def decide(self, tables: Tables) -> Verdict: ...

@@ -1,0 +1,302 @@
+"""Claims of the binary-filter paper on bits, flips and accuracies made by hand."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from boundcheck import tables as schemas
+from boundcheck.claims.binary_filter_bits import BitsDiffer, SameBits
+from boundcheck.claims.binary_filter_flips import FlipRatioFormula
+from boundcheck.claims.binary_filter_init import InitDelays
+from boundcheck.claims.binary_filter_product import ActThroughProduct
+from boundcheck.claims.frequency_response import FrequencyResponse, ReplayedMappings
+from boundcheck.claims.theorem_holds import TheoremHolds
+from boundcheck.contracts import NAN
+from boundcheck.theory import binary_filter_flips as theory
+from boundcheck.verdicts import Tables
+
+CELL = ["dataset", "model", "method"]
+MODEL = {"kind": "binary_mlp", "depth": 1, "width": 4}
+LATENT = {"kind": "latent_sgd", "lr": 0.1, "weight_decay": 0.1}
+SEEDS, STEPS, WEIGHTS = (0, 1, 2), 40, 21
+TRAINING = {"precision": "float64", "lr_schedule": "constant", "warmup_epochs": 0}
+
+
+def random_bits(seed=0, steps=STEPS):
+    """(T+1, n) of 0 and 1."""
+    return np.random.default_rng(seed).integers(0, 2, (steps + 1, WEIGHTS))
+
+
+class Made:
+    """Tables that grow by runs."""
+
+    def __init__(self):
+        self.curves, self.runs, self.bits = [], [], {}
+
+    def run(self, method, spec, bits=None, curves=(), seed=0, model="mlp", training=None, model_spec=None):
+        cell = ("digits", model, method)
+        specs = (spec, model_spec or MODEL, TRAINING | (training or {}))
+        self.runs.append((*cell, seed, "done", "", *specs))
+        for quantity, step, epoch, value, *index in curves:
+            self.curves.append((*cell, seed, step, epoch, quantity, index[0] if index else -1, NAN, value, NAN))
+        if bits is not None:
+            packed = np.packbits(bits.astype(np.uint8), axis=1, bitorder="little")
+            arrays = {"bits": packed, "steps": np.arange(len(bits)), "num_weights": np.array(WEIGHTS)}
+            self.bits.setdefault(cell, {})[seed] = arrays
+
+    def tables(self):
+        columns = [*CELL, "seed", "status", "reason", "method_spec", "model_spec", "training"]
+        return Tables(
+            curves=pd.DataFrame(self.curves, columns=[*CELL, *schemas.TIDY.names]),
+            measurements=pd.DataFrame(columns=[*CELL, *schemas.MEASUREMENTS.names]),
+            checks=pd.DataFrame(columns=schemas.CHECKS.names),
+            runs=pd.DataFrame(self.runs, columns=columns),
+            skipped=pd.DataFrame(columns=[*CELL, "reason"]),
+            arrays=lambda *cell_and_name: self.bits.get(cell_and_name[:3], {}),
+        )
+
+
+@pytest.fixture
+def made():
+    return Made()
+
+
+PAIRS = [["a", "b"]]
+
+
+def pair(made, change=None, **settings):
+    for seed in SEEDS:
+        bits = random_bits(seed)
+        other = bits.copy()
+        if change is not None and seed == 1:
+            other[change] ^= 1
+        made.run("a", settings.pop("a", LATENT), bits, seed=seed, **settings)
+        made.run("b", LATENT, other, seed=seed, **settings)
+    return made.tables()
+
+
+def decided(check, tables):
+    checks = check.rows(tables).assign(check="c")
+    return TheoremHolds("c", "s", "r").decide(tables._replace(checks=checks))
+
+
+def test_equal_bits_hold_with_a_row_for_every_seed(made):
+    tables = pair(made)
+    found = SameBits(PAIRS).rows(tables)
+    assert len(found) == len(SEEDS)
+    assert (found["measured"] == 0).all()
+    assert found["holds"].all()
+    assert found["coordinate"].isna().all()
+    assert decided(SameBits(PAIRS), tables).decision == "supported"
+
+
+def test_a_single_bit_violates_it(made):
+    """The bound is 0, so there is no stronger one to test it by: one bit of one step is the smallest violation."""
+    tables = pair(made, change=(17, 20))
+    found = SameBits(PAIRS).rows(tables).set_index("seed")
+    assert found["holds"].tolist() == [True, False, True]
+    assert found["measured"][1] == pytest.approx(1 / ((STEPS + 1) * WEIGHTS))
+    assert found["coordinate"][1] == 17
+    assert decided(SameBits(PAIRS), tables).decision == "contradicted"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"training": {"precision": "float32"}},
+        {"model_spec": MODEL | {"scaling": "form_2"}},
+        {"model_spec": MODEL | {"scaling": "form_1"}},
+        {"model_spec": MODEL | {"weight_gradient": "clipped"}},
+    ],
+    ids=["float32", "form 2", "form 1 and its epsilon", "clipped gradient"],
+)
+def test_a_failed_premise_is_no_violation(made, settings):
+    tables = pair(made, change=(17, 20), **settings)
+    found = SameBits(PAIRS).rows(tables)
+    assert not found["premise_holds"].any()
+    assert found["holds"].isna().all()
+    assert decided(SameBits(PAIRS), tables).decision == "vacuous"
+
+
+@pytest.mark.parametrize(("settings", "holds"), [({"training": {"precision": "float32"}}, True), ({}, True)])
+def test_powers_of_two_need_no_double_precision(made, settings, holds):
+    found = SameBits(PAIRS, needs_float64=False).rows(pair(made, **settings))
+    assert found["premise_holds"].all()
+
+
+@pytest.mark.parametrize(("largest", "premise"), [(0.9, True), (1.5, False)])
+def test_clipping_is_harmless_where_it_was_never_active(made, largest, premise):
+    curves = [("largest_latent", 10, 1.0, largest / 2), ("largest_latent", 20, 2.0, largest)]
+    made.run("a", LATENT | {"clip": True}, random_bits(), curves)
+    made.run("b", LATENT, random_bits())
+    assert SameBits(PAIRS).rows(made.tables())["premise_holds"].tolist() == [premise]
+
+
+def test_nothing_to_compare(made):
+    made.run("a", LATENT, random_bits())
+    assert len(SameBits(PAIRS).rows(made.tables())) == 0
+    assert BitsDiffer("s", "r", PAIRS).decide(made.tables()).decision == "not run"
+
+
+def test_bits_differ(made):
+    for seed in SEEDS:
+        bits = random_bits(seed)
+        made.run("a", LATENT, bits, seed=seed)
+        bits[10 + seed :, :7] ^= 1
+        made.run("b", LATENT, bits, seed=seed)
+    verdict = BitsDiffer("s", "r", PAIRS).decide(made.tables())
+    assert verdict.decision == "supported"
+    assert "first at steps 10 to 12" in verdict.reason
+    assert verdict.effect == pytest.approx(100 / 3)
+    row = verdict.cells[0]
+    assert row["bits that differ"] == 7 * sum(STEPS + 1 - 10 - seed for seed in SEEDS)
+    assert row["first at step"] == 10
+    flips = sum(int((random_bits(seed)[1:] != random_bits(seed)[:-1]).sum()) for seed in SEEDS)
+    assert row["flips"] == flips
+    assert verdict.figures[0].data["y"].max() == pytest.approx(100 / 3)
+    made.run("a", LATENT, random_bits(), model="other")
+    made.run("b", LATENT, random_bits(), model="other")
+    assert BitsDiffer("s", "r", PAIRS).decide(made.tables()).decision == "contradicted"
+    assert BitsDiffer("s", "r", PAIRS, models=["mlp"]).decide(made.tables()).decision == "supported"
+
+
+def grid(made, broken=False):
+    """lr and decay of equal product have equal bits, and accuracies that depend on the start."""
+    for family, name in (("ratio", "r"), ("fixed", "f")):
+        for lr in (0.5, 1.0, 2.0):
+            for decay in (0.02, 0.04):
+                for seed in SEEDS:
+                    product = lr * decay
+                    bits = random_bits(int(1000 * product) + seed)
+                    accuracy = 0.5 + product
+                    if family == "fixed" or broken:
+                        bits[-1, : int(4 * lr)] ^= 1
+                        accuracy += 0.01 * lr
+                    method = f"{name}_lr{lr}_wd{decay}"
+                    spec = LATENT | {"lr": lr, "weight_decay": decay}
+                    made.run(method, spec, bits, [("test_accuracy", 9, 1.0, accuracy)], seed=seed)
+    return ActThroughProduct("s", "r", ["r_*"], ["f_*"], 1.0), made.tables()
+
+
+def test_product_of_learning_rate_and_decay(made):
+    claim, tables = grid(made)
+    verdict = claim.decide(tables)
+    assert verdict.decision == "supported"
+    assert verdict.effect == pytest.approx(1.0)  # accuracies at lr 1 and 2, 0.5 and 1: a point apart
+    accuracy, agreement = (figure.data for figure in verdict.figures)
+    cell = accuracy[(accuracy["panel"] == "w₀ ∝ lr") & (accuracy["x"] == 0.5) & (accuracy["series"] == "0.04")]
+    assert cell["y"].item() == pytest.approx(52)
+    equal = agreement.set_index(["panel", "series", "x"])["y"]
+    assert equal["w₀ ∝ lr", "0.04", 0.5] == 100
+    assert equal["w₀ fixed", "0.04", 0.5] == pytest.approx(100 * (1 - 2 / WEIGHTS))
+
+
+def test_product_is_contradicted_by_a_bit(made):
+    claim, tables = grid(made, broken=True)
+    assert claim.decide(tables).decision == "contradicted"
+
+
+def test_product_without_a_grid(made):
+    made.run("r_1", LATENT, random_bits())
+    assert ActThroughProduct("s", "r", ["r_*"], ["f_*"], 0.1).decide(made.tables()).decision == "not run"
+
+
+FILTER = {"kind": "gradient_filter", "alpha": 0.02, "gamma": 0.3}
+
+
+def flipping(made, ratio):
+    predicted = theory.scheduled_flip_ratio(np.full(60, 0.02), 0.3).reshape(6, 10).mean(1)
+    for seed in SEEDS:
+        curves = []
+        for epoch, value in enumerate(predicted, 1):
+            found = value * ratio * (1 + 0.02 * seed)
+            curves += [("flip_ratio", 10 * epoch, float(epoch), found, i) for i in (-1, 0, 1)]
+            curves += [("lr_factor", 10 * epoch, float(epoch), 1.0), ("gradient_rms", 10 * epoch, float(epoch), 0.01)]
+        spec = FILTER | {"decay": ["alpha"]}
+        made.run("filter", spec, curves=curves, seed=seed)
+    return FlipRatioFormula("s", "r", ["filter"]).decide(made.tables())
+
+
+@pytest.mark.parametrize(
+    ("ratio", "decision"),
+    [(1.0, "supported"), (1.7, "supported"), (3.0, "contradicted"), (1.99, "inconclusive")],
+)
+def test_flip_ratio_is_compared_up_to_a_factor(made, ratio, decision):
+    verdict = flipping(made, ratio)
+    assert verdict.decision == decision
+    assert verdict.effect == pytest.approx(ratio * 1.02, rel=1e-3)
+    assert {"measured", "bound"} == set(verdict.figures[0].data["role"])
+    assert "layer 1" in set(verdict.figures[1].data["series"])
+
+
+def test_flip_ratio_not_recorded(made):
+    made.run("filter", FILTER)
+    assert FlipRatioFormula("s", "r", ["filter"]).decide(made.tables()).decision == "not run"
+
+
+@pytest.mark.parametrize(("slow", "decision"), [(1.0, "supported"), (2.0, "contradicted")])
+def test_starts_delay_by_a_logarithm(made, slow, decision):
+    for scale in (1, 4, 16):
+        delay = 5 + slow * float(theory.extra_fade_steps(scale, 0.01))
+        for seed in SEEDS:
+            bits = np.zeros((600, WEIGHTS), dtype=int)
+            bits[round(delay) + seed :, :10] = 1
+            made.run(f"x{scale}", LATENT | {"init_scale": float(scale)}, bits, seed=seed)
+    verdict = InitDelays("s", "r", ["x*"]).decide(made.tables())
+    assert verdict.decision == decision
+    assert verdict.effect == pytest.approx(slow, rel=0.02)
+    rows = {row["init scale"]: row for row in verdict.cells}
+    assert rows[16.0]["extra steps"] == pytest.approx(slow * math.log(16) / -math.log(0.99), abs=1)
+    assert {"measured", "bound"} == set(verdict.figures[0].data["role"])
+
+
+def test_frequency_responses_are_those_of_the_optimizers():
+    latent = {"momentum": {"lr": 0.1, "weight_decay": 0.5, "momentum": 0.5}}
+    claim = FrequencyResponse("s", "r", {"one": [0.2], "three": [0.5, 0.3, 0.2]}, latent, steps=400)
+    verdict = claim.decide(None)
+    assert verdict.decision == "supported"
+    assert verdict.effect < 1e-8
+    assert len(verdict.cells) == 3
+    short = FrequencyResponse("s", "r", {"one": [0.2]}, {}, steps=5)
+    assert short.decide(None).decision == "contradicted"
+
+
+NAMES = ("state_space", "scaled_alpha", "product")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "shares", "decision"),
+    [
+        ("cosine", (0.0, 0.01, 0.3), "supported"),
+        ("constant", (0.0, 0.0, 0.3), "supported"),
+        ("constant", (0.0, 0.01, 0.3), "contradicted"),
+        ("cosine", (0.001, 0.01, 0.3), "contradicted"),
+        ("cosine", (0.0, 0.01, 0.0), "contradicted"),
+    ],
+)
+def test_replayed_mappings(made, schedule, shares, decision):
+    for seed in SEEDS:
+        curves = [("bits_wrong", 10 * e, float(e), share, i) for e in (1, 2) for i, share in enumerate(shares)]
+        made.run("latent", LATENT, curves=curves, seed=seed, training={"lr_schedule": schedule})
+    verdict = ReplayedMappings("s", "r", NAMES).decide(made.tables())
+    assert verdict.decision == decision
+    assert {row["mapping"]: row["bits wrong per step (%)"] for row in verdict.cells}["product"] == 100 * shares[2]
+    assert ReplayedMappings("s", "r", NAMES).decide(Made().tables()).decision == "not run"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SameBits([["a"]]), "pairs: got"),
+        (lambda: BitsDiffer("s", "r", []), "pairs: got"),
+        (lambda: ActThroughProduct("s", "r", ["a"], ["b"], 0.0), "reference_lr: got 0"),
+        (lambda: FlipRatioFormula("s", "r", ["a"], factor=1.0), "factor: got 1"),
+        (lambda: InitDelays("s", "r", ["a"], share=1.5), "share: got 1.5"),
+        (lambda: FrequencyResponse("s", "r", {"x": []}, {}), "filters: allowed"),
+    ],
+)
+def test_bad_settings_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,239 @@
+"""A binary network trained with latent weights and by the mapped filter: the same bits at every step, or not."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import cache
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from boundcheck.methods import METHODS
+from boundcheck.models.binary_layers import binary_parameters, sign
+from boundcheck.models.binary_mlp import BinaryMLP
+from boundcheck.models.stacking import stack
+from boundcheck.registry import build
+
+STEPS, INPUTS, WIDTH = 200, 48, 24  # 1,728 binary weights
+REAL = {"kind": "adamw", "lr": 0.01, "weight_decay": 0.0}
+SGD = {"kind": "latent_sgd", "lr": 0.1, "weight_decay": 0.02, "real": REAL}
+DECOUPLED = {"kind": "latent_sgd_decoupled", "lr": 0.1, "weight_decay": 0.05, "momentum": 0.8, "real": REAL}
+ADAMW = {"kind": "latent_adamw", "lr": 0.01, "weight_decay": 0.5, "real": REAL}
+ADAM = {"kind": "latent_adam", "lr": 0.01, "weight_decay": 0.01, "real": REAL}
+ROWS = {
+    "sgd": SGD,
+    "averaged momentum": DECOUPLED,
+    "heavy ball": DECOUPLED | {"form": "heavy_ball"},
+    "torch sgd": SGD | {"momentum": 0.9},
+    "torch sgd, complex poles": SGD | {"momentum": 0.9, "weight_decay": 0.3},
+    "torch sgd, dampening": SGD | {"momentum": 0.9, "dampening": 0.5},
+    "torch sgd, nesterov": SGD | {"momentum": 0.9, "nesterov": True},
+    "adamw": ADAMW,
+    "adamw, no decay": ADAMW | {"weight_decay": 0.0},
+    "sgd, no decay": SGD | {"weight_decay": 0.0},
+    "torch sgd, no decay": SGD | {"momentum": 0.9, "weight_decay": 0.0},
+    "heavy ball, no decay": DECOUPLED | {"form": "heavy_ball", "weight_decay": 0.0},
+    "held alpha": DECOUPLED | {"hold_rate": True},
+}
+SCHEDULES = {
+    "constant": lambda t: 1.0,
+    "cosine": lambda t: (1 + math.cos(math.pi * t / STEPS)) / 2,
+    "stepped": lambda t: 1.0 if t < STEPS // 4 else 0.1,
+}
+
+
+@pytest.fixture(scope="module")
+def batches():
+    generator = torch.Generator().manual_seed(1)
+    centres = torch.randn(5, INPUTS, generator=generator, dtype=torch.float64)
+    labels = torch.randint(5, (8, 40), generator=generator)
+    noise = torch.randn(8, 40, INPUTS, generator=generator, dtype=torch.float64)
+    return [(centres[y] + 1.5 * e, y) for y, e in zip(labels, noise, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def train(batches):
+    """`train(variant, ...)` -> packed signs (T+1, n) of all binary weights."""
+
+    @cache
+    def run(described, schedule, dtype, steps, seeds):
+        variant, model = json.loads(described)
+        method = build(METHODS, variant)
+        settings = {"init_scale": 0.02} | model
+        networks = [
+            BinaryMLP(2, WIDTH, **settings).build((INPUTS,), 5, torch.Generator().manual_seed(seed)) for seed in seeds
+        ]
+        network = method.prepare(stack(networks) if len(seeds) > 1 else networks[0]).to(dtype)
+        optimizer = method.optimizer(network, len(seeds))
+        first = [group["lr"] for group in optimizer.param_groups]
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        history = [bits(network)]
+        for t in range(steps):
+            inputs, labels = batches[t % len(batches)]
+            for group, lr in zip(optimizer.param_groups, first, strict=True):
+                group["lr"] = lr * float(SCHEDULES[schedule](t))
+
+            def closure(inputs=inputs, labels=labels):
+                optimizer.zero_grad()
+                outputs = network(inputs.to(dtype))
+                loss = F.cross_entropy(outputs.flatten(0, -2), labels.repeat(len(seeds)), reduction="sum") / 40
+                loss.backward()
+                return loss
+
+            optimizer.step(closure)
+            history.append(bits(network))
+        return torch.stack(history)
+
+    def train(variant, schedule="constant", dtype=torch.float64, steps=STEPS // 2, seeds=(0,), **model):
+        return run(json.dumps([variant, model]), schedule, dtype, steps, seeds)
+
+    return train
+
+
+def bits(network):
+    return torch.cat([(sign(p.detach()) > 0).flatten() for p in binary_parameters(network)])
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize("row", ROWS)
+def test_no_bit_differs(row, schedule, train):
+    steps = STEPS if schedule == "cosine" else STEPS // 2
+    latent = train(ROWS[row], schedule, steps=steps)
+    filtered = train({"kind": "mapped_filter", "latent": ROWS[row]}, schedule, steps=steps)
+    assert (latent[1:] != latent[:-1]).sum() > 300
+    assert int((latent != filtered).sum()) == 0
+
+
+def test_no_bit_differs_when_the_rate_drops_tenfold(train):
+    mapped = {"kind": "mapped_filter", "latent": ROWS["torch sgd"]}
+    assert int((train(ROWS["torch sgd"], "stepped") != train(mapped, "stepped")).sum()) == 0
+
+
+def first_mismatch(a, b):
+    steps = (a != b).any(1).nonzero()
+    return int(steps[0]) if len(steps) else None
+
+
+MOMENTUM = ROWS["torch sgd"]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "schedule"),
+    [
+        ("small_rates", "constant"),
+        ("product", "constant"),
+        ("scaled_alpha_no_momentum", "constant"),
+        ("zero_start", "constant"),
+        ("first_roots", "cosine"),
+        ("frozen_roots", "cosine"),
+        ("scaled_alpha", "cosine"),
+    ],
+)
+def test_a_wrong_mapping_breaks(mapping, schedule, train):
+    wrong = {"kind": "mapped_filter", "latent": MOMENTUM, "mapping": mapping}
+    assert first_mismatch(train(MOMENTUM, schedule), train(wrong, schedule)) > 0
+
+
+@pytest.mark.parametrize("mapping", ["first_roots", "frozen_roots", "scaled_alpha", "state_space", "riccati"])
+def test_at_a_constant_rate_these_are_exact(mapping, train):
+    assert (
+        first_mismatch(train(MOMENTUM), train({"kind": "mapped_filter", "latent": MOMENTUM, "mapping": mapping}))
+        is None
+    )
+
+
+def test_clipping_breaks_it_where_it_is_active_and_only_there(train):
+    clipped = MOMENTUM | {"clip": True}
+    mapped = {"kind": "mapped_filter", "latent": MOMENTUM}
+    assert first_mismatch(train(clipped), train(mapped)) is None  # all |w| < 1
+    large = {"init_scale": 64.0, "lr": 6.4, "weight_decay": 0.02 / 64}
+    unclipped = train(MOMENTUM | large)
+    assert first_mismatch(train(MOMENTUM), unclipped) is None
+    assert first_mismatch(unclipped, train(clipped | large)) > 0
+    masked = train(MOMENTUM | large, weight_gradient="clipped")
+    assert first_mismatch(unclipped, masked) > 0
+
+
+@pytest.mark.parametrize("scale", [0.25, 64.0])
+@pytest.mark.parametrize(
+    "row", [SGD, MOMENTUM, ROWS["torch sgd, nesterov"], DECOUPLED, ADAM, ADAMW], ids=lambda row: row["kind"]
+)
+def test_the_magnitude_has_no_meaning_bitwise_in_float32(row, scale, train):
+    other = row | {"init_scale": scale, "lr": scale * row["lr"], "weight_decay": row["weight_decay"] / scale}
+    assert torch.equal(train(row, "cosine", torch.float32), train(other, "cosine", torch.float32))
+    moved = other | {"init_scale": 1.0}
+    assert not torch.equal(train(row, "cosine", torch.float32), train(moved, "cosine", torch.float32))
+
+
+def test_scaling_of_form_1_is_harmless_and_form_2_has_a_symmetry_of_its_own(train):
+    tiny = {"batch_norm_eps": 1e-30}
+    plain = train(SGD, **tiny)
+    assert first_mismatch(plain, train(SGD, scaling="form_1", **tiny)) is None
+    assert first_mismatch(plain, train(SGD, scaling="form_2", **tiny)) is not None
+    s = 4.0
+    scaled = SGD | {"init_scale": s, "lr": s * 0.1, "weight_decay": 0.02 / s}
+    own = SGD | {"init_scale": s, "lr": s**2 * 0.1, "weight_decay": 0.02 / s**2}
+    form_2 = train(SGD, scaling="form_2", **tiny)
+    assert first_mismatch(form_2, train(scaled, scaling="form_2", **tiny)) is not None
+    assert first_mismatch(form_2, train(own, scaling="form_2", **tiny)) is None
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_bop_without_threshold_is_the_first_order_filter(schedule, train):
+    bop = {"kind": "bop", "gamma": 0.03, "threshold": 0.0, "real": REAL}
+    order_1 = {"kind": "gradient_filter", "alpha": 0.03, "real": REAL}
+    assert torch.equal(train(bop, schedule), train(order_1, schedule))
+    assert not torch.equal(train(bop | {"threshold": 1e-4}, schedule), train(order_1, schedule))
+
+
+def test_a_zero_start_is_the_limit_of_small_latent_weights(train):
+    """What the released code does: latent training whose first weights are infinitely small."""
+    latent = DECOUPLED | {"init_scale": 1e-12}
+    filtered = {"kind": "gradient_filter", "alpha": 0.005, "gamma": 0.2, "real": REAL}
+    a, b = train(latent, "cosine"), train(filtered, "cosine")
+    assert torch.equal(a, b)
+    assert (b[1] != b[0]).double().mean() == pytest.approx(0.5, abs=0.05)  # the first step sets every bit
+
+
+def test_the_start_can_be_preset(train):
+    filtered = {"kind": "gradient_filter", "alpha": 0.005, "gamma": 0.2, "real": REAL}
+    preset = filtered | {"initial_state": "preset", "initial_inertia": 0.05}
+    assert not torch.equal(train(preset), train(filtered))
+    order_1 = {
+        "kind": "gradient_filter",
+        "alpha": 0.002,
+        "initial_state": "preset",
+        "initial_inertia": 0.02,
+        "real": REAL,
+    }
+    assert torch.equal(train(SGD), train(order_1))
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        MOMENTUM,
+        DECOUPLED | {"hold_rate": True},
+        ADAM,
+        ADAMW,
+        {"kind": "bop", "gamma": 0.03, "real": REAL},
+        {"kind": "gradient_filter", "alpha": 0.03, "gamma": 0.2, "delta": 0.5, "real": REAL},
+        {"kind": "state_space_filter", "rate": 0.01, "momentum": 0.9, "real": REAL},
+        {"kind": "mapped_filter", "latent": MOMENTUM},
+        {"kind": "mapped_filter", "latent": ADAMW},
+        {"kind": "mapped_filter", "latent": DECOUPLED | {"hold_rate": True}},
+    ],
+    ids=lambda variant: variant["kind"],
+)
+def test_a_stack_of_binary_networks_is_its_seeds_alone(variant, train):
+    steps = 60
+    together = train(variant, "cosine", seeds=(0, 1, 2), steps=steps).view(steps + 1, -1)
+    widths = [INPUTS * WIDTH, WIDTH * WIDTH]
+    layers = together.split([3 * width for width in widths], 1)
+    for position in range(3):
+        alone = train(variant, "cosine", seeds=(position,), steps=steps)
+        mine = torch.cat([layer.view(steps + 1, 3, -1)[:, position] for layer in layers], 1)
+        assert torch.equal(mine, alone)
