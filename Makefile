@@ -2,6 +2,7 @@
 PYTHON ?= python3
 CONFIG ?=
 CORES ?= all
+TARGET ?=
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
@@ -31,7 +32,7 @@ reproduce: $(READY) ## train, measure, check and report: everything on the embed
 
 resume: $(READY) ## go on after a killed run, from the checkpoints (only when no other Snakemake runs in this folder)
 	@snakemake --unlock $(if $(CONFIG),--configfile $(CONFIG))
-	@snakemake --cores $(CORES) --show-failed-logs --rerun-incomplete $(if $(CONFIG),--configfile $(CONFIG))
+	@snakemake $(TARGET) --cores $(CORES) --show-failed-logs --rerun-incomplete $(if $(CONFIG),--configfile $(CONFIG))
 
 test: $(READY) ## the whole test suite
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest -n $(if $(filter all,$(CORES)),auto,$(CORES)) --dist loadgroup
@@ -43,8 +44,9 @@ lint: $(READY) ## ruff, mypy, snakefmt and snakemake --lint
 	@snakefmt --check Snakefile workflow
 	@snakemake --lint
 
-docs: $(READY) ## write config/kinds.md anew, from the docstrings
+docs: $(READY) ## write config/kinds.md and config/claims.md anew, from the docstrings and the default config
 	@python -m boundcheck kinds > config/kinds.md.part && mv config/kinds.md.part config/kinds.md
+	@python -m boundcheck claims > config/claims.md.part && mv config/claims.md.part config/claims.md
 
 lock: $(READY) ## resolve envs/requirements.in anew into envs/requirements.lock and envs/boundcheck.yaml
 	@python -m pip install --quiet --disable-pip-version-check uv

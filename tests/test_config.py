@@ -58,6 +58,18 @@ def test_overlay_merges_variants_and_replaces_lists(write):
     assert merged["name"] == "other"
 
 
+def test_an_overlay_with_a_name_has_only_its_own_grids(write):
+    papers = {**BASE["papers"], "other": BASE["papers"]["gam"]}
+    base = write({**BASE, "papers": papers})
+    changed_number = write({"methods": {"sgd": {"lr": 0.5}}}, "number.yaml")
+    scale = write({"name": "mine", "papers": {"other": BASE["papers"]["gam"]}}, "mine.yaml")
+    assert make_plan([base, changed_number]).papers == ["gam", "other"]
+    assert make_plan([base, scale]).papers == ["other"]
+    assert make_plan([base, scale, changed_number]).papers == ["other"]
+    with pytest.raises(ConfigError, match="at least one block"):
+        make_plan([base, write({"name": "empty"}, "empty.yaml")])
+
+
 BLOCK = ("papers", "gam", "grid", 0)
 
 

@@ -5,9 +5,10 @@ from importlib import import_module
 
 import pytest
 
+from boundcheck.config import read_file
 from boundcheck.job_code import REGISTRIES
 from boundcheck.registry import load
-from boundcheck.stages.kinds import _meanings
+from boundcheck.stages.kinds import _meanings, claims_text, kinds_text
 
 OFFERS = {
     "datasets": ("fetch", "load"),
@@ -59,8 +60,8 @@ def test_every_setting_is_explained(section, kind):
     assert not unexplained
 
 
-def test_the_page_of_kinds_is_up_to_date(request):
-    from boundcheck.stages.kinds import kinds_text
-
-    page = request.config.rootpath / "config/kinds.md"
-    assert page.read_text(encoding="utf-8") == kinds_text(), "run `make docs`"
+def test_the_pages_of_kinds_and_claims_are_up_to_date(request):
+    config = request.config.rootpath / "config"
+    assert (config / "kinds.md").read_text(encoding="utf-8") == kinds_text(), "run `make docs`"
+    claims = claims_text(read_file(config / "config.yaml"))
+    assert (config / "claims.md").read_text(encoding="utf-8") == claims, "run `make docs`"

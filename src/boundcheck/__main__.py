@@ -135,6 +135,14 @@ def _kinds(options: argparse.Namespace) -> int:
     return 0
 
 
+def _claims(options: argparse.Namespace) -> int:
+    from boundcheck.config import Sources
+    from boundcheck.stages.kinds import claims_text
+
+    print(claims_text(Sources([CONFIG, *options.configfile]).merged()), end="")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="boundcheck", description="Does the theory hold on the curve?")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -173,7 +181,8 @@ def _add_questions(commands: Any) -> None:
     validate = _command(commands, "validate", _validate, "check a config before anything is computed")
     validate.add_argument("--merged", type=Path, help="the merged config as JSON (what Snakemake hands over)")
     validate.add_argument("--json", action="store_true", help="print the answer as JSON")
-    for command in (status, preview, why, validate):
+    claims = _command(commands, "claims", _claims, "what a config asks of each paper, and what decides it")
+    for command in (status, preview, why, validate, claims):
         command.add_argument("--configfile", type=Path, nargs="*", default=[], help="overlays on config/config.yaml")
     kinds = _command(commands, "kinds", _kinds, "every kind that a config may name, with its fields")
     kinds.add_argument("sections", nargs="*", help="only these: datasets, models, methods, analyses, record, ...")

@@ -44,6 +44,11 @@ class Sources:
             _merge(merged, content)
         return merged
 
+    def belongs_to_scale(self, keys: Sequence[Any]) -> bool:
+        """Whether the last file that gives a `name`, or a later one, sets the value at `keys`."""
+        named = [number for number, content in enumerate(self.contents) if "name" in content]
+        return any(_has(content, keys) for content in self.contents[named[-1] if named else 0 :])
+
     def error(self, keys: Sequence[Any], problem: str) -> ConfigError:
         """An error about the value at `keys`, with the last file that sets it."""
         for length in range(len(keys), 0, -1):

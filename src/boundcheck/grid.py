@@ -47,6 +47,9 @@ def make_plan(files: Sequence[str | Path], config: Config | None = None) -> Plan
     merged = sources.merged() if config is None else json.loads(json.dumps(config))
     validate_schema(merged, SCHEMA, sources)
     expanded = expand_sweeps(merged, sources)
+    for key, paper in merged["papers"].items():
+        if not sources.belongs_to_scale(("papers", key, "grid")):
+            paper["grid"] = []  # of another scale
     plan = Plan(merged, sources)
     mistakes: list[str] = []
     for key, paper in merged["papers"].items():

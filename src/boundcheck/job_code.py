@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
+from boundcheck.registry import as_variant
+
 REGISTRIES = {
     "datasets": ("data", "DATASETS"),
     "models": ("models", "MODELS"),
@@ -48,7 +50,7 @@ def kind_modules(section: str, variants: Iterable[Mapping[str, Any] | str]) -> l
     registry: dict[str, str] = getattr(import_module(f"boundcheck.{package}"), name)
     found = []
     for variant in variants:
-        settings = {"kind": variant} if isinstance(variant, str) else variant
+        settings = as_variant(variant)
         inside = [value for value in settings.values() if isinstance(value, Mapping) and "kind" in value]
         kinds = [settings["kind"], *(value["kind"] for value in inside)]
         found += [registry[kind].partition(":")[0] for kind in kinds if kind in registry]

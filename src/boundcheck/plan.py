@@ -116,8 +116,19 @@ class Plan:
         }
 
     def report_spec(self) -> dict[str, Any]:
-        """The papers and the effective config."""
-        return {"scale": self.scale, "papers": self.papers, "config": self.config}
+        """The papers and the effective config: what the cells are made of, without variants that none uses."""
+        used: dict[str, set[str]] = {section: set() for section in VARIANTS}
+        for batch in self.batches.values():
+            used["datasets"].add(batch.dataset)
+            used["models"].add(batch.model)
+            used["methods"].add(batch.method)
+            used["analyses"] |= {variant["name"] for variant in batch.analyses}
+        variants = {
+            section: {name: variant for name, variant in self.config[section].items() if name in names}
+            for section, names in used.items()
+        }
+        papers = {key: self.config["papers"][key] for key in self.papers}
+        return {"scale": self.scale, "papers": self.papers, "config": {**self.config, **variants, "papers": papers}}
 
     def fetch_code(self, dataset: str) -> str:
         """Version of the code that decides a dataset's arrays."""

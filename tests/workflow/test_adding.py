@@ -1,5 +1,9 @@
 """A method is added by one file, one registry line and one config line; nothing else reruns."""
 
+import pytest
+
+pytestmark = pytest.mark.xdist_group("finished")  # one worker, one finished run
+
 TOY = '''"""Gradient descent by the sign of the gradient."""
 
 from dataclasses import dataclass
@@ -40,7 +44,8 @@ class SignDescentMethod:
 '''
 
 
-def test_a_toy_method(project):
+def test_a_toy_method(finished, tmp_path):
+    project = finished.copied(tmp_path)
     (project.folder / "src/boundcheck/methods/sign_descent.py").write_text(TOY)
     project.edit(
         "src/boundcheck/methods/__init__.py",
@@ -48,8 +53,12 @@ def test_a_toy_method(project):
         'METHODS: dict[str, str] = {\n    "sign_descent": "boundcheck.methods.sign_descent:SignDescentMethod",\n',
     )
     project.edit("config/config.yaml", "methods:\n", "methods:\n  sign: {kind: sign_descent, lr: 0.01}\n")
+    assert project.planned() == {}, "a new file, registry line and variant rerun nothing"
     project.config["papers"]["gam"]["grid"][0]["methods"].append("sign")
     project.write_config("config/small.yaml", project.config)
+    planned = project.planned()
+    planned.pop("all")
+    assert planned == {"train_batch": 1, "measure_batch": 1, "check_paper": 1, "report": 1}
     folder = "results/small/gam/tiny_digits/tiny_mlp/sign/seeds_0-2"
     project.snakemake(f"{folder}/curves.parquet")
     assert (project.folder / folder / "provenance.json").exists()

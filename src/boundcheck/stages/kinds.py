@@ -1,11 +1,11 @@
-"""What a config may name: every kind with its fields, taken from the dataclasses and their docstrings."""
+"""What a config may name, from the dataclasses and their docstrings; and what a config asks."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -28,6 +28,21 @@ def kinds_text(sections: Sequence[str] = ()) -> str:
     title = "# What a config may name" if not sections else ""
     lines = [title, *(line for section in sections or REGISTRIES for line in _section(section))]
     return "\n\n".join(filter(None, lines)) + "\n"
+
+
+def claims_text(config: Mapping[str, Any]) -> str:
+    """Markdown: for each paper of a config its claims, what decides them, and where the paper states them."""
+    lines = ["# What is asked of each paper"]
+    for paper, settings in config["papers"].items():
+        rows = [
+            f"| `{name}` | {claim['statement']} | `{claim['kind']}` | {claim['reference']} |"
+            for name, claim in settings.get("claims", {}).items()
+        ]
+        lines += [
+            f"## `{paper}`",
+            "\n".join(["| claim | statement | decided by | reference |", "|---|---|---|---|", *rows]),
+        ]
+    return "\n\n".join(lines) + "\n"
 
 
 def _section(section: str) -> Iterator[str]:
