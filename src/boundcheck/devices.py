@@ -1,17 +1,25 @@
-"""Which GPUs this process may use, found without torch so that a rule file can ask."""
+"""Which GPUs this process may use, and a lease on one of them, without torch so that a rule file can ask."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import re
 import shutil
 import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 
 def visible_gpus() -> list[str]:
     """Identifiers of the visible GPUs: CUDA_VISIBLE_DEVICES where it is set, else what `nvidia-smi -L` lists."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return [device for device in visible.split(",") if device.strip() and device.strip() != "-1"]
+        devices = [device.strip() for device in visible.split(",")]
+        return [device for device in devices if device and device != "-1"]
     if shutil.which("nvidia-smi") is None:
         return []
     try:
@@ -24,3 +32,58 @@ def visible_gpus() -> list[str]:
 def num_gpus() -> int:
     """How many GPUs are visible."""
     return len(visible_gpus())
+
+
+@contextlib.contextmanager
+def leased_gpu(poll_seconds: float = 0.2) -> Iterator[str | None]:
+    """Hold one of the visible GPUs alone; CUDA_VISIBLE_DEVICES names it meanwhile. To be entered before CUDA starts.
+
+    The lease is a file lock, which ends with the process however it ends. It counts among the user's own jobs on this
+    machine, whichever Snakemake or shell started them. With one GPU visible (a cluster has chosen it) or none there is
+    nothing to choose: no lock is taken and nothing is changed.
+
+    Args:
+        poll_seconds: time between two attempts while all are held, seconds.
+
+    Yields:
+        The identifier of the GPU, None where none is visible.
+    """
+    gpus = visible_gpus()
+    if len(gpus) < 2:
+        if gpus:
+            print(f"GPU {gpus[0]}", flush=True)
+        yield gpus[0] if gpus else None
+        return
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpu, descriptor = _wait_for_one(gpus, poll_seconds)
+    print(f"GPU {gpu} of {', '.join(gpus)}", flush=True)
+    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    try:
+        yield gpu
+    finally:
+        if before is None:
+            del os.environ["CUDA_VISIBLE_DEVICES"]
+        else:
+            os.environ["CUDA_VISIBLE_DEVICES"] = before
+        os.close(descriptor)
+
+
+def _wait_for_one(gpus: Sequence[str], poll_seconds: float) -> tuple[str, int]:
+    """The first GPU that is free, and the open file that locks it."""
+    folder = Path(tempfile.gettempdir()) / f"boundcheck-gpus-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    is_waiting = False
+    while True:
+        for gpu in gpus:
+            path = folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', gpu)}.lock"  # a slice of a GPU is named with slashes
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+            else:
+                return gpu, descriptor
+        if not is_waiting:
+            print(f"waiting for one of the GPUs {', '.join(gpus)}", flush=True)
+            is_waiting = True
+        time.sleep(poll_seconds)

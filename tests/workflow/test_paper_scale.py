@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
+from boundcheck.grid import make_plan
 from boundcheck.methods import METHODS
 from boundcheck.models import MODELS
 from boundcheck.objectives import CrossEntropy
-from boundcheck.plan import make_plan
 from boundcheck.registry import build
 from boundcheck.stages.cell import settings_of
 

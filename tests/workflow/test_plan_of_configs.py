@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from boundcheck.plan import make_plan
+from boundcheck.grid import make_plan
 
 CONFIGS = ["config.yaml", "test.yaml", "paper.yaml"]
 

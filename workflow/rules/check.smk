@@ -16,6 +16,9 @@ rule check_paper:
     conda:
         "../../envs/boundcheck.yaml"
     threads: 1
+    resources:
+        mem_mb=per_attempt(2000),
+        runtime=per_attempt(30),
     params:
         spec=check_spec,
         code=check_code,
@@ -27,7 +30,7 @@ rule check_paper:
 rule check:
     """All checks and claims of the config."""
     input:
-        expand(rules.check_paper.output.claims, paper=PLAN.papers),
+        gathered("check", expand(rules.check_paper.output.claims, paper=PLAN.papers)),
     localrule: True
 
 
@@ -37,5 +40,5 @@ for key in PLAN.papers:
         name:
             key
         input:
-            expand(rules.check_paper.output.claims, paper=key),
+            gathered(key, expand(rules.check_paper.output.claims, paper=key)),
         localrule: True

@@ -1,6 +1,7 @@
 """The plan of this config, and what the rules ask of it. Wiring only; the package decides."""
 
 import json
+import shlex
 
 from boundcheck.devices import num_gpus
 from boundcheck.config import ConfigError
@@ -18,6 +19,8 @@ SCALE = PLAN.scale
 CELL = f"{SCALE}/{{paper}}/{{dataset}}/{{model}}/{{method}}"
 BATCH = f"{CELL}/{{seeds}}"
 REPORT_MESSAGE = f"report: reports/{SCALE}/index.html"
+OVERLAYS = shlex.join(["--configfile", *map(str, PLAN.sources.files[len(defaults) :])] if overlays else [])
+ERROR_MESSAGE = f"what failed: boundcheck status {OVERLAYS}\nreport of what is there: boundcheck preview {OVERLAYS}"
 NUM_GPUS = num_gpus()
 workflow.global_resources.setdefault("gpu", max(NUM_GPUS, 1))
 
@@ -75,10 +78,20 @@ def check_code(wildcards):
     return PLAN.check_code(wildcards.paper)
 
 
+def report_spec(wildcards):
+    return json.dumps(PLAN.report_spec())
+
+
 def batch_files(name, paper=None):
     """One file of every batch, or of one paper's."""
     folders = [folder for folder, batch in PLAN.batches.items() if paper in (None, batch.paper)]
     return [f"results/{SCALE}/{folder}/{name}" for folder in folders]
+
+
+def result_files():
+    """All files of all batches."""
+    names = ("curves.parquet", "snapshots", "provenance.json", "measurements.parquet")
+    return [file for name in names for file in batch_files(name)]
 
 
 def paper_curves(wildcards):

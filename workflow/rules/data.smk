@@ -20,5 +20,5 @@ rule fetch:
 rule data:
     """All datasets of the config, so that compute nodes need no network."""
     input:
-        expand(rules.fetch.output.arrays, dataset=PLAN.datasets),
+        gathered("data", expand(rules.fetch.output.arrays, dataset=PLAN.datasets)),
     localrule: True

@@ -14,6 +14,8 @@ rule measure_batch:
     threads: 1
     resources:
         gpu=min(NUM_GPUS, 1),
+        mem_mb=per_attempt(4000),
+        runtime=per_attempt(240),
     params:
         spec=measure_spec,
         code=measure_code,
@@ -25,5 +27,5 @@ rule measure_batch:
 rule measure:
     """All measurements of the config."""
     input:
-        batch_files("measurements.parquet"),
+        gathered("measure", batch_files("measurements.parquet")),
     localrule: True

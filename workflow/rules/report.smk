@@ -33,8 +33,11 @@ rule report:
     conda:
         "../../envs/boundcheck.yaml"
     threads: 1
+    resources:
+        mem_mb=per_attempt(2000),
+        runtime=per_attempt(30),
     params:
-        spec=json.dumps(PLAN.report_spec()),
+        spec=report_spec,
         code=PLAN.report_code(),
         results=subpath(input[0], ancestor=2),
         folder=subpath(output.page, parent=True),

@@ -15,17 +15,20 @@ rule train_batch:
     threads: 1
     resources:
         gpu=min(NUM_GPUS, 1),
+        mem_mb=per_attempt(4000),
+        runtime=per_attempt(240),
     params:
         spec=train_spec,
         code=train_code,
         folder=subpath(output.curves, parent=True),
+    # exec: a signal to the job reaches the training, not a shell around it
     shell:
-        "python -m boundcheck train --spec {params.spec:q} --code {params.code:q} --threads {threads}"
+        "exec python -m boundcheck train --spec {params.spec:q} --code {params.code:q} --threads {threads}"
         " --data {input.arrays:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule train:
     """All trainings of the config."""
     input:
-        batch_files("curves.parquet"),
+        gathered("train", batch_files("curves.parquet")),
     localrule: True
