@@ -17,12 +17,18 @@ include: "workflow/rules/check.smk"
 include: "workflow/rules/report.smk"
 
 
-# Everything: the report of this scale.
+# Everything: the report of this scale, and the results under it, so that a deleted one is made again.
 rule all:
     default_target: True
     input:
-        rules.report.output.page,
+        rules.report.output,
+        expand(rules.check_paper.output, paper=PLAN.papers),
+        result_files(),
 
 
 onsuccess:
     print(REPORT_MESSAGE)
+
+
+onerror:
+    print(ERROR_MESSAGE)

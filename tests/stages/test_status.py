@@ -93,6 +93,16 @@ def test_running_interrupted_and_failed(plan_of, folder, tmp_path, monkeypatch):
     assert state(plan_of(), tmp_path).split() == ["failed", f"{CELL}/seeds_0-2", str(log.relative_to(tmp_path))]
 
 
+def test_a_dataset_that_cannot_be_had_fails_its_cells(plan_of, tmp_path):
+    log = tmp_path / "logs/fetch/digits.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("python -m boundcheck fetch\nboundcheck fetch: DataError: no such folder\n")
+    assert state(plan_of(), tmp_path).split() == ["failed", f"{CELL}/seeds_0-2", "logs/fetch/digits.log"]
+    (tmp_path / "data/digits").mkdir(parents=True)
+    (tmp_path / "data/digits/arrays.safetensors").touch()
+    assert state(plan_of(), tmp_path).startswith("waiting")
+
+
 def test_a_process_that_ended_is_not_alive(tmp_path):
     write_progress(tmp_path, 1, 2, None)
     path = tmp_path / "progress.json"
@@ -107,6 +117,11 @@ def test_a_process_that_ended_is_not_alive(tmp_path):
 def test_trained_done_and_outdated(plan_of, train, tmp_path):
     train(measured=False)
     assert state(plan_of(), tmp_path).startswith("trained")
+    assert "method.lr: was 0.1, is 0.2" in state(plan_of(lr=0.2), tmp_path)
+    log = tmp_path / "logs/measure/tiny" / CELL / "seeds_0-2.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("boundcheck measure: MemoryError: digits/mlp/sgd: out of memory\n")
+    assert state(plan_of(), tmp_path).split() == ["failed", f"{CELL}/seeds_0-2", str(log.relative_to(tmp_path))]
     train()
     assert state(plan_of(), tmp_path).startswith("done")
     assert "method.lr: was 0.1, is 0.2" in state(plan_of(lr=0.2), tmp_path)
