@@ -106,10 +106,12 @@ class Plan:
     def check_spec(self, paper: str) -> dict[str, Any]:
         """The batches, checks and claims of a paper."""
         settings = self.config["papers"][paper]
+        batches = self.of_paper(paper)
         return {
             "scale": self.scale,
             "paper": paper,
-            "batches": [batch.folder.partition("/")[2] for batch in self.of_paper(paper)],
+            "batches": [batch.folder.partition("/")[2] for batch in batches],
+            "unmeasured": [batch.folder.partition("/")[2] for batch in batches if not batch.analyses],
             "skipped": self.skipped.get(paper, []),
             "checks": settings.get("checks", {}),
             "claims": settings.get("claims", {}),

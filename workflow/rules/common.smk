@@ -83,9 +83,11 @@ def report_spec(wildcards):
 
 
 def batch_files(name, paper=None):
-    """One file of every batch, or of one paper's."""
-    folders = [folder for folder, batch in PLAN.batches.items() if paper in (None, batch.paper)]
-    return [f"results/{SCALE}/{folder}/{name}" for folder in folders]
+    """One file of every batch that has it, or of one paper's; measurements have those with analyses."""
+    batches = [batch for batch in PLAN.batches.values() if paper in (None, batch.paper)]
+    if name == "measurements.parquet":
+        batches = [batch for batch in batches if batch.analyses]
+    return [f"results/{SCALE}/{batch.folder}/{name}" for batch in batches]
 
 
 def result_files():

@@ -32,15 +32,16 @@ def check(spec: Mapping[str, Any], results: Path, output: Path) -> None:
     Batches that are not there, or diverged, are rows of the run table; claims without data read "not run".
 
     Args:
-        spec: `batches` (folders), `skipped` (cells with reasons), `checks` and `claims` (variants by name); `reasons`
-            why a batch is missing, by folder, where the caller knows better than "there is no such file".
+        spec: `batches` (folders), `skipped` (cells with reasons), `checks` and `claims` (variants by name), `unmeasured`
+            (batches that no analysis measures); `reasons` why a batch is missing, by folder, where the caller knows
+            better than "there is no such file".
         results: `results/<scale>/<paper>`, where the batches are.
         output: the folder of the four tables.
 
     Raises:
         ValueError: a check or claim has an unknown kind or a number that its kind rejects.
     """
-    read = read_tables(spec["batches"], spec["skipped"], results)
+    read = read_tables(spec["batches"], spec["skipped"], results, spec.get("unmeasured", ()))
     read = read._replace(checks=check_frame(spec["checks"], read), runs=_explained(read.runs, spec.get("reasons", {})))
     claims = {name: build(CLAIMS, variant) for name, variant in spec["claims"].items()}
     verdicts = {name: claim.decide(read) for name, claim in claims.items()}

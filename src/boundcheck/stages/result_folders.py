@@ -22,19 +22,24 @@ RUN_COLUMNS = [name for name in tables.RUNS.names if name != "epoch" and not nam
 SPECS = ("dataset_spec", "model_spec", "method_spec", "training")
 
 
-def read_tables(batches: Sequence[str], skipped: Sequence[Mapping[str, str]], results: Path) -> Tables:
+def read_tables(
+    batches: Sequence[str], skipped: Sequence[Mapping[str, str]], results: Path, unmeasured: Sequence[str] = ()
+) -> Tables:
     """The tables of a paper, without checks. What is not on disk becomes runs of status `missing`, with the reason.
 
     Args:
         batches: folders below `results`, as `mnist5k/mlp/sgd/seeds_0-2`.
         skipped: cells that make no sense: dataset, model, method, reason.
         results: `results/<scale>/<paper>`.
+        unmeasured: those of the batches that no analysis measures.
     """
     curves, measurements, runs = [], [], []
     for batch in batches:
         names = dict(zip(CELL, batch.split("/"), strict=False))
         curve, why_no_curve = _read_parquet(results / batch / "curves.parquet", tables.TIDY)
-        measured, why_no_measurement = _read_parquet(results / batch / "measurements.parquet", tables.MEASUREMENTS)
+        measured, why_no_measurement = tables.MEASUREMENTS.empty_table(), ""
+        if batch not in unmeasured:
+            measured, why_no_measurement = _read_parquet(results / batch / "measurements.parquet", tables.MEASUREMENTS)
         curves.append(_with_names(curve, names))
         measurements.append(_with_names(measured, names))
         runs += _runs(results / batch, batch, names, why_no_curve, why_no_measurement)

@@ -60,7 +60,7 @@ def state_of(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
 
 def _finished(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
     folder = root / "results" / plan.scale / batch.folder
-    is_measured = (folder / "measurements.parquet").exists()
+    is_measured = not batch.analyses or (folder / "measurements.parquet").exists()
     reasons = train_reasons(batch, folder) or (measure_reasons(batch, folder) if is_measured else [])
     if reasons:
         return "outdated", reasons[0]
@@ -99,8 +99,9 @@ def why_lines(plan: Plan, cell: str, root: Path) -> list[str]:
         measuring = ["its training runs"] if training else measure_reasons(batch, folder)
         lines.append(batch.folder)
         lines += [f"  train    {reason}" for reason in training or ["up to date"]]
-        lines += [f"  measure  {reason}" for reason in measuring or ["up to date"]]
-        lines.append(f"  check    {'its measurements change' if measuring else 'no reason in this cell'}")
+        if batch.analyses:
+            lines += [f"  measure  {reason}" for reason in measuring or ["up to date"]]
+        lines.append(f"  check    {'its results change' if measuring else 'no reason in this cell'}")
     return lines
 
 
@@ -116,6 +117,8 @@ def train_reasons(batch: Batch, folder: Path) -> list[str]:
 def measure_reasons(batch: Batch, folder: Path) -> list[str]:
     """Why a batch would be measured (again), its training apart; empty where it would not."""
     path = folder / "measurements.parquet"
+    if not batch.analyses:
+        return []
     if not path.exists():
         return ["missing measurements.parquet"]
     spec = {**batch.train, "analyses": list(batch.analyses)}
