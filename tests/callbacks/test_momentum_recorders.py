@@ -160,6 +160,21 @@ def test_the_curvature_is_that_of_dense_hessians_along_the_step(num_seeds, decay
             assert rows["lowest_curvature", step, seed] == pytest.approx(least, rel=1e-5, abs=1e-8)
 
 
+def test_a_seed_that_stands_still_is_not_measured_again():
+    callback = build(CALLBACKS, {"kind": "curvature", "every": 5, "window": 1})
+    asked = [[4, 20], [5, 20], [6, 20], [7, 20], [0, 20], [0, 20], [1, 20], [5, 20]]
+    assert [callback.is_due(torch.tensor(steps)) for steps in asked] == [
+        True,
+        True,
+        False,
+        False,
+        True,
+        True,
+        False,
+        True,
+    ]
+
+
 def test_few_products_with_a_warm_start_are_enough():
     rows = {}
     for num_products in (12, 62):

@@ -28,7 +28,7 @@ SPECS = {
     "am": {"kind": "adaptive_momentum", "lr": 0.3, "s": 0.5},
     "am_small": {"kind": "adaptive_momentum", "lr": 0.05, "s": 0.5},
     "am_decay": {"kind": "adaptive_momentum", "lr": 0.3, "s": 0.5, "weight_decay": 0.1},
-    "am_beyond": {"kind": "adaptive_momentum", "lr": 0.6, "s": 0.5},
+    "am_beyond": {"kind": "adaptive_momentum", "lr": 0.9, "s": 0.5},
     "hb": {"kind": "heavy_ball", "lr": 0.1, "momentum": 0.7},
     "hb_beyond": {"kind": "heavy_ball", "lr": 0.3, "momentum": 0.7},
     "polyak": {"kind": "polyak", "curvature": 4.0, "strong_convexity": 0.2},
@@ -147,10 +147,8 @@ def test_the_bracket_of_the_length(factors, theorem, monkeypatch):
     gd = found[found["method"] == "gd"]
     assert gd["tightness"].to_numpy() == pytest.approx(1, abs=1e-9)
     part = found[found["theorem"].str.contains(theorem, regex=False)]
-    factors = tuple(
-        f ** (1 if f == 1 else 1) if f == 1 else (f * part["tightness"].min() if f > 1 else f / part["tightness"].min())
-        for f in factors
-    )
+    loose = part["tightness"].min()
+    factors = tuple(1.0 if f == 1 else f * loose if f > 1 else f / loose for f in factors)
     monkeypatch.setattr(dag_momentum, "update_bracket", scaled(dag_momentum.update_bracket, factors))
     stronger = MomentumBracket().rows(tables_of("am", "gd"))
     stronger = stronger[stronger["theorem"].str.contains(theorem, regex=False)]
@@ -222,6 +220,18 @@ def test_a_stretch_shows_its_worst_step():
     assert worst_of_stretches(frame, slack, 50)["step"].tolist() == [0, 1, 2, 3, 4, 5, 7, 8, 9]
 
 
+def test_rounding_is_that_of_the_precision():
+    def rounded(step, quantity, value):
+        return float(np.float32(value))
+
+    single = tables_of("am", "gd", num_steps=120, change=rounded)
+    checks = (MomentumBracket(), MomentumMonotone(), MomentumDescent(), MomentumEnvelope(), GradientRate())
+    assert not all(check.rows(single)["holds"].fillna(True).astype(bool).all() for check in checks)
+    single.runs["training"] = [{"precision": "float32"}] * len(single.runs)
+    for check in checks:
+        assert check.rows(single)["holds"].fillna(True).astype(bool).all(), check
+
+
 def test_other_kinds_of_methods_have_no_rows():
     tables = tables_of("am")
     tables.runs["method_spec"] = [{"kind": "sgd", "lr": 0.1}] * 2
@@ -258,7 +268,7 @@ def test_the_break():
     claim = DescentBreaks("s", "r", ["*_beyond"], ["am", "gd"])
     verdict = decide(claim, "am", "gd", "am_beyond", num_steps=25)
     assert verdict.decision == "supported"
-    assert verdict.effect > 50
+    assert verdict.effect > 10
     assert len(verdict.figures) == 1
     found = {cell["method"]: cell for cell in verdict.cells}
     assert found["am"]["rises"] == 0 < found["am_beyond"]["rises"]
@@ -282,6 +292,10 @@ def test_convergence_of_the_weights():
     early = decide(claim, "am", num_steps=12)
     assert early.decision == "inconclusive"
     assert early.cells[0]["points"] == "not measured"
+    decayed = [(*row[:2], "am_decay", *row[3:9], -0.05, 1e-3, "a") for row in eigenvalue]  # λ = 0.1 on top
+    found = decide(WeightsConverge("s", "r", ["am_decay"]), "am_decay", num_steps=300, measurements=decayed)
+    assert found.cells[0]["points"] == "minimum"
+    assert found.cells[0]["least λ_min"] == pytest.approx(0.05)
     saddle = [(*row[:9], -0.2, 1e-3, "a") for row in eigenvalue]
     assert decide(claim, "am", num_steps=300, measurements=saddle).cells[0]["points"] == "saddle"
     assert decide(claim, "gd").decision == "not run"

@@ -21,6 +21,13 @@ PYRAMID = {"kind": "pyramidnet", "depth": 11, "alpha": 12}
 PYRAMID_BASIC = {"kind": "pyramidnet", "depth": 8, "alpha": 12, "bottleneck": False}
 # A head of zeros, the default, hides the layers before it from the gradient.
 VIT = {"kind": "vit", "patch": 7, "dim": 8, "depth": 2, "heads": 2, "zero_head": False}
+DAG = {"kind": "dag_net", "widths": [6, 4]}
+AUTOENCODER = {"kind": "autoencoder", "code": 2, "widths": [6, 4]}
+BINARY_MLP = {"kind": "binary_mlp", "depth": 2, "width": 8}
+BIREAL = {"kind": "birealnet", "depth": 8, "width": 4}
+REACT = {"kind": "reactnet", "width": 2}
+WEIGHT_NORM = {"kind": "weight_norm_mlp", "depth": 2, "width": 8}
+WEIGHT_NORMED = {"kind": "weight_normed", "base": RESNET}
 
 CASES = [
     (MLP, (1, 14, 14)),
@@ -40,9 +47,30 @@ CASES = [
     (VIT, (1, 14, 14)),
     (VIT, (1, 28, 28)),
     (VIT | {"patch": 8}, (3, 32, 32)),
+    (DAG, (1, 4, 4)),
+    (DAG | {"parents": [[0], [0], [0, 2, 1]], "activation": "sigmoid", "output": "tanh", "bias": False}, (11,)),
+    (DAG | {"parents": "sequential", "activation": "linear", "output": "sigmoid", "init_scale": 2.0}, (11,)),
+    (AUTOENCODER, (1, 4, 4)),
+    (AUTOENCODER | {"skips": "none", "matched": True, "activation": "sigmoid", "output": "linear"}, (11,)),
+    (BINARY_MLP | {"activation_gradient": "identity"}, (1, 14, 14)),
+    (BINARY_MLP | {"scaling": "form_1", "init": "positive"}, (11,)),
+    (BINARY_MLP | {"scaling": "form_2", "activation_gradient": "clipped", "weight_gradient": "clipped"}, (11,)),
+    (BIREAL, (1, 14, 14)),
+    (BIREAL | {"shortcut": "pad", "scaling": "form_1"}, (3, 9, 11)),
+    (BIREAL | {"depth": 18, "scaling": "form_2", "init_scale": 0.5}, (3, 40, 40)),
+    (BIREAL | {"init": "zero", "activation_gradient": "clipped"}, (1, 8, 8)),
+    (REACT, (3, 64, 64)),
+    (WEIGHT_NORM, (1, 14, 14)),
+    (WEIGHT_NORM | {"activation": "softplus", "gains": "trainable", "output_norm": None}, (11,)),
+    (WEIGHT_NORM | {"activation": "gelu", "gains": "fixed", "gain": -0.5, "half_width": 0.3}, (11,)),
+    (WEIGHT_NORM | {"activation": "silu", "normalised": False, "scales": "plain", "row_norm": 2.0}, (11,)),
+    (WEIGHT_NORMED, (1, 14, 14)),
+    (WEIGHT_NORMED | {"base": MLP, "keep_last": False}, (11,)),
 ]
 NUM_OUTPUTS, BATCH = 5, 4
 cases = pytest.mark.parametrize(("variant", "input_shape"), CASES)
+BINARY = ("binary_mlp", "birealnet", "reactnet")  # a sign has no derivative; what stands in for it: test_binary.py
+smooth_cases = pytest.mark.parametrize(("variant", "input_shape"), [c for c in CASES if c[0]["kind"] not in BINARY])
 modes = pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 
 
@@ -117,7 +145,7 @@ def smooth(network):
     return network
 
 
-@cases
+@smooth_cases
 @modes
 def test_the_second_derivative_is_that_of_differences(variant, input_shape, training):
     inputs, labels = batch(input_shape)

@@ -13,7 +13,7 @@ from torch import nn
 from boundcheck.contracts import Objective, Row, Split
 from boundcheck.models.weight_norm_mlp import WeightNormNetwork
 from boundcheck.objectives import Square
-from boundcheck.theory.weight_norm_generalisation import generalisation_gap_bound, largest_loss
+from boundcheck.theory.weight_norm_generalisation import generalisation_gap_bound
 from boundcheck.theory.weight_norm_network import paper_scales
 
 BATCH = 1000
@@ -22,8 +22,8 @@ BATCH = 1000
 @dataclass(frozen=True)
 class GeneralisationGap:
     """Rows `train_loss`, `test_loss`, `gap` = test − train, `num_samples`; and where the theory applies `gap_bound`,
-    `largest_loss` (the least number that the loss surely stays below) and `num_samples_needed`, the n at which the
-    bound would fall to it: the bound is vacuous below.
+    `zero_loss` (that of predicting 0, which needs no training) and `num_samples_needed`, the n at which the bound would
+    fall to it: below, a test loss under the bound is no achievement, and the bound is vacuous.
 
     It applies to a normalised weight_norm_mlp without gains in the paper's scaling, under the square loss.
 
@@ -64,12 +64,13 @@ class GeneralisationGap:
         bound = generalisation_gap_bound(
             num, norms, network.depth, network.activation, length, confidence=self.confidence
         )
-        largest = largest_loss(norms, network.depth, network.activation, length)
+        zeros = torch.zeros(num, len(norms), dtype=torch.float64, device=train.labels.device)
+        zero_loss = objective.losses(zeros, train.labels).item()
         return [
             *rows,
             Row("gap_bound", bound),
-            Row("largest_loss", largest),
-            Row("num_samples_needed", math.ceil(num * (bound / largest) ** 2)),
+            Row("zero_loss", zero_loss),
+            Row("num_samples_needed", math.ceil(num * (bound / zero_loss) ** 2)),
         ]
 
 

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from boundcheck.analyses.predictor_operators import output_directions, predictor_hessians
 from boundcheck.analyses.settings import check_at_least, check_positive
 from boundcheck.contracts import Objective, Row, Split
-from boundcheck.curvature.predictor import PredictorHessians, spectral_norms
+from boundcheck.curvature.predictor import spectral_norms
 from boundcheck.models.weight_norm_mlp import WeightNormNetwork
-from boundcheck.theory.weight_norm import Bounds, a_priori_bounds, layer_bounds, parameter_bounds, vector_norms
+from boundcheck.theory.weight_norm import a_priori_bounds, layer_bounds, parameter_bounds, vector_norms
 from boundcheck.theory.weight_norm_blocks import block_bounds
 from boundcheck.theory.weight_norm_closed_form import closed_form_bounds
 from boundcheck.theory.weight_norm_network import Network, paper_scales, passes
+from boundcheck.theory.weight_norm_recursion import Bounds
 
 
 @dataclass(frozen=True)
@@ -83,54 +84,6 @@ class PredictorHessian:
         return rows
 
 
-def predictor_hessians(model: nn.Module, inputs: Tensor, directions: Tensor) -> tuple[PredictorHessians, Tensor]:
-    """Operators (n of them) with the spectral norms of ∇²_θ (ρᵀf)(θ; x_i), up to eigenvalues that are known.
-
-    Of a WeightNormNetwork, a prediction depends on a row w of W¹ through p = w·x/‖x‖ and q = ‖w − p x/‖x‖‖ only, and
-    on V through Vᵀρ. So the Hessian is that of a network with two inputs, one output and rows (p, q), plus, on the
-    directions orthogonal to both x and w, the eigenvalue −s₁ c g (u·x)/r² for each row. Nothing is approximated.
-
-    Args:
-        model: any network.
-        inputs: x (n, *input_shape), float64.
-        directions: ρ (n, K).
-
-    Returns: the operators, and the largest modulus (n,) of the eigenvalues that they lack.
-    """
-    if not isinstance(model, WeightNormNetwork) or inputs[0].numel() <= 2:
-        return PredictorHessians(model, inputs, directions), inputs.new_zeros(len(inputs))
-    network = model.theory(directions @ model.output.detach().double())
-    x = inputs.flatten(1)
-    lengths = torch.linalg.vector_norm(x, dim=-1)
-    along = x / lengths.unsqueeze(-1) @ network.weights[0].mT  # p (n, m)
-    across = (network.weights[0].square().sum(-1) - along**2).clamp_min(0).sqrt()  # q (n, m)
-    sizes = [*network.widths[1:], 1]
-    small = WeightNormNetwork(
-        (2,), sizes, model.activation_name, network.s[1:], network.normalised, model.gains
-    )  # fmt: skip
-    for layer, own in zip(small.hidden, model.hidden, strict=True):
-        layer.gain = own.gain
-    parts = {name: p.detach().double().flatten() for name, p in model.named_parameters()}
-    theta = torch.cat(
-        [
-            torch.stack([along, across], -1).flatten(1)
-            if name == "hidden.0.weight"
-            else network.output
-            if name == "last.weight"
-            else parts[name].repeat(len(x), 1)
-            for name in parts
-        ],
-        dim=1,
-    )
-    reduced = torch.stack([lengths, torch.zeros_like(lengths)], -1)  # (n, 2)
-    operator = PredictorHessians(small, reduced, torch.ones_like(lengths).unsqueeze(-1), theta)
-    if not network.normalised:
-        return operator, torch.zeros_like(lengths)
-    at = passes(network, x)
-    known = network.s[1] * network.gain(1) * at.g[1] * at.aligned[1] / network.row_norms(1) ** 2  # (n, m)
-    return operator, known.abs().amax(-1)
-
-
 def predictor_bounds(network: Network, inputs: Tensor) -> dict[str, Bounds]:
     """All bounds that apply to a network, by name, from the tightest; (n,) each.
 
@@ -170,13 +123,6 @@ def closed_form_applies(network: Network) -> bool:
     equal = len(set(network.widths[1:])) == 1
     paper = network.scales is None or [*network.scales] == paper_scales(network.widths)
     return network.normalised and network.gains is None and equal and paper
-
-
-def output_directions(labels: Tensor, num_outputs: int) -> Tensor:
-    """ρ (n, K): the unit vector of each example's class, or 1 for one output."""
-    if num_outputs == 1:
-        return torch.ones(len(labels), 1, dtype=torch.float64, device=labels.device)
-    return F.one_hot(labels, num_outputs).double()
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -105,10 +106,10 @@ class RestrictedConvexity:
         if alpha > 0 and around.network.normalised and not around.network.trainable_gains:
             step, beta = around.certified_step()
             after = loss(theta - step * around.gradient).item()
-            bound = rate_bound(around.loss.item(), least, alpha, beta, step * beta)
+            bound = np.asarray(rate_bound(around.loss.item(), least, alpha, beta, step * beta)).item()
             rows += [
                 Row("loss_after_step", after, coordinate=radius),
-                Row("rate_bound", float(bound), coordinate=radius),
+                Row("rate_bound", bound, coordinate=radius),
             ]
         return rows
 
@@ -153,7 +154,7 @@ class _Surroundings:
         self.residuals = outputs - _targets(outputs, train.labels)
         self.residual = torch.linalg.vector_norm(self.residuals, dim=-1).mean()
         self._sizes = [p.numel() for p in model.parameters()]
-        self._rows = [layer.weight.detach().double() for layer in model.hidden]
+        self._rows = [layer.weight.detach().double() for layer in model.layers]
         self._names = [name for name, _ in model.named_parameters()]
 
     def convexity(self, radius: float, kappa: float) -> Tensor:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from boundcheck.analyses.predictor_hessian import function_norm, output_directions
+from boundcheck.analyses.predictor_hessian import function_norm
+from boundcheck.analyses.predictor_operators import output_directions
 from boundcheck.analyses.settings import check_at_least, check_positive
 from boundcheck.contracts import Objective, Row, Split
 from boundcheck.curvature.predictor import PredictorHessians, spectral_norms
@@ -66,7 +67,7 @@ class RowScaling:
         for factor in self.factors:
             scaled = copy.deepcopy(model).double()
             with torch.no_grad():
-                for layer in scaled.hidden:
+                for layer in scaled.layers:
                     layer.weight.mul_(factor)
             operator = PredictorHessians(scaled, inputs, directions)
             generator.set_state(state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ class WeightNoise:
     test_samples: int | None = 1000
     dtype: Precision = "float64"
     batch_norm: BatchNormMode = "eval"
-    chunk_size: None = None
+    chunk_size: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         for rho in self.rhos:

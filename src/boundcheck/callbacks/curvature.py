@@ -37,6 +37,7 @@ class CurvatureRecorder:
 
     needs_gradient: ClassVar[bool] = False
     _vectors: Tensor | None = field(init=False, default=None, repr=False)
+    _seen: Tensor | None = field(init=False, default=None, repr=False)  # the seeds' steps when last asked
 
     def __post_init__(self) -> None:
         for name, least in (("every", 0), ("window", 0), ("num_products", 2)):
@@ -54,11 +55,13 @@ class CurvatureRecorder:
         """Nothing."""
 
     def is_due(self, steps: Tensor) -> bool:
-        """Whether any seed, so many steps after its last start, is to be measured."""
+        """Whether any seed, so many steps after its last start, is to be measured; one that stands still is not."""
         due = steps < self.window
         if self.every:
             due = due | (steps % self.every == 0)
-        return bool(due.any())
+        moves = torch.ones_like(due) if self._seen is None else (steps != self._seen) | (steps == 0)
+        self._seen = steps.clone()
+        return bool((due & moves).any())
 
     def record(self, training: Training) -> SegmentCurvature:
         """Measure all seeds at once."""
@@ -75,11 +78,12 @@ class CurvatureRecorder:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the next measurement starts."""
-        return {} if self._vectors is None else {"vectors": self._vectors}
+        state = {"vectors": self._vectors, "seen": self._seen}
+        return {name: value for name, value in state.items() if value is not None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state."""
-        self._vectors = state.get("vectors")
+        self._vectors, self._seen = state.get("vectors"), state.get("seen")
 
 
 @dataclass

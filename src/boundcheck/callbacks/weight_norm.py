@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from boundcheck.contracts import Training
 from boundcheck.models.weight_norm_mlp import WeightNormNetwork
 from boundcheck.theory.weight_norm_network import Network
+from boundcheck.theory.weight_norm_recursion import spectral_norm
 from boundcheck.theory.weight_norm_training import certified_step, smoothness_along_step
 
 QUANTILES = {"row_norm_low": 0.1, "row_norm_high": 0.9}
@@ -40,7 +41,7 @@ class WeightNormRecorder:
             for name, values in found.items():
                 training.curve.record(name, training.step, training.epoch, values, layer)
         if isinstance(model, WeightNormNetwork):
-            largest = torch.linalg.matrix_norm(model.output.detach().double(), 2)
+            largest = spectral_norm(model.output.detach().double())
             training.curve.record("output_norm", training.step, training.epoch, largest)
             self._before = {name: p.detach().clone() for name, p in model.named_parameters()}
 
@@ -95,7 +96,7 @@ class WeightNormRecorder:
     def _step_size(optimizer: torch.optim.Optimizer) -> Tensor:
         """η of the step just made: () or (k,)."""
         found = getattr(optimizer, "step_size", None)
-        return torch.as_tensor(optimizer.param_groups[0]["lr"] if found is None else found)
+        return torch.as_tensor(optimizer.param_groups[0]["lr"] if found is None else found, dtype=torch.float64)
 
 
 def normalised_rows(model: nn.Module) -> list[Tensor]:
@@ -105,5 +106,5 @@ def normalised_rows(model: nn.Module) -> list[Tensor]:
     torch's parametrised `weight_norm`.
     """
     if isinstance(model, WeightNormNetwork):
-        return [layer.weight for layer in model.hidden]
+        return [layer.weight for layer in model.layers]
     return [p.flatten(1) for name, p in model.named_parameters() if name.endswith(ORIGINAL)]

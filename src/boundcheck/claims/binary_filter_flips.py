@@ -86,7 +86,9 @@ class FlipRatioFormula:
         """Predict every run's epochs and compare."""
         courses = self._courses(tables)
         if courses is None or not len(courses):
-            return Verdict("not run", absences(tables.runs) or "no run recorded its flip ratio")
+            planned = matching(list(tables.runs["method"].unique()), self.methods)
+            absent = absences(tables.runs[tables.runs["method"].isin(planned)])
+            return Verdict("not run", absent or "no run recorded its flip ratio")
         last = courses.groupby(list(RUN))["epoch"].transform("max")
         used = courses[(courses["epoch"] >= self.from_epoch) & (courses["epoch"] < last) & (courses["measured"] > 0)]
         means = used.groupby(list(RUN))[["measured", "predicted"]].mean().reset_index()

@@ -49,7 +49,9 @@ class InitDelays:
         rows = self._delays(tables)
         scales = sorted({row["scale"] for row in rows})
         if len(scales) < 2:
-            return Verdict("not run", absences(tables.runs) or "fewer than two starts were run")
+            planned = matching(list(tables.runs["method"].unique()), self.methods)
+            absent = absences(tables.runs[tables.runs["method"].isin(planned)])
+            return Verdict("not run", absent or "fewer than two starts were run")
         base = {(r["dataset"], r["model"], r["seed"]): r["delay"] for r in rows if r["scale"] == scales[0]}
         for row in rows:
             row["extra"] = row["delay"] - base.get((row["dataset"], row["model"], row["seed"]), NAN)
@@ -63,10 +65,12 @@ class InitDelays:
         interval = student_interval([float(np.mean(values)) for values in logs.values()])
         cells = self._cells(rows)
         limit = math.log(self.factor)
-        larger = [cell for cell in cells if cell["predicted"] > 0]
+        larger = [cell for cell in cells if cell["predicted"] > 0 and math.isfinite(cell["extra steps"])]
         far = [c for c in larger if not abs(math.log(max(c["extra steps"], 1.0) / c["predicted"])) <= limit]
         within = f"{len(larger) - len(far)} of {len(larger)} scales"
         reason = f"within a factor {self.factor:g} of the prediction at {within}"
+        if len(larger) < len(cells) - 1:
+            reason += f"; at {len(cells) - 1 - len(larger)} the training ended before"
         return Verdict(
             "contradicted" if far else "supported",
             reason,
@@ -113,8 +117,8 @@ class InitDelays:
                 "model": model,
                 "method": method,
                 "init scale": scale,
-                f"steps to {100 * self.share:g}% flipped": float(np.nanmean([row["delay"] for row in group])),
-                "extra steps": float(np.nanmean([row["extra"] for row in group])),
+                f"steps to {100 * self.share:g}% flipped": _mean([row["delay"] for row in group]),
+                "extra steps": _mean([row["extra"] for row in group]),
                 "predicted": group[0]["predicted"],
                 "n": len(group),
             }
@@ -134,3 +138,8 @@ class InitDelays:
         caption = "Extra steps until the weights flip, by the scale of the start: measured (dots), ln(s)/α (dotted)."
         columns = ["panel", "series", "role", "x", "y", "low", "high"]
         return Figure(data[columns], "line", "scale of the start", "extra steps", caption, log_x=True)
+
+
+def _mean(values: Sequence[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return math.fsum(finite) / len(finite) if finite else NAN

@@ -47,8 +47,8 @@ class BoundSweep(TheoremHolds):
     def _figure(self, rows: pd.DataFrame, runs: pd.DataFrame, x: str) -> Figure | None:
         if x in ("epoch", "coordinate"):
             rows = rows[[_matches(model, self.shown) for model in rows["model"]]]
-            panels = rows["dataset"] + " · " + rows["model"] + " · " + rows["method"]
-            rows, label = rows.assign(x=rows[x], panel=panels), self.coordinate if x == "coordinate" else "epoch"
+            names = rows["dataset"] + " · " + rows["model"] + " · " + rows["method"]
+            rows, label = rows.assign(x=rows[x], panel=names), self.coordinate if x == "coordinate" else "epoch"
         else:
             rows, label = sweep_rows(rows, runs, x), x.rpartition(".")[2].replace("_", " ")
             if not len(rows):
@@ -82,8 +82,13 @@ def _series(rows: pd.DataFrame) -> pd.DataFrame:
 
     parts = [means(rows, "measured", series=MEASURED, role="measured")]
     for theorem, part in rows.groupby("theorem"):
-        parts.append(means(part, "bound", series=str(theorem), role="bound"))
+        parts.append(means(part, "bound", series=_right_side(str(theorem)), role="bound"))
     return pd.concat(parts, ignore_index=True)[COLUMNS]
+
+
+def _right_side(theorem: str) -> str:
+    """What an inequality states as the bound: B2 of "‖∇²f‖ ≤ B2"."""
+    return theorem.replace("≥", "≤").rpartition("≤")[2].strip()
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

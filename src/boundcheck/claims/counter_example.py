@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class CounterExample:
             reason = f"{self.check} has no row of {', '.join(self.methods)} without the premise"
             return Verdict("not run", "; ".join(filter(None, (reason, absent))))
         rows = rows.assign(excess=_excess(rows))
-        cells = []
+        cells: list[dict[str, Any]] = []
         for (dataset, model, method), part in rows.groupby(["dataset", "model", "method"]):
             outside = part[part["excess"] > 0]
             relative = 100 * (outside["excess"] / outside["bound"].abs()).max() if len(outside) else 0.0

@@ -75,10 +75,10 @@ class MomentumBracket(StepCheck):
     """(1 − s) ≤ ‖Δw‖/(η‖g‖) ≤ (1 + s) and cos∠(Δw, −g) ≥ √(1 − s²) at every step; the premise is s < 1 alone.
 
     Args:
-        tolerance: of arithmetic, on ratios of order 1; float64 allows 10⁻¹².
+        tolerance: of arithmetic, on ratios of order 1, in units of the run's ε; 5000 are 10⁻¹² in float64.
     """
 
-    tolerance: float = 1e-12
+    tolerance: float = 5000.0
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """Three rows per run and stretch."""
@@ -90,17 +90,17 @@ class MomentumBracket(StepCheck):
         within = np.clip(s, 0, 1)
         lower, upper = update_bracket(1.0, 1.0, within)
         ratio = (steps["update_norm"] / (steps["lr"] * steps["gradient_norm"])).to_numpy(np.float64)
-        premise = s < 1
+        premise, tolerance = s < 1, self.tolerance * steps["epsilon"]
         parts = [
-            self.judged(steps, "‖Δw‖/(η‖g‖) ≤ 1 + s", "upper", upper, ratio, self.tolerance, premise),
-            self.judged(steps, "‖Δw‖/(η‖g‖) ≥ 1 − s", "lower", lower, ratio, self.tolerance, premise),
+            self.judged(steps, "‖Δw‖/(η‖g‖) ≤ 1 + s", "upper", upper, ratio, tolerance, premise),
+            self.judged(steps, "‖Δw‖/(η‖g‖) ≥ 1 − s", "lower", lower, ratio, tolerance, premise),
             self.judged(
                 steps,
                 "cos∠(Δw, −g) ≥ √(1 − s²)",
                 "lower",
                 cosine_bound(within),
                 steps["descent_cosine"],
-                self.tolerance,
+                tolerance,
                 premise,
             ),
         ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boundcheck.claims.dag_momentum_steps import CELL, KINDS, ROUNDING, joined, momentum_steps
+from boundcheck.claims.dag_momentum_steps import CELL, KINDS, energy_tolerance, joined, momentum_steps
 from boundcheck.claims.figures import curve_figure
 from boundcheck.claims.pairs import absences
 from boundcheck.claims.rows import RUN
@@ -91,7 +91,7 @@ def _rises(steps: pd.DataFrame) -> pd.DataFrame:
     for run, part in steps.groupby(list(RUN)):
         E = part["objective"].to_numpy(np.float64)
         rise = -part["decrease"].to_numpy(np.float64)
-        is_rise = rise > ROUNDING * np.abs(E)
+        is_rise = rise > energy_tolerance(part)
         first = float(part["step"].to_numpy()[is_rise].min()) if is_rise.any() else math.nan
         largest = float(rise[is_rise].max()) if is_rise.any() else 0.0
         g = float(part["gradient_norm"].iloc[-1])

@@ -29,8 +29,8 @@ class WeightsConverge:
     No finite run can refute it, so it is `supported` or `inconclusive`. Supported where in every run the second half
     holds at most `tail_share` of the path and the exponent θ of ‖g‖ ~ (E − E_end)^θ over the middle of the descent is
     in [0.45, 1); a smaller one means that E_end is not the limit yet. "Minimum" is said only of runs whose smallest
-    Hessian eigenvalue at the end is positive beyond its error; a saddle can hold a run for very long. The effect is
-    the share of the second half, in percent.
+    Hessian eigenvalue at the end, the penalty of weight decay included, is positive beyond its error; a saddle can hold
+    a run for very long. The effect is the share of the second half, in percent.
 
     Args:
         statement: what the paper states.
@@ -55,20 +55,14 @@ class WeightsConverge:
         rows = []
         for run, part in steps.groupby(list(RUN)):
             value, error = lowest.get(run, (math.nan, math.nan))
+            value += part["weight_decay"].iloc[0]  # the spectrum is that of the loss without its penalty
             lengths = part["update_norm"].to_numpy(np.float64)
             tail = lengths[len(lengths) // 2 :].sum() / lengths.sum()
             theta = _kl_exponent(part)
             converged = tail <= self.tail_share and 0.45 <= theta < 1
-            point = (
-                "not measured"
-                if math.isnan(value)
-                else "minimum"
-                if value > error
-                else "saddle"
-                if value < -error
-                else "undecided"
+            rows.append(
+                (*run, 100 * tail, theta, part["gradient_norm"].iloc[-1], value, _point(value, error), converged)
             )
-            rows.append((*run, 100 * tail, theta, part["gradient_norm"].iloc[-1], value, point, converged))
         columns = [*RUN, "tail share (%)", "KL exponent", "last ‖g‖", "λ_min", "point", "converged"]
         return self._verdict(_frame(rows, columns), steps, tables)
 
@@ -98,6 +92,15 @@ class WeightsConverge:
             cells=evidence,
             figures=_path_figures(steps),
         )
+
+
+def _point(smallest_eigenvalue: float, error: float) -> str:
+    """What a stationary point is, as far as the smallest eigenvalue and its error tell."""
+    if math.isnan(smallest_eigenvalue):
+        return "not measured"
+    if abs(smallest_eigenvalue) <= error:
+        return "undecided"
+    return "minimum" if smallest_eigenvalue > 0 else "saddle"
 
 
 def _kl_exponent(part: pd.DataFrame) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from boundcheck.claims.dag_momentum import StepCheck
-from boundcheck.claims.dag_momentum_steps import HEAVY_BALL, KINDS, ROUNDING, energy_tolerance
+from boundcheck.claims.dag_momentum_steps import HEAVY_BALL, KINDS, energy_tolerance
 from boundcheck.claims.rows import KEYS, RUN, check_rows, wide
 from boundcheck.theory.dag_momentum import decrease, step_limit
 from boundcheck.theory.dag_momentum_baselines import heavy_ball_step_limit, lyapunov_decrease, lyapunov_function
@@ -31,7 +31,7 @@ class MomentumEnvelope(StepCheck):
         ] ** 2
         first = steps.groupby(list(RUN))["objective"].transform("first")
         bound = first - constant * summed
-        tolerance = ROUNDING * first.to_numpy() * np.maximum(1, steps["step"].to_numpy() ** 0.5)
+        tolerance = energy_tolerance(steps.assign(objective=first)) * np.maximum(1, steps["step"].to_numpy() ** 0.5)
         theorem = "E_K ≤ E_0 − c_S Σ ‖g_k‖²"
         return self.judged(steps, theorem, "upper", bound, steps["objective"], tolerance, premise)
 
@@ -50,7 +50,9 @@ class GradientRate(StepCheck):
         safe = np.where(constant > 0, constant, np.nan)
         bound = least_gradient_bound(gap, safe, steps["step"].to_numpy() + 1.0)
         theorem = "min ‖g_k‖² ≤ (E_0 − E_K)/(c_S K)"
-        return self.judged(steps, theorem, "upper", bound, least, 1e-10 * np.nan_to_num(bound), premise)
+        return self.judged(
+            steps, theorem, "upper", bound, least, 1e6 * steps["epsilon"] * np.nan_to_num(bound), premise
+        )
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,15 @@ class WeightBound(StepCheck):
         first = steps.groupby(list(RUN))["objective"].transform("first")
         highest = steps.groupby(list(RUN))["objective"].transform("max")
         bound = weight_bound(first, steps["weight_decay"])
-        premise = (highest <= first * (1 + ROUNDING)).to_numpy()
+        premise = (highest <= first + energy_tolerance(steps)).to_numpy()
         return self.judged(
-            steps, "‖w^k‖ ≤ √(2E_λ(w⁰)/λ)", "upper", bound, steps["parameter_norm"], 1e-12 * bound, premise
+            steps,
+            "‖w^k‖ ≤ √(2E_λ(w⁰)/λ)",
+            "upper",
+            bound,
+            steps["parameter_norm"],
+            1e4 * steps["epsilon"] * bound,
+            premise,
         )
 
 

@@ -20,7 +20,8 @@ KINDS = (*ADAPTIVE, *HEAVY_BALL, "nesterov")
 CELL = ("dataset", "model", "method")
 EVERY_STEP = ("objective", "gradient_norm", "update_norm", "descent_cosine", "lr", "parameter_norm")
 MEASURED = ("local_curvature", "sharpness", "lowest_curvature", "assumed_curvature")
-ROUNDING = 64 * np.finfo(np.float64).eps  # of a loss, relative
+EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-23}  # bfloat16 keeps its sums in float32
+ROUNDINGS = 64  # of a difference of losses, in units of ε E
 
 
 def momentum_steps(
@@ -36,8 +37,9 @@ def momentum_steps(
 
     Returns: the keys of a check, EVERY_STEP and MEASURED (NaN where there is none), and `next_objective` E_{k+1},
         `decrease` E_k − E_{k+1}, `previous_update` ‖Δ_k‖, `slope` ⟨g_k, Δ_{k+1}⟩, `s`, `momentum` and `weight_decay` of
-        the method, `curvature`, the L of the run (the last L̂ where a certificate was held, else the largest curvature
-        that was measured), and `certified`, whether every measured curvature of the run is at most L.
+        the method, `epsilon` of its precision, `curvature`, the L of the run (the last L̂ where a certificate was held,
+        else the largest curvature that was measured), and `certified`, whether every measured curvature of the run is
+        at most L.
     """
     import pandas as pd
 
@@ -46,12 +48,13 @@ def momentum_steps(
         spec = run.get("method_spec") or {}
         named = _matches(run["model"], models) and _matches(run["method"], methods)
         if spec.get("kind") in kinds and named:
-            specs[tuple(run[key] for key in RUN)] = spec
+            precision = (run.get("training") or {}).get("precision", "float64")
+            specs[tuple(run[key] for key in RUN)] = {**spec, "epsilon": EPSILON[precision]}
     wanted = pd.MultiIndex.from_tuples(list(specs), names=list(RUN)) if specs else None
     rows = tables.curves[tables.curves["quantity"].isin([*EVERY_STEP, *MEASURED])]
     if wanted is None or not len(rows):
-        numbers = [*EVERY_STEP, *MEASURED, *DERIVED]
-        return pd.DataFrame(columns=[*KEYS, *numbers]).astype(dict.fromkeys(numbers, np.float64))
+        names = [*EVERY_STEP, *MEASURED, *DERIVED]
+        return pd.DataFrame(columns=[*KEYS, *names]).astype(dict.fromkeys(names, np.float64))
     rows = rows[pd.MultiIndex.from_frame(rows[list(RUN)]).isin(wanted)]
     table: Any = rows.set_index([*KEYS, "quantity"])["value"].unstack("quantity")
     table = table.reindex(columns=[*EVERY_STEP, *MEASURED]).astype(np.float64).reset_index()
@@ -68,6 +71,7 @@ DERIVED = (
     "s",
     "momentum",
     "weight_decay",
+    "epsilon",
     "curvature",
     "certified",
 )
@@ -95,7 +99,7 @@ def worst_of_stretches(steps: pd.DataFrame, slack: Any, num_stretches: int) -> p
 
 def energy_tolerance(steps: pd.DataFrame) -> np.ndarray:
     """What rounding may do to a difference of two losses: 64 ε E."""
-    return ROUNDING * steps["objective"].abs().to_numpy()
+    return (ROUNDINGS * steps["epsilon"] * steps["objective"].abs()).to_numpy()
 
 
 def joined(*parts: str) -> str:
@@ -111,7 +115,12 @@ def _numbers(spec: dict[str, Any]) -> dict[str, float]:
         from boundcheck.theory.dag_momentum_baselines import polyak_settings
 
         momentum = float(polyak_settings(spec["curvature"], spec["strong_convexity"]).momentum)
-    return {"s": s, "momentum": momentum, "weight_decay": float(spec.get("weight_decay", 0.0))}
+    return {
+        "s": s,
+        "momentum": momentum,
+        "weight_decay": float(spec.get("weight_decay", 0.0)),
+        "epsilon": spec["epsilon"],
+    }
 
 
 def _derived(table: pd.DataFrame) -> pd.DataFrame:

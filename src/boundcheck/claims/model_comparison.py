@@ -54,9 +54,11 @@ class _ModelComparison:
     def decide(self, tables: Tables) -> Verdict:
         """Compare every planned model that matches with the baseline of its dataset and method."""
         if self.only_methods:
-            kept = {name: part[part["method"].isin(self.only_methods)] for name, part in _frames(tables).items()}
+            kept: dict[str, Any] = {
+                name: part[part["method"].isin(self.only_methods)] for name, part in _frames(tables).items()
+            }
             tables = tables._replace(**kept)
-        swapped = {name: _swap(part) for name, part in _frames(tables).items()}
+        swapped: dict[str, Any] = {name: _swap(part) for name, part in _frames(tables).items()}
         verdict = self._between_methods().decide(tables._replace(**swapped))
         cells = [{SWAPPED.get(key, key): value for key, value in cell.items()} for cell in verdict.cells]
         return replace(verdict, cells=cells)

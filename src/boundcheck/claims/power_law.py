@@ -150,14 +150,14 @@ class PowerLaw:
 
         name, setting = self.quantity.replace("_", " "), self.x.rpartition(".")[2].replace("_", " ")
         table = points.groupby(["group", "x"])["value"].agg(["mean", "min", "max"]).reset_index()
-        table = table.set_axis(["series", "x", "y", "low", "high"], axis=1).assign(panel="", role="measured")
+        table = table.set_axis(["series", "x", "y", "low", "high"], axis=1).assign(panel=name, role="measured")
         fitted = []
         for group, fit in slopes.items():
             x = np.unique(points.loc[points["group"] == group, "x"])
             at = fit.intercept + fit.slope * np.log(x) / (1 if self.logarithmic else math.log(2))
             y = np.exp(at) if self.logarithmic else at
             fitted.append(
-                pd.DataFrame({"series": group, "x": x, "y": y, "low": y, "high": y, "panel": "", "role": "bound"})
+                pd.DataFrame({"series": group, "x": x, "y": y, "low": y, "high": y, "panel": name, "role": "bound"})
             )
         data = pd.concat([table, *fitted], ignore_index=True)[COLUMNS]
         caption = f"{name.capitalize()} against {setting}: mean over seeds with their range, and the fit (dotted)."

@@ -71,7 +71,7 @@ class TwinValue:
         rows = tables.curves if self.source == "curves" else tables.measurements
         wanted = [self.quantity, self.twin_quantity or self.quantity]
         methods = matching(list(tables.runs["method"].unique()), self.methods, "")
-        rows = rows[rows["quantity"].isin(wanted) & rows["method"].isin(methods)]
+        rows = rows[rows["quantity"].isin(wanted) & rows["method"].isin(methods)].astype({"value": "float64"})
         runs = tables.runs[tables.runs["method"].isin(methods)]
         if self.level is not None:
             rows = steps_to_level(rows, self.level)
@@ -102,7 +102,7 @@ class TwinValue:
                 if own is not None:
                     wanted = own if role == "model" else self.twin_quantity or own
                     part = part[part["quantity"] == wanted].assign(quantity=own)
-                label = [f"{model} ({method})" for method in part["method"]]
+                label = f"{model} (" + part["method"].astype(str) + ")"  # text even where there is no row
                 parts.append(part.assign(model=label, method=role))
         return pd.concat(parts, ignore_index=True)
 

@@ -229,6 +229,13 @@ def is_plain_descent(run: Mapping[str, Any]) -> bool:
     return plain and not any(spec.get(name) for name in ("momentum", "weight_decay"))
 
 
+def keeps_row_norms(run: Mapping[str, Any]) -> bool:
+    """Whether steps cannot shorten normalised rows: gradient descent, also with heavy-ball momentum, without decay."""
+    spec = run["method_spec"]
+    descent = spec["kind"] in ("sgd", "certified_gd")
+    return descent and not any(spec.get(name) for name in ("nesterov", "weight_decay"))
+
+
 def is_full_batch(run: Mapping[str, Any]) -> bool:
     """Whether every step sees all examples."""
     return run["training"].get("batch_size") == "full"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,9 +13,16 @@ from boundcheck.claims.decision import DECISION_OF_CELL
 from boundcheck.claims.figures import curve_figure
 from boundcheck.claims.pairs import absences
 from boundcheck.claims.rows import KEYS, RUN, check_rows, wide
-from boundcheck.claims.weight_norm import check_not_negative, is_full_batch, is_normalised, is_plain_descent, of_runs
+from boundcheck.claims.weight_norm import (
+    check_not_negative,
+    is_full_batch,
+    is_normalised,
+    is_plain_descent,
+    keeps_row_norms,
+    of_runs,
+)
 from boundcheck.theory.weight_norm_training import descent_bound
-from boundcheck.verdicts import Tables, Verdict
+from boundcheck.verdicts import Decision, Tables, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +32,8 @@ if TYPE_CHECKING:
 class RowNormsGrow:
     """The least row norm of a layer never falls, from one recorded moment to the next.
 
-    The premise is plain (mini-batch) gradient descent on a network with normalised rows; momentum, weight decay and
-    Adam break it, and the rows say by how much (see `counter_example`).
+    The premise is (mini-batch) gradient descent, plain or with heavy-ball momentum, on a network with normalised rows;
+    weight decay and Adam break it, and the rows say by how much (see `counter_example`).
 
     Args:
         tolerance: of arithmetic, relative.
@@ -39,11 +48,11 @@ class RowNormsGrow:
         """One row per run, layer (the coordinate) and recorded moment but the first."""
         curves = tables.curves[tables.curves["quantity"] == "row_norm_min"]
         curves = curves.sort_values([*RUN, "index", "step"], kind="stable").reset_index(drop=True)
-        before = curves.groupby([*RUN, "index"])["value"].shift()
-        found, before = curves[before.notna()], before.dropna().to_numpy()
+        earlier = curves.groupby([*RUN, "index"])["value"].shift()
+        found, before = curves[earlier.notna()], earlier.dropna().to_numpy(np.float64)
 
         def premise(run: dict) -> bool:
-            return is_normalised(run) and is_plain_descent(run)
+            return is_normalised(run) and keeps_row_norms(run)
 
         return check_rows(
             found,
@@ -59,7 +68,7 @@ class RowNormsGrow:
 
 @dataclass(frozen=True)
 class Descent:
-    """L(θ − η∇L) ≤ L(θ) − η(1 − ηβ(η)/2)‖∇L‖², at every step whose β was recorded.
+    """L(θ) − L(θ − η∇L) ≥ η(1 − ηβ(η)/2)‖∇L‖², at every step whose β was recorded.
 
     The premise is full-batch gradient descent, which makes this exactly one step of the recorded loss.
 
@@ -76,8 +85,8 @@ class Descent:
         """One row per run and recorded step."""
         names = ["smoothness", "step_size", "gradient_norm_total"]
         found = _curves_wide(tables.curves, [*names, "train_loss"])
-        after = found[[*RUN, "step", "train_loss"]].assign(step=found["step"] - 1)
-        found = found.merge(after, on=[*RUN, "step"], suffixes=("", "_after"))
+        later = found[[*RUN, "step", "train_loss"]].assign(step=found["step"] - 1)
+        found = found.merge(later, on=[*RUN, "step"], suffixes=("", "_after"))
         found = found.dropna(subset=[*names, "train_loss", "train_loss_after"])
         loss, after, beta, lr, norm = (found[name].to_numpy() for name in ("train_loss", "train_loss_after", *names))
 
@@ -86,10 +95,10 @@ class Descent:
 
         return check_rows(
             found,
-            "L(θ⁺) ≤ L(θ) − η(1 − ηβ/2)‖∇L‖²",
-            "upper",
-            descent_bound(loss, norm, lr, beta),
-            after,
+            "L(θ) − L(θ⁺) ≥ η(1 − ηβ/2)‖∇L‖²",
+            "lower",
+            loss - np.asarray(descent_bound(loss, norm, lr, beta)),
+            loss - after,
             self.tolerance * np.abs(loss),
             of_runs(found, tables.runs, premise),
         )
@@ -123,7 +132,7 @@ class RestrictedConvexityHolds:
 class LinearRate:
     """A certified step from θ brings the loss at least as low as restricted convexity promises, where α > 0.
 
-    L(θ⁺) ≤ L(θ) − (αω(2−ω)/β)(L(θ) − L′), with L′ the least loss found within the cone and the radius.
+    L(θ) − L(θ⁺) ≥ (αω(2−ω)/β)(L(θ) − L′), with L′ the least loss found within the cone and the radius.
 
     Args:
         tolerance: of arithmetic, in units of the loss.
@@ -138,9 +147,11 @@ class LinearRate:
         """One row per run, snapshot and radius (the coordinate) with α > 0."""
         names = ["loss_after_step", "rate_bound"]
         found = wide(tables.measurements, names, by_coordinate=True).dropna(subset=names)
-        after, bound = (found[name].to_numpy() for name in names)
-        radius = found["coordinate"].to_numpy()
-        return check_rows(found, "L(θ⁺) ≤ rate bound", "upper", bound, after, self.tolerance, True, radius)
+        start = wide(tables.measurements, ["loss"], by_coordinate=False).dropna(subset=["loss"])
+        found = found.merge(start[[*KEYS, "analysis", "loss"]], on=[*KEYS, "analysis"])
+        after, bound, loss = (found[name].to_numpy() for name in (*names, "loss"))
+        theorem, radius = "L(θ) − L(θ⁺) ≥ (αω(2−ω)/β)(L(θ) − L′)", found["coordinate"].to_numpy()
+        return check_rows(found, theorem, "lower", loss - bound, loss - after, self.tolerance, True, radius)
 
 
 @dataclass(frozen=True)
@@ -154,11 +165,13 @@ class ConvexityReached:
         statement: what the paper states.
         reference: where it does.
         quantity: which α: convexity_limit, or convexity.
+        shown: models, patterns allowed, in the figure.
     """
 
     statement: str
     reference: str
     quantity: str = "convexity_limit"
+    shown: Sequence[str] = ("*",)
 
     def decide(self, tables: Tables) -> Verdict:
         """Count the snapshots with a positive α."""
@@ -167,7 +180,7 @@ class ConvexityReached:
         rows = rows.merge(done, on=list(RUN))
         if not len(rows):
             return Verdict("not run", "; ".join(filter(None, ["no convexity was measured", absences(tables.runs)])))
-        cells = []
+        cells: list[dict[str, Any]] = []
         for (dataset, model, method), part in rows.groupby(["dataset", "model", "method"]):
             share = float((part["value"] > 0).mean())
             side = int(share == 1) - int(share == 0)
@@ -184,12 +197,13 @@ class ConvexityReached:
                 }
             )
         decisions = {cell["decision"] for cell in cells}
-        decision = decisions.pop() if len(decisions) == 1 else "inconclusive"
+        decision: Decision = decisions.pop() if len(decisions) == 1 else "inconclusive"
         share = float((rows["value"] > 0).mean())
         number = sum(cell["decision"] == "supported" for cell in cells)
         never = sum(cell["decision"] == "contradicted" for cell in cells)
         reason = f"α > 0 at every snapshot of {number} of {len(cells)} cells, at none of {never}"
-        figure = curve_figure(rows, tables.runs, "restricted convexity α")
+        shown = [any(fnmatchcase(model, pattern) for pattern in self.shown) for model in rows["model"]]
+        figure = curve_figure(rows[shown], tables.runs, "restricted convexity α")
         return Verdict(
             decision,
             "; ".join(filter(None, [reason, absences(tables.runs)])),

@@ -88,3 +88,10 @@ class SAMMethod(MultiPassMethod):
 
     num_gradients: ClassVar[int] = 2
     wrapper: ClassVar[type[MultiPass]] = SAM
+
+
+@dataclass(frozen=True)
+class ASAMMethod(SAMMethod):
+    """Adaptive SAM, whose radius is measured in units of each |θᵢ|: `sam` with `adaptive: true`."""
+
+    adaptive: bool = True

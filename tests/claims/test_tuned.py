@@ -2,14 +2,14 @@
 
 import pytest
 
-from boundcheck.claims.similar_value import SimilarValue
+from boundcheck.claims.tuned import SimilarWhenTuned
 
 GROUPS = {"new": ["new_*"], "old": ["old_*"]}
 
 
 def claim(**settings):
     base = {"quantity": "test_accuracy", "groups": GROUPS, "reference_group": "new", "margin": 2.0, "scale": 100}
-    return SimilarValue("s", "r", **(base | settings))
+    return SimilarWhenTuned("s", "r", **(base | settings))
 
 
 def accuracies(make_tables, new, old, **more):

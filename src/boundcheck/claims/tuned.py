@@ -19,7 +19,7 @@ BySeed = dict[int, float]
 
 
 @dataclass(frozen=True)
-class SimilarValue:
+class SimilarWhenTuned:
     """A group of methods is within a margin of others at equal dataset, model and seed, each at its best setting.
 
     The best setting of a group is chosen for each seed by the other seeds (leave one out), so that no seed chooses the
@@ -86,14 +86,16 @@ class SimilarValue:
             if by_cell:
                 pooled[name] = student_interval(list(pool(by_cell).values()))
         if not pooled:
-            reason = absences(tables.runs) or "no two groups were run on one dataset and model"
+            planned = matching(list(tables.runs["method"].unique()), self.methods)
+            absent = absences(tables.runs[tables.runs["method"].isin(planned)])
+            reason = absent or "no two groups were run on one dataset and model"
             return Verdict("not run", reason, paper_value=self.paper_value)
         decision, reason = self._decision(pooled)
         worst = min(pooled.values(), key=lambda interval: interval.mean)
         evidence = [*rows, *({"method": f"pooled, {n}", **_interval(i)} for n, i in pooled.items())]
         label = f"{self.reference_group} − other, tuned: {self.quantity.replace('_', ' ')} ({self.unit})"
         caption = (
-            f"Difference of {self.reference_group} from each other method, both at the best of their settings (chosen by the "
+            f"Difference of {self.reference_group} from each other method, both at their best settings (chosen by the "
             f"other seeds): mean over seeds and its 95% interval; similar means within ±{self.margin:g}."
         )
         return Verdict(
@@ -171,4 +173,4 @@ class SimilarValue:
 
 
 def _interval(interval: Interval) -> dict[str, float]:
-    return {"effect": interval.mean, "low": interval.low, "high": interval.high}
+    return {"effect": round(interval.mean, 9), "low": interval.low, "high": interval.high}

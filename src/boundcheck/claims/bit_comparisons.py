@@ -1,0 +1,107 @@
+"""Bits of two trainings, step by step, as claims compare and show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from boundcheck.contracts import NAN
+from boundcheck.verdicts import Figure, Tables
+
+Pair = tuple[str, str]
+COUNTS = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.int64)
+FIGURE_POINTS = 150
+
+
+class Comparison(NamedTuple):
+    """Two runs of one seed: `differing` (T,), the share of weights whose bits differ at each recorded step."""
+
+    dataset: str
+    model: str
+    pair: Pair
+    seed: int
+    steps: np.ndarray
+    differing: np.ndarray
+    num_weights: int
+    num_flips: int  # of the first one
+
+    @property
+    def label(self) -> str:
+        """What the comparison is called in tables and figures."""
+        return f"{self.pair[0]} | {self.pair[1]}"
+
+    @property
+    def mismatches(self) -> int:
+        """Bits that differ, over all recorded steps."""
+        return round(float(self.differing.sum()) * self.num_weights)
+
+    @property
+    def decided_at(self) -> int:
+        """The first recorded step at which a bit differs, or else the last."""
+        return int(self.steps[-1]) if np.isnan(self.first_mismatch) else int(self.first_mismatch)
+
+    @property
+    def first_mismatch(self) -> float:
+        """The first recorded step at which a bit differs; NaN if none does."""
+        where = np.flatnonzero(self.differing)
+        return float(self.steps[where[0]]) if len(where) else NAN
+
+
+def comparisons(tables: Tables, pairs: Sequence[Sequence[str]]) -> Iterator[Comparison]:
+    """Each pair of methods on each (dataset, model) that has the bits of both, by seed; steps that both recorded."""
+    cells = tables.runs.loc[tables.runs["status"] == "done", ["dataset", "model"]].drop_duplicates()
+    for dataset, model in sorted(cells.itertuples(index=False, name=None)):
+        for first, second in pairs:
+            a, b = (tables.arrays(dataset, model, method, "bits") for method in (first, second))
+            for seed in sorted(a.keys() & b.keys()):
+                yield _compared((dataset, model, (first, second), seed), a[seed], b[seed])
+
+
+def _compared(keys: tuple[str, str, Pair, int], a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> Comparison:
+    steps, in_a, in_b = np.intersect1d(a["steps"], b["steps"], return_indices=True)
+    bits_a, bits_b = a["bits"][in_a], b["bits"][in_b]  # (T, bytes)
+    num = int(a["num_weights"])
+    differing = COUNTS[bits_a ^ bits_b].sum(1) / num
+    flips = int(COUNTS[bits_a[1:] ^ bits_a[:-1]].sum())
+    return Comparison(*keys, steps, differing, num, flips)
+
+
+def mismatch_table(found: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """A row for each pair and cell: bits compared, flips, bits that differ, the first step of a mismatch."""
+    groups: dict[Any, list[Comparison]] = {}
+    for c in found:
+        groups.setdefault((c.dataset, c.model, c.label), []).append(c)
+    return [
+        {
+            "dataset": dataset,
+            "model": model,
+            "method": label,
+            "n": len(group),
+            "steps": int(group[0].steps[-1]),
+            "weights": group[0].num_weights,
+            "flips": sum(c.num_flips for c in group),
+            "bits that differ": sum(c.mismatches for c in group),
+            "first at step": float(np.nanmin(firsts)) if np.isfinite(firsts).any() else NAN,
+            "differ at the end (%)": 100 * float(np.mean([c.differing[-1] for c in group])),
+        }
+        for (dataset, model, label), group in groups.items()
+        if len(firsts := np.array([c.first_mismatch for c in group]))
+    ]
+
+
+def mismatch_figure(found: Sequence[Comparison]) -> Figure:
+    """The share of differing bits by step, mean and range over seeds."""
+    import pandas as pd
+
+    rows = []
+    for c in found:
+        keep = np.unique(np.linspace(0, len(c.steps) - 1, FIGURE_POINTS).astype(int))
+        panel = f"{c.dataset} · {c.model}"
+        rows += [(panel, c.label, float(c.steps[i]), 100 * float(c.differing[i])) for i in keep]
+    frame = pd.DataFrame(rows, columns=["panel", "series", "x", "value"])
+    data = frame.groupby(["panel", "series", "x"])["value"].agg(y="mean", low="min", high="max").reset_index()
+    data = data.assign(role="measured")[["panel", "series", "role", "x", "y", "low", "high"]]
+    caption = "Share of bits that differ between two trainings: mean over seeds; the band is their range."
+    return Figure(data, "line", "step", "bits that differ (%)", caption)

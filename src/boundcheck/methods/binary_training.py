@@ -1,0 +1,141 @@
+"""What the methods for binary networks share: one optimizer made of two, for the binary and the real parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from boundcheck.methods.adamw import AdamWMethod
+from boundcheck.methods.checks import check_number
+from boundcheck.methods.sgd import SGDMethod
+from boundcheck.models.binary_layers import binary_layers, binary_parameters, real_parameters, sign
+
+REAL = {"sgd": SGDMethod, "adamw": AdamWMethod}
+
+
+def set_to_signs(parameter: Tensor) -> None:
+    """Replace the values by their signs; 0 becomes +1, as in the layers."""
+    parameter.copy_(sign(parameter))
+
+
+def flip(bits: Sequence[Tensor], inertias: Sequence[Tensor], threshold: float = 0.0) -> None:
+    """b ← −b where I b > τ; a bit whose inertia is 0 stays. As b − 2 b max(sign(I b − τ), 0): comparisons are slow."""
+    wrong = torch._foreach_mul(list(inertias), list(bits))
+    if threshold:
+        torch._foreach_sub_(wrong, threshold)
+    torch._foreach_sign_(wrong)
+    torch._foreach_clamp_min_(wrong, 0.0)
+    torch._foreach_addcmul_(list(bits), list(bits), wrong, -2.0)
+
+
+class BinaryTraining(Optimizer):
+    """Steps several optimizers, of different parameters, on one gradient; their groups and state are in one state_dict.
+
+    Args:
+        parts: the optimizers, that of the binary parameters first.
+        clipped: parameters that are clamped to [−1, 1] after each step.
+        method: what it was built by.
+    """
+
+    def __init__(
+        self, parts: Sequence[Optimizer], clipped: Sequence[Tensor] = (), method: BinaryMethod | None = None
+    ) -> None:
+        self.parts, self.clipped, self.method = list(parts), list(clipped), method
+        super().__init__([group for part in parts for group in part.param_groups], {})
+        for part in parts:
+            self.state.update(part.state)
+        self._share()
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of each; returns what the closure returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for part in self.parts:
+            part.step()
+        if self.clipped:
+            torch._foreach_clamp_min_(self.clipped, -1.0)
+            torch._foreach_clamp_max_(self.clipped, 1.0)
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore all parts."""
+        super().load_state_dict(state_dict)
+        self._share()
+
+    def _share(self) -> None:
+        start = 0
+        for part in self.parts:
+            end = start + len(part.param_groups)
+            part.param_groups, part.state = self.param_groups[start:end], self.state
+            start = end
+
+
+class BinaryMethod:
+    """A method for binary networks as a config variant: a dataclass with the fields `real` and `init_scale`.
+
+    The initial latent weights are multiplied by `init_scale`, which is part of the method so that two methods can start
+    from the same weights at different magnitudes. A network without binary layers is trained by `real` alone.
+    """
+
+    real: Mapping[str, Any]
+    init_scale: float
+    num_gradients: ClassVar[int] = 1
+    second_order: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_number("init_scale", self.init_scale, ">= 0", lambda x: x >= 0)
+        self.real_method()
+        self.binary_optimizer([nn.Parameter(torch.ones(1))])
+
+    def skips(self, model: Any) -> str | None:
+        """Why a model makes no sense with it."""
+        return None if hasattr(model, "weight_gradient") else "the model has no binary layers"
+
+    @torch.no_grad()
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """The model, its initial latent weights rescaled."""
+        for layer in binary_layers(model):
+            layer.weight.mul_(self.init_scale)
+        return model
+
+    def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
+        """The optimizer of the binary parameters; it works element by element, so a stack needs nothing special."""
+        raise NotImplementedError
+
+    def optimizer(self, model: nn.Module, num_stacked: int = 1) -> Optimizer:
+        """Both optimizers as one."""
+        binary, real = binary_parameters(model), real_parameters(model)
+        parts = [self.binary_optimizer(binary)] if binary else []  # type: ignore[arg-type]
+        if real:
+            parts.append(self.real_method().optimizer(nn.ParameterList(real), num_stacked))
+        return BinaryTraining(parts, binary if getattr(self, "clip", False) else (), self)
+
+    def real_method(self) -> SGDMethod | AdamWMethod:
+        """The method that `real` describes.
+
+        Raises:
+            ValueError: it describes none.
+        """
+        kind = self.real.get("kind") if isinstance(self.real, Mapping) else None
+        if kind not in REAL:
+            raise ValueError(f"real: got kind {kind!r}; allowed: {', '.join(REAL)}")
+        try:
+            return REAL[kind](**{name: value for name, value in self.real.items() if name != "kind"})
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"real: {error}") from error
+
+
+class BitsMethod(BinaryMethod):
+    """A method without latent weights, which has no learning rate for its bits."""
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the real parameters."""
+        return self.real_method().lr

@@ -1,0 +1,85 @@
+"""Bop: binary weights that flip where an average of their gradient is larger than a threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from boundcheck.methods.binary_training import BitsMethod, flip, set_to_signs
+from boundcheck.methods.checks import check_choice, check_number
+
+
+class Bop(Optimizer):
+    """m ← (1−γ) m + γ g; b ← −b where |m| > τ and m has the sign of b. τ = 0 is the first-order gradient filter.
+
+    The threshold is compared with a gradient, so unlike a filter Bop depends on the loss's scale.
+
+    Args:
+        params: binary parameters, or groups of them.
+        gamma: γ in (0, 1].
+        threshold: τ ≥ 0, in units of the gradient.
+        decay: whether γ is multiplied by lr/initial_lr, the schedule of a learning rate that starts at 1.
+
+    References:
+        Helwegen et al. 2019, Latent weights do not exist, arXiv:1906.02107, algorithm 1.
+    """
+
+    def __init__(self, params: Iterable[Any], gamma: float, threshold: float = 0.0, decay: bool = True) -> None:
+        super().__init__(params, {"lr": 1.0, "gamma": gamma, "threshold": threshold, "decay": decay})
+
+    @torch.no_grad()
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group and binarise its parameters."""
+        for name, value in self.defaults.items():
+            param_group.setdefault(name, value)
+        check_number("gamma", param_group["gamma"], "in (0, 1]", lambda x: 0 < x <= 1)
+        check_number("threshold", param_group["threshold"], ">= 0", lambda x: x >= 0)
+        check_choice("decay", param_group["decay"], (False, True))
+        super().add_param_group(param_group)
+        param_group.setdefault("initial_lr", param_group["lr"])
+        for p in param_group["params"]:
+            set_to_signs(p)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; returns what the closure returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            gamma = group["gamma"] * (group["lr"] / group["initial_lr"] if group["decay"] else 1.0)
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if parameters:
+                averages = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in parameters]
+                torch._foreach_lerp_(averages, [p.grad for p in parameters], min(gamma, 1.0))
+                flip(parameters, averages, group["threshold"])
+        return loss
+
+
+@dataclass(frozen=True)
+class BopMethod(BitsMethod):
+    """`Bop` as a config variant.
+
+    Args:
+        real: the variant (sgd or adamw) that trains the real parameters.
+        gamma: γ.
+        threshold: τ.
+        decay: whether γ follows the learning rate's schedule.
+        init_scale: what the initial weights are multiplied by before they are made bits: without effect, unless 0.
+    """
+
+    real: Mapping[str, Any]
+    gamma: float
+    threshold: float = 1e-8
+    decay: bool = True
+    init_scale: float = 1.0
+
+    def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> Bop:
+        """See BinaryMethod."""
+        return Bop(parameters, self.gamma, self.threshold, self.decay)

@@ -1,0 +1,180 @@
+"""Binary weights that follow the sign of a filtered gradient: no latent weight, no magnitude."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from boundcheck.methods.binary_training import BitsMethod, flip, set_to_signs
+from boundcheck.methods.checks import check_number
+
+RATES = ("delta", "gamma", "alpha")  # from the gradient to the bit
+AVERAGES = {"delta": "inner_momentum", "gamma": "momentum", "alpha": "inertia"}
+
+
+class GradientFilter(Optimizer):
+    """A cascade of exponential averages of the gradient; a bit flips where the last one, its inertia, has its sign.
+
+    m ← (1−γ) m + γ g, I ← (1−α) I + α m, b ← −b where I b > 0. `gamma` 1 leaves out its average (first order),
+    `delta` below 1 puts one more in front (third order). The parameters become ±1 (0 becomes +1) and stay so; beside
+    them the state holds one tensor per average and nothing else. A rate in `decay` is multiplied by lr/initial_lr, so
+    any learning-rate scheduler is a scheduler of it; the learning rate itself means nothing and starts at 1.
+
+    Args:
+        params: binary parameters, or groups of them with rates of their own.
+        alpha: α in (0, 1], the share of a new value in the inertia.
+        gamma: γ in (0, 1].
+        delta: δ in (0, 1].
+        decay: which of alpha, gamma, delta follow the learning rate's schedule.
+        initial_inertia: c in I_0 = −c w_0, where w_0 are the values that the parameters had; 0 forgets their signs.
+        initial_momentum: c' in m_0 = −c' w_0, for every average before the last.
+
+    Raises:
+        ValueError: a rate outside (0, 1], or a start that is negative.
+
+    References:
+        Quist, Li, van Gemert 2023, Understanding weight-magnitude hyperparameters in training binary networks,
+        arXiv:2303.02452; after Helwegen et al. 2019, Latent weights do not exist, arXiv:1906.02107.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        alpha: float,
+        gamma: float = 1.0,
+        delta: float = 1.0,
+        *,
+        decay: Sequence[str] = ("alpha",),
+        initial_inertia: float = 0.0,
+        initial_momentum: float = 0.0,
+    ) -> None:
+        defaults = {
+            "lr": 1.0,
+            "alpha": alpha,
+            "gamma": gamma,
+            "delta": delta,
+            "decay": decay if isinstance(decay, str) else list(decay),
+        }
+        start = {"initial_inertia": initial_inertia, "initial_momentum": initial_momentum}
+        super().__init__(params, defaults | start)
+
+    @torch.no_grad()
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, binarise its parameters and preset their averages."""
+        for name, value in self.defaults.items():
+            param_group.setdefault(name, value)
+        self.check(param_group)
+        super().add_param_group(param_group)
+        param_group.setdefault("initial_lr", param_group["lr"])
+        for p in param_group["params"]:
+            self.state[p] = self.start(param_group, p)
+            set_to_signs(p)
+
+    def check(self, group: Mapping[str, Any]) -> None:
+        """Refuse numbers of a group that make no sense, with a ValueError."""
+        for name in RATES:
+            check_number(name, group[name], "in (0, 1]", lambda x: 0 < x <= 1)
+        for name in ("initial_inertia", "initial_momentum"):
+            check_number(name, group[name], ">= 0", lambda x: x >= 0)
+        if isinstance(group["decay"], str) or not set(group["decay"]) <= set(RATES):
+            raise ValueError(f"decay: got {group['decay']!r}; allowed: a list of {', '.join(reversed(RATES))}")
+
+    def start(self, group: Mapping[str, Any], p: Tensor) -> dict[str, Tensor]:
+        """The averages of a parameter (its values not yet binary) before the first step."""
+        used = [name for name in RATES if name == "alpha" or group[name] < 1]
+        scales = {name: group["initial_inertia" if name == "alpha" else "initial_momentum"] for name in used}
+        return {AVERAGES[name]: p.detach() * -scale + 0.0 for name, scale in scales.items()}
+
+    def rates(self, group: dict[str, Any]) -> tuple[dict[str, float], float]:
+        """The rates of this step, and what the inertia is multiplied by first."""
+        factor = group["lr"] / group["initial_lr"]
+        decaying = {name: factor if name in group["decay"] else 1.0 for name in RATES}
+        return {name: min(group[name] * decaying[name], 1.0) for name in RATES}, 1.0
+
+    def inputs(self, group: Mapping[str, Any], parameters: Sequence[Tensor]) -> list[Tensor]:
+        """What is filtered: the gradients."""
+        return [p.grad for p in parameters]  # type: ignore[misc]
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step.
+
+        Args:
+            closure: clears the gradients, computes the loss, calls backward and returns the loss; may be left out.
+
+        Returns:
+            What the closure returned.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if parameters:
+                self._update(group, parameters)
+        return loss
+
+    def _update(self, group: dict[str, Any], parameters: Sequence[Tensor]) -> None:
+        rates, keep = self.rates(group)
+        signal = self.inputs(group, parameters)
+        for name in RATES:
+            average = AVERAGES[name]
+            if average in self.state[parameters[0]]:
+                averages = [self.state[p][average] for p in parameters]
+                if name == "alpha" and keep != 1.0:
+                    torch._foreach_mul_(averages, keep)
+                torch._foreach_lerp_(averages, signal, rates[name])
+                signal = averages
+        flip(parameters, signal)
+
+
+@dataclass(frozen=True)
+class GradientFilterMethod(BitsMethod):
+    """`GradientFilter` as a config variant.
+
+    Args:
+        real: the variant (sgd or adamw) that trains the real parameters.
+        alpha: α.
+        gamma: γ; 1: first order.
+        delta: δ; below 1: third order.
+        decay: which rates follow the learning rate's schedule.
+        initial_state: `zero`, or `preset`: I_0 = −`initial_inertia`·w_0 and m_0 likewise.
+        initial_inertia: c of a preset start.
+        init_scale: what the initial latent weights are multiplied by, before they are made bits.
+    """
+
+    real: Mapping[str, Any]
+    alpha: float
+    gamma: float = 1.0
+    delta: float = 1.0
+    decay: Sequence[str] = ("alpha",)
+    initial_state: Literal["zero", "preset"] = "zero"
+    initial_inertia: float | None = None
+    init_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if (self.initial_state == "preset") != (self.initial_inertia is not None):
+            allowed = "none with initial_state zero, a number >= 0 with preset"
+            raise ValueError(f"initial_inertia: got {self.initial_inertia}; allowed: {allowed}")
+        if self.initial_state not in ("zero", "preset"):
+            raise ValueError(f"initial_state: got {self.initial_state!r}; allowed: zero, preset")
+        super().__post_init__()
+
+    def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> GradientFilter:
+        """See BinaryMethod."""
+        start = self.initial_inertia or 0.0
+        return GradientFilter(
+            parameters,
+            self.alpha,
+            self.gamma,
+            self.delta,
+            decay=self.decay,
+            initial_inertia=start,
+            initial_momentum=start,
+        )

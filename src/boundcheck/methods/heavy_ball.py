@@ -1,0 +1,153 @@
+"""Momentum with a constant coefficient: heavy ball, Polyak's choice of its numbers, and Nesterov's method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from boundcheck.methods.checks import check_number
+from boundcheck.methods.momentum import MomentumOptimizer, Rule
+from boundcheck.theory.dag_momentum_baselines import polyak_settings
+
+BELOW_1: Rule = ("in [0, 1)", lambda x: 0 <= x < 1)
+
+
+class HeavyBall(MomentumOptimizer):
+    """Δθ ← −η g + β Δθ, θ ← θ + Δθ: torch's SGD with momentum, written in steps.
+
+    Args:
+        params: parameters or groups.
+        lr: η.
+        momentum: β in [0, 1).
+        weight_decay: λ of the penalty (λ/2) ‖θ‖², part of g.
+        num_stacked: k; when it is more than 1, every parameter has a leading axis of k independent networks.
+
+    References: Polyak 1964, Some methods of speeding up the convergence of iteration methods.
+    """
+
+    rules: ClassVar = {"momentum": BELOW_1}
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        num_stacked: int = 1,
+    ) -> None:
+        super().__init__(params, lr, weight_decay, {"momentum": momentum}, num_stacked)
+
+    def move(self, gradient: Tensor, velocity: Tensor, lr: Any, update: Tensor) -> None:
+        """See `MomentumOptimizer`."""
+        torch.mul(velocity, self.number("momentum"), out=update)
+        update -= lr * gradient
+        velocity.copy_(update)
+
+
+class Nesterov(MomentumOptimizer):
+    """v ← β v − η g(θ), θ ← θ − η g(θ) + β v; θ is the extrapolated point, where the gradient is taken.
+
+    With w = θ − β v this is w⁺ = θ − η g(θ), θ⁺ = w⁺ + β (w⁺ − w).
+
+    Args: as of `HeavyBall`.
+
+    References: Nesterov 1983, A method of solving a convex programming problem with convergence rate O(1/k²).
+    """
+
+    rules: ClassVar = {"momentum": BELOW_1}
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        num_stacked: int = 1,
+    ) -> None:
+        super().__init__(params, lr, weight_decay, {"momentum": momentum}, num_stacked)
+
+    def move(self, gradient: Tensor, velocity: Tensor, lr: Any, update: Tensor) -> None:
+        """See `MomentumOptimizer`."""
+        beta, step = self.number("momentum"), lr * gradient
+        velocity *= beta
+        velocity -= step
+        torch.mul(velocity, beta, out=update)
+        update -= step
+
+
+@dataclass(frozen=True)
+class HeavyBallMethod:
+    """HeavyBall of a whole network.
+
+    Args:
+        lr: η.
+        momentum: β in [0, 1).
+        weight_decay: λ of the penalty (λ/2) ‖θ‖².
+    """
+
+    lr: float
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+
+    num_gradients: ClassVar[int] = 1
+    second_order: ClassVar[bool] = False
+    rule: ClassVar[type[HeavyBall | Nesterov]] = HeavyBall
+
+    def __post_init__(self) -> None:
+        self.optimizer(nn.ParameterList([torch.zeros(1)]))
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """The model, unchanged."""
+        return model
+
+    def optimizer(self, model: nn.Module, num_stacked: int = 1) -> MomentumOptimizer:
+        """The optimizer of all parameters."""
+        return self.rule(model.parameters(), self.lr, self.momentum, self.weight_decay, num_stacked)
+
+
+@dataclass(frozen=True)
+class NesterovMethod(HeavyBallMethod):
+    """Nesterov of a whole network; fields as of `HeavyBallMethod`."""
+
+    rule: ClassVar[type[HeavyBall | Nesterov]] = Nesterov
+
+
+@dataclass(frozen=True)
+class PolyakMethod:
+    """Heavy ball with the numbers that are best on quadratics with curvatures in [μ, L].
+
+    Args:
+        curvature: L, the largest curvature.
+        strong_convexity: μ in (0, L], the smallest.
+        weight_decay: λ of the penalty (λ/2) ‖θ‖².
+    """
+
+    curvature: float
+    strong_convexity: float
+    weight_decay: float = 0.0
+
+    num_gradients: ClassVar[int] = 1
+    second_order: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_number("curvature", self.curvature, "> 0", lambda x: x > 0)
+        check_number("strong_convexity", self.strong_convexity, "in (0, curvature]", lambda x: 0 < x <= self.curvature)
+        self.optimizer(nn.ParameterList([torch.zeros(1)]))
+
+    @property
+    def lr(self) -> float:
+        """η = 4/(√L + √μ)²."""
+        return float(polyak_settings(self.curvature, self.strong_convexity).lr)
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """The model, unchanged."""
+        return model
+
+    def optimizer(self, model: nn.Module, num_stacked: int = 1) -> HeavyBall:
+        """The optimizer of all parameters."""
+        momentum = float(polyak_settings(self.curvature, self.strong_convexity).momentum)
+        return HeavyBall(model.parameters(), self.lr, momentum, self.weight_decay, num_stacked)

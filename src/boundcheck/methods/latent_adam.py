@@ -1,0 +1,75 @@
+"""Adam and AdamW on latent weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from boundcheck.methods.adamw import AdamWMethod
+from boundcheck.methods.binary_training import BinaryMethod
+from boundcheck.methods.checks import check_choice
+
+
+@dataclass(frozen=True)
+class LatentAdamWMethod(BinaryMethod):
+    """AdamW on the latent weights: w ← w − ελw − ε m̂/(√v̂ + ϵ). A filter of the normalised gradient.
+
+    Args:
+        lr: ε.
+        real: the variant (sgd or adamw) that trains the real parameters.
+        betas: decay rates of the means of g and g².
+        eps: ϵ.
+        weight_decay: λ, decoupled.
+        clip: clamp the latent weights to [−1, 1] after each step.
+        init_scale: what the initial latent weights are multiplied by.
+    """
+
+    lr: float
+    real: Mapping[str, Any]
+    betas: Sequence[float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    clip: bool = False
+    init_scale: float = 1.0
+
+    def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
+        """See BinaryMethod."""
+        check_choice("clip", self.clip, (False, True))
+        return AdamWMethod(self.lr, self.betas, self.eps, self.weight_decay).optimizer(nn.ParameterList(parameters))
+
+
+@dataclass(frozen=True)
+class LatentAdamMethod(BinaryMethod):
+    """Adam on the latent weights, with the decay λw inside the normalised gradient: no filter of g, yet magnitude-free.
+
+    Args:
+        lr: ε.
+        real: the variant (sgd or adamw) that trains the real parameters.
+        betas: decay rates of the means of g + λw and its square.
+        eps: ϵ.
+        weight_decay: λ.
+        clip: clamp the latent weights to [−1, 1] after each step.
+        init_scale: what the initial latent weights are multiplied by.
+    """
+
+    lr: float
+    real: Mapping[str, Any]
+    betas: Sequence[float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    clip: bool = False
+    init_scale: float = 1.0
+
+    def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
+        """See BinaryMethod."""
+        check_choice("clip", self.clip, (False, True))
+        AdamWMethod(self.lr, self.betas, self.eps, self.weight_decay)  # refuses what makes no sense
+        beta1, beta2 = self.betas
+        return torch.optim.Adam(
+            parameters, self.lr, (beta1, beta2), self.eps, weight_decay=self.weight_decay, fused=True
+        )

@@ -1,0 +1,135 @@
+"""What the optimizers share that remember their last step: one flat vector of parameters, one gradient per step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from boundcheck.methods.checks import check_number
+from boundcheck.methods.flat import FlatLayout
+
+Rule = tuple[str, Callable[[float], bool]]
+NOT_NEGATIVE: Rule = (">= 0", lambda x: x >= 0)
+
+
+class MomentumOptimizer(Optimizer):
+    """θ ← θ + Δθ with Δθ made of the gradient and of a velocity that the state keeps; subclasses say how.
+
+    The numbers lie in the parameter groups, beside `lr`, and are read at every step; a group may have its own. `lr` may
+    be a tensor (k,), one learning rate for each slice of a stack. All arithmetic is on one flat vector in float32 or
+    wider. Parameters without a gradient stay where they are.
+
+    Args:
+        params: parameters or groups, as of any torch optimizer.
+        lr: η > 0.
+        weight_decay: λ of the penalty (λ/2) ‖θ‖², part of the gradient.
+        numbers: the method's own numbers by name, as defaults of the groups.
+        num_stacked: k; when it is more than 1, every parameter has a leading axis of k independent networks.
+
+    Attributes:
+        gradient: ∇E(θ) + λθ of the newest step (k, p); None before the first.
+        update: Δθ of the newest step (k, p); None before the first.
+
+    Raises:
+        ValueError: a number that makes no sense.
+    """
+
+    per_slice_lr: ClassVar[bool] = True
+    rules: ClassVar[Mapping[str, Rule]] = {}  # what the method's own numbers may be
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor,
+        weight_decay: float,
+        numbers: Mapping[str, Any],
+        num_stacked: int = 1,
+    ) -> None:
+        whole = isinstance(num_stacked, int)
+        check_number("num_stacked", num_stacked, ">= 1, whole", lambda k: whole and k >= 1)
+        self.num_stacked = num_stacked
+        self.gradient: Tensor | None = None
+        self.update: Tensor | None = None
+        self._layout: FlatLayout | None = None
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, **numbers})
+
+    def move(self, gradient: Tensor, velocity: Tensor, lr: Any, update: Tensor) -> None:
+        """Write Δθ to `update` and the next velocity over `velocity`, both (k, p) as the gradient."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step.
+
+        Args:
+            closure: clears the gradients, computes the loss, calls backward and returns the loss; optional.
+
+        Returns:
+            What the closure returned.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        layout = self._current_layout()
+        if layout is None:
+            return loss
+        gradient = layout.gather([p.grad for p in layout.parameters], "gradient").flat
+        decay = self.number("weight_decay")
+        if isinstance(decay, Tensor) or decay:
+            gradient += decay * layout.gather([p.detach() for p in layout.parameters], "theta").flat
+        velocity, update = layout.buffer("velocity"), layout.buffer("update")
+        self.move(gradient, velocity.flat, self.number("lr"), update.flat)
+        torch._foreach_add_(layout.parameters, update.pieces)
+        self.gradient, self.update = gradient, update.flat
+        return loss
+
+    def number(self, name: str) -> Any:
+        """A number of the groups: itself where they agree, else (1, p) or, one for each slice, (k, 1) or (k, p)."""
+        values = [group[name] for group in self.param_groups]
+        if len(values) == 1 or all(not isinstance(v, Tensor) and v == values[0] for v in values):
+            return values[0].reshape(-1, 1) if isinstance(values[0], Tensor) else values[0]
+        parts = []
+        for value, group in zip(values, self.param_groups, strict=True):
+            size = sum(p.numel() for p in group["params"] if p.grad is not None) // self.num_stacked
+            first = group["params"][0]
+            dtype = torch.promote_types(first.dtype, torch.float32)
+            column = torch.as_tensor(value, dtype=dtype, device=first.device).reshape(-1, 1)
+            parts.append(column.expand(self.num_stacked, size))
+        return torch.cat(parts, dim=1)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, with the defaults where it brings no number of its own."""
+        numbers = {**self.defaults, **param_group}
+        if not isinstance(numbers["lr"], Tensor):
+            check_number("lr", numbers["lr"], "> 0", lambda x: x > 0)
+        for name, (allowed, holds) in {"weight_decay": NOT_NEGATIVE, **self.rules}.items():
+            check_number(name, numbers[name], allowed, holds)
+        super().add_param_group(param_group)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up a state; the velocity is read from it at the next step."""
+        super().load_state_dict(state_dict)
+        self._layout = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A learning-rate scheduler leaves a `step` bound to this very object among the attributes.
+        kept = {name: value for name, value in vars(self).items() if name != "step"}
+        return kept | {"_layout": None, "gradient": None, "update": None}
+
+    def _current_layout(self) -> FlatLayout | None:
+        """Where the parameters with a gradient lie; a new one takes the velocities over from the state."""
+        parameters = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        if not parameters:
+            return None
+        if self._layout is None or not self._layout.is_of(parameters):
+            self._layout = FlatLayout(parameters, self.num_stacked)
+            known = [self.state[p].get("velocity") for p in parameters]
+            velocity = self._layout.gather(known, "velocity")
+            for parameter, piece in zip(parameters, velocity.pieces, strict=True):
+                self.state[parameter]["velocity"] = piece
+        return self._layout

@@ -1,0 +1,134 @@
+"""Gradient filters whose rates, or whose input, follow a latent optimizer from step to step.
+
+Their `lr` is that of the latent optimizer: a scheduler moves it, and they derive their rates from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from boundcheck.methods.gradient_filter import GradientFilter
+from boundcheck.theory.binary_filter import riccati_rates, sgd_rates
+
+
+class _MovingFilter(GradientFilter):
+    """A second-order filter with numbers of a latent optimizer in its groups."""
+
+    def __init__(self, params: Iterable[Any], lr: float, start: tuple[float, float], **numbers: Any) -> None:
+        self._numbers = {"lr": lr, **numbers}
+        super().__init__(params, alpha=0.5, gamma=0.5, initial_inertia=start[0], initial_momentum=start[1])
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group with the latent optimizer's numbers."""
+        super().add_param_group({**self._numbers, **param_group})
+
+    def cascade(self, group: dict[str, Any]) -> tuple[float, float, float]:
+        """(α, γ, keep) of this step."""
+        raise NotImplementedError
+
+    def rates(self, group: dict[str, Any]) -> tuple[dict[str, float], float]:
+        """The rates of this step, and what the inertia is multiplied by first."""
+        alpha, gamma, keep = self.cascade(group)
+        return {"delta": 1.0, "gamma": gamma, "alpha": alpha}, keep
+
+
+class RiccatiFilter(_MovingFilter):
+    """torch's SGD with momentum under any schedule: `theory.binary_filter.filter_of_torch_sgd`."""
+
+    def __init__(self, params: Iterable[Any], lr: float, weight_decay: float, momentum: float) -> None:
+        numbers = {"weight_decay": weight_decay, "latent_momentum": momentum, "last_rates": None}
+        super().__init__(params, lr, (weight_decay, weight_decay), **numbers)
+
+    def cascade(self, group: dict[str, Any]) -> tuple[float, float, float]:
+        """Roots at the first step, then the recursion."""
+        decay, momentum, last = group["weight_decay"], group["latent_momentum"], group["last_rates"]
+        if last is None:
+            rates = sgd_rates(group["lr"], decay, momentum)
+            alpha, gamma = float(rates.alpha), float(rates.gamma)
+            if not alpha <= gamma:
+                raise ValueError(f"lr: {group['lr']} with weight_decay {decay} has complex poles; use StateSpaceFilter")
+        else:
+            alpha, gamma = riccati_rates(last[1], last[0], group["lr"] * decay, momentum)
+        group["last_rates"] = [alpha, gamma]
+        return alpha, gamma, 1.0
+
+
+class FrozenRootsFilter(_MovingFilter):
+    """An approximation to torch's SGD under a schedule: at each step the rates of a constant learning rate."""
+
+    def __init__(self, params: Iterable[Any], lr: float, weight_decay: float, momentum: float) -> None:
+        numbers = {"weight_decay": weight_decay, "latent_momentum": momentum}
+        super().__init__(params, lr, (weight_decay, weight_decay), **numbers)
+
+    def cascade(self, group: dict[str, Any]) -> tuple[float, float, float]:
+        """The roots for the learning rate of this step."""
+        rates = sgd_rates(group["lr"], group["weight_decay"], group["latent_momentum"])
+        return float(rates.alpha), float(rates.gamma), 1.0
+
+
+class SumFilter(_MovingFilter):
+    """Weight decay 0: α_t = ε_t/S_t with S_t = S_{t−1} + ε_t, S_0 = 1: `theory.binary_filter.filter_without_decay`."""
+
+    def __init__(self, params: Iterable[Any], lr: float, momentum: float) -> None:
+        super().__init__(params, lr, (1 - momentum, 0.0), latent_momentum=momentum, total=1.0)
+
+    def cascade(self, group: dict[str, Any]) -> tuple[float, float, float]:
+        """The share of this step in the sum of all learning rates."""
+        group["total"] += group["lr"]
+        return group["lr"] / group["total"], 1 - group["latent_momentum"], 1.0
+
+
+class HeldRateFilter(_MovingFilter):
+    """Weight decay α/ε_t, so that α stays: `theory.binary_filter.filter_at_held_rate`."""
+
+    def __init__(self, params: Iterable[Any], lr: float, weight_decay: float, momentum: float) -> None:
+        numbers = {"held_alpha": lr * weight_decay, "latent_momentum": momentum, "last_lr": None}
+        super().__init__(params, lr, (weight_decay, 0.0), **numbers)
+
+    def cascade(self, group: dict[str, Any]) -> tuple[float, float, float]:
+        """A constant α; the inertia is measured in units that grow as the learning rate falls."""
+        keep = 1.0 if group["last_lr"] is None else group["last_lr"] / group["lr"]
+        group["last_lr"] = group["lr"]
+        return group["held_alpha"], 1 - group["latent_momentum"], keep
+
+
+class NormalisedFilter(GradientFilter):
+    """AdamW: α_t = ε_t λ, fed with m̂/(√v̂ + ϵ) instead of the gradient. λ = 0 is the sum α_t = ε_t/S_t."""
+
+    def __init__(
+        self, params: Iterable[Any], lr: float, weight_decay: float, betas: Sequence[float], eps: float
+    ) -> None:
+        self._numbers = {"lr": lr, "weight_decay": weight_decay, "betas": list(betas), "eps": eps, "total": 1.0}
+        super().__init__(params, alpha=0.5, initial_inertia=weight_decay or 1.0)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group with AdamW's numbers."""
+        super().add_param_group({**self._numbers, "num_steps": 0, **param_group})
+
+    def start(self, group: Mapping[str, Any], p: Tensor) -> dict[str, Tensor]:
+        """The inertia, and the means of the gradient and its square."""
+        return super().start(group, p) | {"mean": torch.zeros_like(p), "mean_square": torch.zeros_like(p)}
+
+    def rates(self, group: dict[str, Any]) -> tuple[dict[str, float], float]:
+        """One average, whose rate follows the learning rate."""
+        group["num_steps"] += 1
+        group["total"] += group["lr"]
+        decay = group["weight_decay"]
+        alpha = group["lr"] * decay if decay else group["lr"] / group["total"]
+        return {"delta": 1.0, "gamma": 1.0, "alpha": alpha}, 1.0
+
+    def inputs(self, group: Mapping[str, Any], parameters: Sequence[Tensor]) -> list[Tensor]:
+        """The normalised gradients."""
+        (beta1, beta2), t = group["betas"], group["num_steps"]
+        found = []
+        for p in parameters:
+            mean, square = (self.state[p][name] for name in ("mean", "mean_square"))
+            mean.lerp_(p.grad, 1 - beta1)
+            square.mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
+            root = (square / (1 - beta2**t)).sqrt_().add_(group["eps"])
+            found.append(mean / (1 - beta1**t) / root)
+        return found

@@ -1,0 +1,124 @@
+"""The filter that SGD with momentum is, in the form that every schedule and complex poles leave exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from boundcheck.methods.binary_training import BitsMethod, flip, set_to_signs
+from boundcheck.methods.checks import check_choice, check_number
+
+
+class StateSpaceFilter(Optimizer):
+    """v ← μ v + (1−d)(g − I), I ← I + β v, b ← −b where I b > 0; the first v is g − I.
+
+    With Nesterov's form I ← I + β((g − I) + μ v).
+    With β = αγ and μ = (1−α)(1−γ) it is `GradientFilter` of the second order; β above (1−√μ)² gives complex poles, a
+    resonance. β is multiplied by lr/initial_lr, so any learning-rate scheduler is a scheduler of it.
+
+    Args:
+        params: binary parameters, or groups of them.
+        rate: β > 0 and below 2(1+μ), where it stops being stable.
+        momentum: μ in [0, 1).
+        dampening: d in [0, 1).
+        nesterov: Nesterov's form.
+        initial_inertia: c in I_0 = −c w_0, where w_0 are the values that the parameters had.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        rate: float,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        nesterov: bool = False,
+        initial_inertia: float = 0.0,
+    ) -> None:
+        numbers = {"rate": rate, "momentum": momentum, "dampening": dampening, "nesterov": nesterov}
+        super().__init__(params, {"lr": 1.0, **numbers, "initial_inertia": initial_inertia})
+
+    @torch.no_grad()
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group, binarise its parameters and preset their inertia."""
+        for name, value in self.defaults.items():
+            param_group.setdefault(name, value)
+        group = param_group
+        check_number("momentum", group["momentum"], "in [0, 1)", lambda x: 0 <= x < 1)
+        largest = 2 * (1 + group["momentum"])
+        check_number("rate", group["rate"], f"in (0, {largest:g})", lambda x: 0 < x < largest)
+        check_number("dampening", group["dampening"], "in [0, 1)", lambda x: 0 <= x < 1)
+        check_number("initial_inertia", group["initial_inertia"], ">= 0", lambda x: x >= 0)
+        check_choice("nesterov", group["nesterov"], (False, True))
+        super().add_param_group(param_group)
+        group.setdefault("initial_lr", group["lr"])
+        for p in group["params"]:
+            self.state[p] = {"inertia": p.detach() * -group["initial_inertia"] + 0.0}
+            set_to_signs(p)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; returns what the closure returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            for is_first in (True, False):
+                chosen = [p for p in parameters if ("momentum" not in self.state[p]) == is_first]
+                if chosen:
+                    self._update(group, chosen, is_first)
+                    parameters = [p for p in parameters if all(p is not q for q in chosen)]
+        return loss
+
+    def _update(self, group: Mapping[str, Any], parameters: Sequence[Tensor], is_first: bool) -> None:
+        rate, momentum = group["rate"] * group["lr"] / group["initial_lr"], group["momentum"]
+        inertias = [self.state[p]["inertia"] for p in parameters]
+        errors = list(torch._foreach_sub([p.grad for p in parameters if p.grad is not None], inertias))
+        if is_first:
+            for p, error in zip(parameters, errors, strict=True):
+                self.state[p]["momentum"] = error.clone()
+        momenta = [self.state[p]["momentum"] for p in parameters]
+        if not is_first:
+            torch._foreach_mul_(momenta, momentum)
+            torch._foreach_add_(momenta, errors, alpha=1 - group["dampening"])
+        steps = momenta
+        if group["nesterov"]:
+            torch._foreach_add_(errors, momenta, alpha=momentum)
+            steps = errors
+        torch._foreach_add_(inertias, steps, alpha=rate)
+        flip(parameters, inertias)
+
+
+@dataclass(frozen=True)
+class StateSpaceFilterMethod(BitsMethod):
+    """`StateSpaceFilter` as a config variant.
+
+    Args:
+        real: the variant (sgd or adamw) that trains the real parameters.
+        rate: β.
+        momentum: μ.
+        dampening: d.
+        nesterov: Nesterov's form.
+        initial_inertia: c in I_0 = −c w_0; 0 forgets the initial signs.
+        init_scale: what the initial latent weights are multiplied by, before they are made bits.
+    """
+
+    real: Mapping[str, Any]
+    rate: float
+    momentum: float = 0.0
+    dampening: float = 0.0
+    nesterov: bool = False
+    initial_inertia: float = 0.0
+    init_scale: float = 1.0
+
+    def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> StateSpaceFilter:
+        """See BinaryMethod."""
+        return StateSpaceFilter(
+            parameters, self.rate, self.momentum, self.dampening, self.nesterov, self.initial_inertia
+        )

@@ -1,0 +1,83 @@
+"""Autoencoders with skip connections inside the encoder and the decoder, and their sequential twins."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+
+from boundcheck.models.construction import allocate, require_choice, require_integers
+from boundcheck.models.dag_net import Activation, DAGNet, described, initialize, require_widths
+from boundcheck.models.dag_topology import Parents, autoencoder_dag, num_parameters, sequential
+
+SKIPS = ("none", "inside")
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """An autoencoder input – `widths` – `code` – `widths` reversed – input whose encoder and decoder may have skips.
+
+    Args:
+        code: units of the code.
+        widths: units of the encoder's hidden layers; the decoder mirrors them.
+        skips: `none`, a sequential network; `inside`, encoder and decoder each a complete DAG. No edge passes the
+            code by.
+        matched: with `skips: none`, widen the hidden layers by one common factor until the network has as many
+            parameters as the one with skips inside, or just fewer: the parameter-matched sequential twin.
+        activation: of the hidden layers and the code: sigmoid, tanh or linear.
+        output: of the output layer.
+        bias: whether the layers have biases.
+        init_scale: as of `DAGNet`.
+    """
+
+    code: int
+    widths: Sequence[int] = (24, 12)
+    skips: Literal["none", "inside"] = "inside"
+    matched: bool = False
+    activation: Activation = "tanh"
+    output: Activation = "sigmoid"
+    bias: bool = True
+    init_scale: float = 1.0
+    stackable: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require_integers(self, "code")
+        require_widths("widths", self.widths, at_least=1)
+        require_choice(self, "skips", SKIPS)
+        if self.matched and self.skips != "none":
+            raise ValueError("matched: got True; allowed: with skips 'none' only, it is what that twin is matched to")
+        DAGNet(self.widths, "sequential", self.activation, self.output, self.bias, self.init_scale)
+
+    def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+        """The network on the meta device: shapes without values."""
+        num_encoder = len(self.widths) + 1
+        with_skips = autoencoder_dag(num_encoder, num_encoder)
+        parents = with_skips if self.skips == "inside" else sequential(2 * num_encoder)
+        ends = math.prod(input_shape), num_outputs
+        widths = self._layer_widths(self.widths, *ends)
+        if self.matched:
+            widths = self._matched_widths(num_parameters(widths, with_skips, self.bias), parents, *ends)
+        return described(input_shape, widths, parents, self.activation, self.output, self.bias, num_encoder)
+
+    @torch.no_grad()
+    def build(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> nn.Module:
+        """The network on the CPU, its values drawn from the generator layer by layer."""
+        return initialize(allocate(self.architecture(input_shape, num_outputs)), generator, self.init_scale)
+
+    def _layer_widths(self, hidden: Sequence[int], num_inputs: int, num_outputs: int) -> list[int]:
+        return [num_inputs, *hidden, self.code, *reversed(hidden), num_outputs]
+
+    def _matched_widths(self, budget: int, parents: Parents, num_inputs: int, num_outputs: int) -> list[int]:
+        """The widest network within the budget of parameters, first unit of the first layer by unit."""
+        best = self._layer_widths(self.widths, num_inputs, num_outputs)
+        for first in range(self.widths[0] + 1, budget + 1):
+            hidden = [round(width * first / self.widths[0]) for width in self.widths]
+            widths = self._layer_widths(hidden, num_inputs, num_outputs)
+            if num_parameters(widths, parents, self.bias) > budget:
+                break
+            best = widths
+        return best

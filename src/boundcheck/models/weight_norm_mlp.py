@@ -1,0 +1,198 @@
+"""Fully connected networks with normalised rows, and their un-normalised twin; seeds can be trained at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from boundcheck.models.construction import allocate, require_choice, require_integers
+from boundcheck.models.mlp import ACTIVATIONS
+from boundcheck.theory.weight_norm_activation import smooth_activation
+from boundcheck.theory.weight_norm_network import Network
+
+SCALES = ("paper", "plain")
+GAINS = ("none", "fixed", "trainable")
+
+
+class ScaledLinear(nn.Module):
+    """x ↦ s Wx, s c ∘ Ux with U the rows of W divided by their norms, for one network or a stack of k.
+
+    Args:
+        in_features, out_features: n and m; `weight` is (m, n), of a stack (k, m, n).
+        scale: s.
+        normalised: whether rows are divided by their norms.
+        gains: `none`: c = 1; `fixed`: a buffer `gain` (m,); `trainable`: a parameter.
+    """
+
+    gain: Tensor | None
+
+    def __init__(self, in_features: int, out_features: int, scale: float, normalised: bool, gains: str) -> None:
+        super().__init__()
+        self.scale, self.normalised = scale, normalised
+        self.weight = nn.Parameter(torch.empty(out_features, in_features))
+        self.register_buffer("gain", torch.empty(out_features) if gains == "fixed" else None)
+        if gains == "trainable":
+            self.gain = nn.Parameter(torch.empty(out_features))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Inputs (..., n) -> (..., m); of a stack, inputs (b, n) or (k, b, n) -> (k, b, m)."""
+        outputs = inputs @ self.weight.mT  # (b, m) or (k, b, m)
+        if not self.normalised:
+            return self.scale * outputs
+        factor = self.scale / torch.linalg.vector_norm(self.weight, dim=-1)  # (m,) or (k, m)
+        if self.gain is not None:
+            factor = factor * self.gain
+        return outputs * factor.unsqueeze(-2)
+
+
+class WeightNormNetwork(nn.Module):
+    """x ↦ s_{L+1} V φ(s_L c_L ∘ U^L φ(⋯ φ(s_1 c_1 ∘ U¹ x))), with the inputs flattened; no biases.
+
+    Args:
+        input_shape: of one example; whatever stands before it is the batch, and the stack.
+        sizes: m_1 … m_L and the number of outputs.
+        activation: φ, smooth.
+        scales: s_1 … s_{L+1}.
+        normalised: whether the hidden layers' rows are divided by their norms; those of V never are.
+        gains: see `ScaledLinear`.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        sizes: Sequence[int],
+        activation: str,
+        scales: Sequence[float],
+        normalised: bool = True,
+        gains: str = "none",
+    ) -> None:
+        super().__init__()
+        self.num_input_dims = len(input_shape)
+        self.activation_name, self.gains = activation, gains
+        self.activation = ACTIVATIONS[activation]()
+        features = [*pairwise([math.prod(input_shape), *sizes])]
+        self.hidden = nn.ModuleList(
+            ScaledLinear(n, m, s, normalised, gains) for (n, m), s in zip(features[:-1], scales[:-1], strict=True)
+        )
+        self.last = ScaledLinear(*features[-1], scales[-1], normalised=False, gains="none")
+
+    @property
+    def layers(self) -> list[ScaledLinear]:
+        """The hidden layers."""
+        return cast("list[ScaledLinear]", [*self.hidden])
+
+    @property
+    def output(self) -> Tensor:
+        """V (..., K, m_L)."""
+        return self.last.weight
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Inputs (b, *input_shape) -> (b, K); of a stack, (b, ...) or (k, b, ...) -> (k, b, K)."""
+        x = inputs.flatten(-self.num_input_dims)
+        for layer in self.layers:
+            x = self.activation(layer(x))
+        return self.last(x)
+
+    def theory(self, output: Tensor | None = None) -> Network:
+        """θ as `boundcheck.theory` takes it, copied and in float64.
+
+        Args:
+            output: v instead of V, see `theory.weight_norm_network.Network`; by default V, for norms only.
+        """
+        gains = None if self.gains == "none" else [_copy(cast(Tensor, layer.gain)) for layer in self.layers]
+        return Network(
+            weights=[_copy(layer.weight) for layer in self.layers],
+            output=_copy(self.output if output is None else output),
+            activation=smooth_activation(self.activation_name),
+            scales=[*(layer.scale for layer in self.layers), self.last.scale],
+            gains=gains,
+            trainable_gains=self.gains == "trainable",
+            normalised=self.layers[0].normalised,
+        )
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().to(torch.float64, copy=True)
+
+
+@dataclass(frozen=True)
+class WeightNormMLP:
+    """A network with normalised rows in its hidden layers, for which `boundcheck.theory.weight_norm` has bounds.
+
+    Args:
+        depth: L, hidden layers.
+        width: m, units of each hidden layer.
+        activation: tanh, gelu, softplus or silu; ReLU has no Hessian.
+        normalised: false is the un-normalised twin, z^l = s_l W^l a^{l−1}.
+        scales: `paper`: s_l = 1/√m_{l−1}; `plain`: 1 for hidden layers, 1/√m_L for the last.
+        gains: none; `fixed` or `trainable` factors of each unit, which start as `gain`.
+        gain: where there are gains, their first value.
+        half_width: c, where hidden weights start as U(−c, c); none: 1/√fan_in.
+        row_norm: if given, all hidden rows are scaled to this norm at the start.
+        output_norm: norm of each row of V at the start, in a uniformly drawn direction; none: left as drawn from
+            U(−1/√m_L, 1/√m_L).
+    """
+
+    depth: int
+    width: int
+    activation: Literal["tanh", "gelu", "softplus", "silu"] = "tanh"
+    normalised: bool = True
+    scales: Literal["paper", "plain"] = "paper"
+    gains: Literal["none", "fixed", "trainable"] = "none"
+    gain: float = 1.0
+    half_width: float | None = None
+    row_norm: float | None = None
+    output_norm: float | None = 1.0
+    stackable: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require_integers(self, "depth", "width")
+        smooth_activation(self.activation)
+        require_choice(self, "normalised", (False, True))
+        require_choice(self, "scales", SCALES)
+        require_choice(self, "gains", GAINS)
+        if not self.normalised and self.gains != "none":
+            raise ValueError(f"gains: got {self.gains!r} with normalised false; allowed: none")
+        if not math.isfinite(self.gain) or self.gain == 0 or (self.gains == "none" and self.gain != 1):
+            raise ValueError(f"gain: got {self.gain}; allowed: finite, not 0, and 1 where there are no gains")
+        for name in ("half_width", "row_norm", "output_norm"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name}: got {value}; allowed: none, or finite and > 0")
+
+    def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> WeightNormNetwork:
+        """The network on the meta device: shapes without values."""
+        sizes = [self.width] * self.depth
+        fan_ins = [math.prod(input_shape), *sizes]
+        plain = [1.0] * self.depth + [1 / math.sqrt(self.width)]
+        scales = plain if self.scales == "plain" else [1 / math.sqrt(m) for m in fan_ins]
+        with torch.device("meta"):
+            return WeightNormNetwork(
+                input_shape, [*sizes, num_outputs], self.activation, scales, self.normalised, self.gains
+            )
+
+    @torch.no_grad()
+    def build(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> nn.Module:
+        """The network on the CPU, its values drawn from the generator layer by layer."""
+        network = self.architecture(input_shape, num_outputs)
+        allocate(network)
+        for layer in network.layers:
+            self._draw(layer.weight, self.half_width, self.row_norm, generator)
+            if layer.gain is not None:
+                layer.gain.fill_(self.gain)
+        self._draw(network.output, None, self.output_norm, generator)
+        return network
+
+    def _draw(
+        self, weight: Tensor, half_width: float | None, row_norm: float | None, generator: torch.Generator
+    ) -> None:
+        bound = 1 / math.sqrt(weight.shape[-1]) if half_width is None else half_width
+        weight.uniform_(-bound, bound, generator=generator)
+        if row_norm is not None:
+            weight.mul_(row_norm / torch.linalg.vector_norm(weight, dim=-1, keepdim=True))

@@ -1,0 +1,73 @@
+"""Weight normalisation on top of any network of linear and convolutional layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from boundcheck.models import MODELS
+from boundcheck.registry import build
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+NOT_APPLICABLE = (
+    "the bounds are for fully connected networks without biases, residual branches, convolutions or batch "
+    "normalisation, as weight_norm_mlp builds them"
+)
+
+
+def weight_normalise(network: nn.Module, keep_last: bool = True) -> nn.Module:
+    """Reparametrise every linear and convolutional layer as W = g v/‖v‖, one norm for each output unit, in place.
+
+    The function that the network computes is unchanged; its parameters become `...parametrizations.weight.original0`
+    (g) and `original1` (v), which any optimizer trains.
+
+    Args:
+        network: anything that torch can call.
+        keep_last: leave the last such layer as it is, as the paper's networks do.
+
+    Returns: the network.
+
+    Raises:
+        ValueError: it has no layer to normalise.
+    """
+    layers = [module for module in network.modules() if isinstance(module, LAYERS)]
+    chosen = layers[:-1] if keep_last else layers
+    if not chosen:
+        raise ValueError(f"network: got {len(layers)} linear or convolutional layers; allowed: one to normalise")
+    for layer in chosen:
+        weight_norm(layer, "weight", dim=0)
+    return network
+
+
+@dataclass(frozen=True)
+class WeightNormed:
+    """Another model under weight normalisation with trainable gains, by torch's own parametrisation. Training only.
+
+    The bounds of `boundcheck.theory.weight_norm` are not applicable to it: see `NOT_APPLICABLE`.
+
+    Args:
+        base: the model's variant, `{kind: resnet, depth: 8, width: 8}`.
+        keep_last: leave the output layer as it is.
+    """
+
+    base: Mapping[str, Any]
+    keep_last: bool = True
+    stackable: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.keep_last not in (False, True):
+            raise ValueError(f"keep_last: got {self.keep_last!r}; allowed: false, true")
+        try:
+            build(MODELS, self.base)
+        except ValueError as error:
+            raise ValueError(f"base: {error}") from None
+
+    def build(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> nn.Module:
+        """The base network, its weights as drawn, reparametrised."""
+        network = build(MODELS, self.base).build(input_shape, num_outputs, generator)
+        return weight_normalise(network, self.keep_last)
