@@ -57,7 +57,9 @@ GRADIENTS = [
 
 
 def test_every_kind_is_tested():
-    assert {variant["kind"] for variant, _ in GRADIENTS} == set(METHODS) - {"certified_gd"}  # trains its own networks only: test_certified_gd.py
+    assert {variant["kind"] for variant, _ in GRADIENTS} == set(METHODS) - {
+        "certified_gd"
+    }  # trains its own networks only: test_certified_gd.py
 
 
 @pytest.mark.parametrize(("variant", "expected"), GRADIENTS)

@@ -90,7 +90,9 @@ def train(variant, parameters, batches, num_stacked=1):
 
 
 def test_every_kind_is_tested():
-    assert {variant["kind"] for variant in VARIANTS.values()} == set(METHODS) - {"certified_gd"}  # trains its own networks only: test_certified_gd.py
+    assert {variant["kind"] for variant in VARIANTS.values()} == set(METHODS) - {
+        "certified_gd"
+    }  # trains its own networks only: test_certified_gd.py
 
 
 @pytest.mark.parametrize("name", VARIANTS)

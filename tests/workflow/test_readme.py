@@ -1,6 +1,7 @@
 """What the README says can be done."""
 
 import re
+from itertools import pairwise
 
 import torch
 import yaml
@@ -22,6 +23,11 @@ def test_the_example_runs(root):
     exec(code, names)
     assert not torch.equal(before, names["model"][1].weight)
     assert names["model"][2].num_batches_tracked == 1
+    assert set(names["layers"][1].weight.unique().tolist()) == {-1.0, 1.0}
+    losses = names["losses"]
+    assert all(later < earlier for earlier, later in pairwise(losses))
+    assert (names["B2"].hessian <= names["B1"].hessian).all()
+    assert (names["B1"].hessian <= names["B0t"].hessian).all()
 
 
 def test_every_paper_is_in_the_table(root):

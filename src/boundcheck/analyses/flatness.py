@@ -33,7 +33,8 @@ class Flatness:
     Rows: `num_samples`, `loss`, `gradient_norm`, `parameter_norm`, `spectral_norm` (‖H(θ)‖₂, with its certified
     error), and per radius (coordinate = ρ) `zeroth_order_flatness`, `first_order_flatness`, `one_step_ratio` (the R¹
     that one ascent step reaches, over the R¹ found), `hessian_lipschitz` (a lower estimate of γ₂, from where the
-    evaluator went), `num_gradients` and `num_hvps`; of two radii or more `first_order_exponent`, the slope of log R¹ over log ρ.
+    evaluator went), `num_gradients` and `num_hvps`; of two radii or more `first_order_exponent`, the slope of log R¹
+    over log ρ.
     Radii relative to ‖θ‖ give the same rows named `relative_...`, coordinate = κ.
     Larger radii start also from the maximisers of smaller ones, so both flatnesses grow with ρ.
     A network that is not finite has only the row `loss`.

@@ -32,9 +32,9 @@ def check(spec: Mapping[str, Any], results: Path, output: Path) -> None:
     Batches that are not there, or diverged, are rows of the run table; claims without data read "not run".
 
     Args:
-        spec: `batches` (folders), `skipped` (cells with reasons), `checks` and `claims` (variants by name), `unmeasured`
-            (batches that no analysis measures); `reasons` why a batch is missing, by folder, where the caller knows
-            better than "there is no such file".
+        spec: `batches` (folders), `skipped` (cells with reasons), `checks` and `claims` (variants by name),
+            `unmeasured` (batches that no analysis measures); `reasons` why a batch is missing, by folder, where the
+            caller knows better than "there is no such file".
         results: `results/<scale>/<paper>`, where the batches are.
         output: the folder of the four tables.
 

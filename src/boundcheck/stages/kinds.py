@@ -79,7 +79,7 @@ def _meanings(factory: Any) -> dict[str, str]:
     found: dict[str, str] = {}
     for member in classes:
         if member.__module__.startswith("boundcheck."):
-            documents = [inspect.cleandoc(member.__doc__ or ""), inspect.getdoc(member.__init__) or ""]
+            documents = [inspect.cleandoc(member.__doc__ or ""), inspect.getdoc(vars(member).get("__init__")) or ""]
             for name, text in (entry for document in documents for entry in _arguments(document)):
                 found.setdefault(name, text)
     return found
