@@ -7,12 +7,18 @@ a registry changes no version, and an edit changes the versions of just those mo
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
+import json
+import os
+import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[1]
+KEPT = 2000  # parsed modules
+_parsed_anew: set[str] = set()
 
 
 def code_version(*modules: str, files: Iterable[Path] = ()) -> str:
@@ -31,7 +37,9 @@ def code_version(*modules: str, files: Iterable[Path] = ()) -> str:
 
 def reached_from(*modules: str) -> dict[str, str]:
     """Every module that `code_version` hashes for these, with the hash of its own code."""
-    return {m: _read(m)[0] for m in sorted({reached for module in modules for reached in _closure(module)})}
+    versions = {m: _read(m)[0] for m in sorted({reached for module in modules for reached in _closure(module)})}
+    _keep_parsed()
+    return versions
 
 
 def _file(module: str) -> Path | None:
@@ -48,7 +56,18 @@ def _read(module: str) -> tuple[str, frozenset[str]]:
     file = _file(module)
     if file is None:
         raise ModuleNotFoundError(f"{module} is not a module under {SOURCE}")
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    content = file.read_bytes()
+    key = hashlib.sha256(content).hexdigest()
+    if key not in _parsed():
+        _parsed()[key] = _parse(content.decode("utf-8"))
+        _parsed_anew.add(key)
+    version, imports = _parsed()[key]
+    return version, frozenset(name for name in imports if _file(name))
+
+
+def _parse(text: str) -> tuple[str, list[str]]:
+    """The hash of a module's code, and the names in this package that it may import."""
+    tree = ast.parse(text)
     imports: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -58,8 +77,35 @@ def _read(module: str) -> tuple[str, frozenset[str]]:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [statement for statement in node.body if not _is_text(statement)]
     tree.body = [statement for statement in tree.body if not _is_registry(statement)]
-    own = frozenset(name for name in imports if name.startswith("boundcheck") and _file(name))
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16], own
+    version = hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+    return version, sorted(name for name in imports if name.startswith("boundcheck"))
+
+
+@cache
+def _parsed() -> dict[str, tuple[str, list[str]]]:
+    """What `_parse` gave, by the sha256 of the text: also in earlier processes, for parsing is most of a dry run."""
+    try:
+        return json.loads(_store().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _keep_parsed() -> None:
+    """Write what was parsed anew beside Snakemake's own notes; where that is not possible it is parsed again."""
+    if not _parsed_anew or not _store().parent.parent.is_dir():
+        return
+    with contextlib.suppress(OSError):
+        _store().parent.mkdir(exist_ok=True)
+        temporary = _store().with_name(f"{_store().name}.{os.getpid()}")
+        temporary.write_text(json.dumps(dict(list(_parsed().items())[-KEPT:])), encoding="utf-8")
+        temporary.replace(_store())
+        _parsed_anew.clear()
+
+
+def _store() -> Path:
+    """Where parsed code is noted: of this version of Python, and of this file, both of which decide the hashes."""
+    own = hashlib.sha256(f"{sys.version}{Path(__file__).read_text(encoding='utf-8')}".encode()).hexdigest()[:16]
+    return Path(".snakemake/boundcheck") / f"code-{own}.json"
 
 
 def _is_text(statement: ast.stmt) -> bool:

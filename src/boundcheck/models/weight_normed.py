@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
-from torch.nn.utils.parametrizations import weight_norm
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
 
 from boundcheck.models import MODELS
 from boundcheck.registry import build
@@ -18,6 +18,27 @@ NOT_APPLICABLE = (
     "the bounds are for fully connected networks without biases, residual branches, convolutions or batch "
     "normalisation, as weight_norm_mlp builds them"
 )
+
+
+class RowScaling(nn.Module):
+    """(g, v) ↦ g v/‖v‖, a norm for each output unit.
+
+    Written out, because the second derivative of torch's own `weight_norm` is wrong (its first one is right), and
+    every curvature here is made of second derivatives.
+    """
+
+    def forward(self, gain: Tensor, direction: Tensor) -> Tensor:
+        """Gains (m, 1, ...) and directions (m, ...) -> weights (m, ...)."""
+        return gain * direction / row_norms(direction)
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights (m, ...) -> their norms (m, 1, ...), and themselves as directions."""
+        return row_norms(weight), weight
+
+
+def row_norms(weight: Tensor) -> Tensor:
+    """‖wᵢ‖ of each output unit: (m, ...) -> (m, 1, ...)."""
+    return torch.linalg.vector_norm(weight, dim=tuple(range(1, weight.dim())), keepdim=True)
 
 
 def weight_normalise(network: nn.Module, keep_last: bool = True) -> nn.Module:
@@ -40,13 +61,13 @@ def weight_normalise(network: nn.Module, keep_last: bool = True) -> nn.Module:
     if not chosen:
         raise ValueError(f"network: got {len(layers)} linear or convolutional layers; allowed: one to normalise")
     for layer in chosen:
-        weight_norm(layer, "weight", dim=0)
+        register_parametrization(layer, "weight", RowScaling())
     return network
 
 
 @dataclass(frozen=True)
 class WeightNormed:
-    """Another model under weight normalisation with trainable gains, by torch's own parametrisation. Training only.
+    """Another model under weight normalisation with trainable gains, through torch's parametrisations. Training only.
 
     The bounds of `boundcheck.theory.weight_norm` are not applicable to it: see `NOT_APPLICABLE`.
 
