@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -52,7 +53,7 @@ def write(columns: Mapping[str, Any], schema: pa.Schema, path: Path, metadata: M
 
     `metadata` (JSON) tells what the file was made from; `read_metadata` gives it back.
     """
-    table = pa.table({name: pa.array(columns[name], schema.field(name).type) for name in schema.names}, schema=schema)
+    table = pa.table({name: _array(columns[name], schema.field(name).type) for name in schema.names}, schema=schema)
     if metadata is not None:
         table = table.replace_schema_metadata({METADATA: json.dumps(metadata, sort_keys=True)})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,3 +128,20 @@ FIGURES = pa.schema(
         ("high", pa.float64()),
     ]
 )
+
+
+def _array(values: Any, kind: pa.DataType) -> pa.Array:
+    """`pa.array(values, kind)`; for plain numbers and texts without pandas, which pyarrow imports to look at a list."""
+    if len(values) and pa.types.is_string(kind) and all(type(value) is str for value in values):
+        encoded = [value.encode() for value in values]
+        offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+        return pa.Array.from_buffers(kind, len(encoded), buffers)
+    is_number = pa.types.is_floating(kind) or pa.types.is_integer(kind)
+    if len(values) and is_number:
+        given = np.asarray(values)
+        if given.dtype.kind in ("iuf" if pa.types.is_floating(kind) else "iu"):
+            numbers = given.astype(kind.to_pandas_dtype())
+            if pa.types.is_floating(kind) or (numbers == given).all():
+                return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(np.ascontiguousarray(numbers))])
+    return pa.array(values, kind)
