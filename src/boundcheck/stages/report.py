@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from boundcheck.stages.drawing import draw, inline, looks
+from boundcheck.stages.drawing import PALETTE, draw, inline, looks
 from boundcheck.stages.page import ClaimSection, PaperSection, count_decisions, read_paper
 from boundcheck.stages.wording import links
 
@@ -43,18 +43,23 @@ def report(spec: Mapping[str, Any], results: Path, output: Path) -> None:
 def _draw_all(papers: Sequence[PaperSection]) -> dict[str, str]:
     """Draw every figure, hang it into its claim, and return the files by name."""
     claims = [(paper, claim) for paper in papers for claim in paper.claims]
-    shown = [data[data["panel"] != ""] for _, claim in claims for _, data in claim.figures]
-    look_of = looks(name for data in shown for name in data["series"])
+    names = [_coloured(settings, data) for _, claim in claims for settings, data in claim.figures]
+    shared = looks(set().union(*names)) if len(set().union(*names)) <= len(PALETTE) else None
     files = {}
     for position, (paper, claim) in enumerate(claims):
         for index, (settings, data) in enumerate(claim.figures):
             drawable = data[np.isfinite(data["y"])]
             if len(drawable):
                 name, caption = f"{paper.key}_{claim.name}_{index}", settings["caption"]
-                files[name] = draw(drawable, settings, look_of)
+                files[name] = draw(drawable, settings, shared or looks(drawable["series"]))
                 svg = inline(files[name], f"f{position}-{index}", f"{claim.statement} {caption}")
                 claim.drawings.append({"svg": svg, "caption": caption, "file": name})
     return files
+
+
+def _coloured(settings: Mapping[str, Any], data: pd.DataFrame) -> set[str]:
+    """The series of a figure that have a colour: the same one in all figures, where the palette suffices for all."""
+    return set() if settings["mark"] == "heatmap" else set(data.loc[data["panel"] != "", "series"])
 
 
 def _render(spec: Mapping[str, Any], papers: Sequence[PaperSection]) -> str:
