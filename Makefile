@@ -54,6 +54,7 @@ lock: $(READY) ## resolve envs/requirements.in anew into envs/requirements.lock 
 		envs/requirements.in --output-file envs/requirements.lock
 	@python envs/conda_from_lock.py
 
-clean: ## remove results, reports (not reports/reference), logs and data; keep the environment
-	@rm -rf results logs data .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## remove results, reports (not reports/reference), logs and array files; keep downloads and the environment
+	@rm -rf results logs .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -f data/*/arrays.safetensors
 	@find reports -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +

@@ -69,6 +69,7 @@ def _parse(text: str) -> tuple[str, list[str]]:
     """The hash of a module's code, and the names in this package that it may import."""
     tree = ast.parse(text)
     imports: set[str] = set()
+    tree.body = [statement for statement in tree.body if not _is_for_types(statement)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imports |= {alias.name for alias in node.names}
@@ -106,6 +107,11 @@ def _store() -> Path:
     """Where parsed code is noted: of this version of Python, and of this file, both of which decide the hashes."""
     own = hashlib.sha256(f"{sys.version}{Path(__file__).read_text(encoding='utf-8')}".encode()).hexdigest()[:16]
     return Path(".snakemake/boundcheck") / f"code-{own}.json"
+
+
+def _is_for_types(statement: ast.stmt) -> bool:
+    """`if TYPE_CHECKING:`, which never runs."""
+    return isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"
 
 
 def _is_text(statement: ast.stmt) -> bool:

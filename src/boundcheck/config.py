@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ WORDS = {
     "boolean": "true or false",
     "null": "nothing",
 }
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
 VARIANTS = ("datasets", "models", "methods", "analyses")
 NAME = re.compile(r"(?!.*\.\.)[A-Za-z][A-Za-z0-9_+.-]{0,63}")  # as the schema has it; a name is a folder
 
@@ -60,6 +61,18 @@ class Sources:
         return ConfigError(f"{where}: {_dotted(keys) or 'the config'}: {problem}")
 
 
+class _UniqueKeys(LOADER):
+    """YAML, but a key that stands twice in a mapping is an error and not silently the last one."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            key, line = key_node.value, key_node.start_mark.line + 1
+            if isinstance(key, str) and key != "<<" and lines.setdefault(key, line) != line:
+                raise yaml.YAMLError(f"the key {key!r} stands twice, in lines {lines[key]} and {line}")
+        return super().construct_mapping(node, deep)
+
+
 def read_file(file: Path) -> Config:
     """One YAML file.
 
@@ -67,7 +80,7 @@ def read_file(file: Path) -> Config:
         ConfigError: it cannot be read, is no YAML, or is no mapping.
     """
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), LOADER)
+        content = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeys)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -85,10 +98,14 @@ def validate_schema(config: Config, schema_file: Path, sources: Sources) -> None
     """
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import relevance
+    from jsonschema.validators import extend
 
     schema = yaml.load(schema_file.read_text(encoding="utf-8"), LOADER)
+    integers = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    numbers = integers.redefine("number", lambda _, value: type(value) in (int, float) and math.isfinite(value))
+    validator = extend(Draft202012Validator, type_checker=numbers)(schema)
     messages: list[str] = []
-    for error in Draft202012Validator(schema).iter_errors(config):
+    for error in validator.iter_errors(config):
         while error.context:
             error = max(error.context, key=relevance)
         messages += [str(sources.error(keys, problem)) for keys, problem in _explain(error)]
@@ -143,7 +160,10 @@ def expand_sweeps(config: Config, sources: Sources) -> dict[str, dict[str, list[
                     raise sources.error((section, name, "sweep"), problem)
                 if member in config[section]:
                     raise sources.error((section, name, "sweep"), f"makes {member!r}, which is already a variant")
-                variants[member] = _with_values(rest, values)
+                try:
+                    variants[member] = _with_values(rest, values)
+                except ConfigError as mistake:
+                    raise sources.error((section, name, "sweep"), str(mistake)) from None
                 expanded[section][name].append(member)
         config[section] = variants
     return expanded
@@ -160,7 +180,10 @@ def _with_values(variant: Mapping[str, Any], values: Mapping[str, Any]) -> dict[
     result = dict(variant)
     for key, value in values.items():
         head, _, rest = key.partition(".")
-        result[head] = _with_values(result.get(head, {}), {rest: value}) if rest else value
+        inside = result.get(head, {})
+        if rest and not isinstance(inside, Mapping):
+            raise ConfigError(f"{head}: got {inside!r}; allowed: a mapping of keys, for the sweep over {key!r}")
+        result[head] = _with_values(inside, {rest: value}) if rest else value
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -48,10 +48,13 @@ def kind_modules(section: str, variants: Iterable[Mapping[str, Any] | str]) -> l
     """
     package, name = REGISTRIES[section]
     registry: dict[str, str] = getattr(import_module(f"boundcheck.{package}"), name)
-    found = []
-    for variant in variants:
-        settings = as_variant(variant)
-        inside = [value for value in settings.values() if isinstance(value, Mapping) and "kind" in value]
-        kinds = [settings["kind"], *(value["kind"] for value in inside)]
-        found += [registry[kind].partition(":")[0] for kind in kinds if kind in registry]
-    return found
+    kinds = [kind for variant in variants for kind in _kinds(as_variant(variant))]
+    return [registry[kind].partition(":")[0] for kind in kinds if kind in registry]
+
+
+def _kinds(variant: Mapping[str, Any]) -> Iterator[str]:
+    """The kind of a variant, and those of the variants inside it, however deep."""
+    yield variant["kind"]
+    for value in variant.values():
+        if isinstance(value, Mapping) and "kind" in value:
+            yield from _kinds(value)

@@ -26,6 +26,8 @@ def build(registry: Mapping[str, str], variant: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: unknown kind, unknown field, missing field, or a value that the dataclass rejects.
     """
+    if not isinstance(variant, Mapping):
+        raise ValueError(f"got {variant!r}; allowed: a variant, {{kind: ..., and its settings}}")
     kind = variant.get("kind")
     if not isinstance(kind, str):
         raise ValueError(f"a variant needs a `kind`; allowed: {', '.join(sorted(registry))}")

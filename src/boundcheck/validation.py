@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -48,11 +49,11 @@ def _answer(plan: Plan, config: Config) -> dict[str, Any]:
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    request = path.with_suffix(".request.json")
+    request = path.with_suffix(f".{os.getpid()}.request.json")
     request.write_text(merged, encoding="utf-8")
     command = [sys.executable, "-m", "boundcheck", "validate", "--json", "--merged", str(request), "--configfile"]
     done = subprocess.run([*command, *files], capture_output=True, text=True, check=False)
-    request.unlink()
+    request.unlink(missing_ok=True)
     if done.returncode:
         raise ConfigError(f"validation failed:\n{done.stderr}")
     answer = json.loads(done.stdout)
@@ -62,7 +63,7 @@ def _answer(plan: Plan, config: Config) -> dict[str, Any]:
 
 
 def _keep(path: Path, answer: str) -> None:
-    temporary = path.with_suffix(".part")
+    temporary = path.with_suffix(f".{os.getpid()}.part")
     temporary.write_text(answer, encoding="utf-8")
     temporary.replace(path)
     for old in sorted(CACHE.glob("validate-*.json"), key=lambda file: file.stat().st_mtime)[:-KEPT]:

@@ -16,18 +16,19 @@ def lr_factor(training: Mapping[str, Any], step: int, steps_per_epoch: int) -> f
     constant 1; cosine f + (1−f)(1+cos πt)/2; linear 1 − (1−f)t; step `step_factor`^(number of `step_epochs` passed);
     inverse_sqrt 1/√s for the s-th step after the warm-up, counted from 1.
     During `warmup_epochs` the factor rises linearly from 1/w to 1, w being the number of warm-up steps.
-    `lr_update: epoch` holds the factor constant within an epoch.
+    `lr_update: epoch` holds the factor constant within an epoch: during the warm-up at what its last step would have.
 
     Args:
         training: the cell's settings (epochs, lr_schedule, lr_update, warmup_epochs, final_lr_factor, step_*).
         step: optimizer steps already taken.
         steps_per_epoch: optimizer steps in one epoch.
     """
-    if training["lr_update"] == "epoch":
-        step -= step % steps_per_epoch
     warmup = round(training["warmup_epochs"] * steps_per_epoch)
+    is_by_epoch = training["lr_update"] == "epoch"
+    if is_by_epoch:
+        step -= step % steps_per_epoch
     if step < warmup:
-        return (step + 1) / warmup
+        return min(1.0, (step + (steps_per_epoch if is_by_epoch else 1)) / warmup)
     total = training["epochs"] * steps_per_epoch
     progress = (step - warmup) / max(total - warmup, 1)
     final = training["final_lr_factor"]
