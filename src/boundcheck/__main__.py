@@ -6,6 +6,7 @@ import argparse
 import json
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options)
     except (ConfigError, DataError, MemoryError, OSError) as error:
+        print(f"boundcheck {options.command}: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:  # a defect: all of it, and last of all the line that `status` looks for
+        traceback.print_exc()
         print(f"boundcheck {options.command}: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
 

@@ -38,7 +38,14 @@ def test_the_checkpoint_of_another_job_is_set_aside(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda b: b[: len(b) // 2], lambda b: b"\x00" * 100, lambda b: b"", lambda b: b"junk" + b]
+    "damage",
+    [
+        lambda b: b[: len(b) // 2],
+        lambda b: b"\x00" * 100,
+        lambda b: b"",
+        lambda b: b"junk" + b,
+        lambda b: b[:-1] + bytes([b[-1] ^ 1]),  # one bit of a tensor
+    ],
 )
 def test_a_damaged_checkpoint_is_set_aside(tmp_path, damage, capsys):
     path = tmp_path / "state.safetensors"

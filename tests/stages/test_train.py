@@ -1,16 +1,19 @@
 """The training stage: what it writes, that seeds do not disturb each other, that it resumes to the same bits."""
 
 import json
+import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from boundcheck.data.arrays import write_arrays
 from boundcheck.stages.cell import load_splits
 from boundcheck.stages.course import TrainingInterrupted, run
 from boundcheck.stages.loop import Loop
-from boundcheck.stages.train import train
+from boundcheck.stages.train import _identity, train
 
 BASE = {"kind": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
 ACCELERATED = {"rho": 0.2, "radius": 0.02, "alpha": 0.5, "beta": 0.5, "gamma": 0.05, "base": BASE}
@@ -149,6 +152,25 @@ def test_a_run_that_blows_up_ends_early_and_is_recorded(spec_of, arrays, tmp_pat
     assert {run["status"] for run in runs} == {"diverged"}
     assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["epoch_0.safetensors"]
     assert len(curves_of(tmp_path)["train_loss"]) < 3 * 100
+
+
+def test_snapshots_of_a_run_that_is_not_resumed_are_not_taken(spec_of, arrays, tmp_path):
+    train(spec_of(), arrays, tmp_path / "other")
+    left = tmp_path / "new" / "checkpoint" / "part_0"
+    left.mkdir(parents=True)
+    shutil.copy(tmp_path / "other/snapshots/epoch_3.safetensors", left / "epoch_100.safetensors")
+    method = {"name": "m", "kind": "sgd", "lr": 1e200}
+    train(spec_of(method=method, training={"epochs": 100}, snapshots=[0, 100]), arrays, tmp_path / "new")
+    assert [path.name for path in (tmp_path / "new/snapshots").iterdir()] == ["epoch_0.safetensors"]
+
+
+def test_a_state_on_other_data_is_of_another_job(spec_of, arrays, tmp_path):
+    images, labels = np.zeros((20, 1, 2, 2), np.uint8), np.arange(20) % 2
+    identities = set()
+    for value in (0, 1):
+        write_arrays(tmp_path / str(value), (images + value, labels), (images, labels), ["a", "b"], "test")
+        identities.add(_identity(spec_of(), tmp_path / str(value) / "arrays.safetensors", "code", "cpu", 1))
+    assert len(identities) == 2
 
 
 def test_no_epochs_is_a_snapshot_of_the_start(spec_of, arrays, tmp_path):

@@ -2,6 +2,7 @@ rule check_paper:
     """Check every theorem of one paper against its curves, and decide its claims."""
     input:
         curves=paper_curves,
+        snapshots=paper_snapshots,
         provenance=paper_provenance,
         measurements=paper_measurements,
     output:

@@ -100,6 +100,10 @@ def paper_curves(wildcards):
     return batch_files("curves.parquet", wildcards.paper)
 
 
+def paper_snapshots(wildcards):
+    return batch_files("snapshots", wildcards.paper)
+
+
 def paper_provenance(wildcards):
     return batch_files("provenance.json", wildcards.paper)
 

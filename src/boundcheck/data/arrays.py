@@ -149,6 +149,13 @@ def read_arrays(root: Path, verify: bool | None = None) -> Splits:
         )
 
 
+def arrays_digest(path: Path) -> str:
+    """The sha256 that an array file says its content has."""
+    advice = "the file is damaged: delete it and fetch the dataset again"
+    with explained(path, advice, *DAMAGE), safe_open(path, framework="pt") as file:
+        return (file.metadata() or {})["sha256"]
+
+
 def _reserve(path: Path, layout: Layout, metadata: dict[str, str]) -> dict[str, np.memmap]:
     """Write the safetensors header, reserve the space of the arrays and map them."""
     entries: dict[str, Any] = {"__metadata__": metadata}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -59,7 +60,8 @@ def save(path: Path, state: Mapping[str, Any], identity: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
     tensors.setdefault("empty", torch.zeros(0))
-    save_file(tensors, temporary, {"format": str(FORMAT), "identity": identity, "structure": structure})
+    metadata = {"identity": identity, "structure": structure, "digest": _digest(structure, tensors)}
+    save_file(tensors, temporary, {"format": str(FORMAT), **metadata})
     with open(temporary, "rb") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)
@@ -79,9 +81,21 @@ def load(path: Path, identity: str) -> dict[str, Any]:
             if metadata.get("identity") != identity:
                 raise CheckpointError(f"{path}: the checkpoint of another job (its settings, code or machine differ)")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if metadata["digest"] != _digest(metadata["structure"], tensors):
+                raise CheckpointError(f"{path}: damaged (its content has changed)")
             return decode(json.loads(metadata["structure"]), tensors)
     except (SafetensorError, ValueError, KeyError, OSError) as error:
         raise CheckpointError(f"{path}: damaged ({error})") from error
+
+
+def _digest(structure: str, tensors: Mapping[str, Tensor]) -> str:
+    """sha256 of all that a checkpoint holds, for safetensors keeps no checksum."""
+    digest = hashlib.sha256(structure.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_or_set_aside(path: Path, identity: str) -> dict[str, Any] | None:

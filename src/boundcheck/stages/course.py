@@ -51,6 +51,8 @@ def run(loop: Loop, folder: Path, identity: str, should_stop: Callable[[], bool]
 def _begin(loop: Loop, path: Path, identity: str) -> None:
     state = checkpoint.load_or_set_aside(path, identity)
     if state is None:
+        for snapshot in path.parent.glob("epoch_*.safetensors"):  # of a job that is not resumed
+            snapshot.unlink()
         loop.end_of_epoch(path.parent)
     else:
         loop.load_state_dict(state)

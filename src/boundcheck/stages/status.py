@@ -43,7 +43,8 @@ def state_of(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
         return _finished(plan, batch, root)
     progress = read_progress(folder / "checkpoint")
     log = root / "logs" / "train" / plan.scale / f"{batch.folder}.log"
-    if progress is not None and progress["is_alive"] is not False:
+    is_elsewhere = progress is not None and progress["is_alive"] is None  # on another machine, which cannot be asked
+    if progress is not None and progress["is_alive"] is not False and not (is_elsewhere and _failed(log)):
         where = "" if progress["is_alive"] else f" on {progress['host']}"
         seconds = progress["seconds_left"]
         left = "" if seconds is None else f", {seconds:.0f} s left"
@@ -78,7 +79,7 @@ def _failed(log: Path) -> bool:
     """Whether there is a log whose last words are an error."""
     if not log.exists():
         return False
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = log.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
     return bool(lines) and (lines[-1].startswith("boundcheck ") or "Error" in lines[-1])
 
 

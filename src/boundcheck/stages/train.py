@@ -15,6 +15,7 @@ import torch
 
 from boundcheck import tables
 from boundcheck.contracts import Splits
+from boundcheck.data.arrays import arrays_digest
 from boundcheck.models import MODELS
 from boundcheck.registry import load
 from boundcheck.stages.cell import PRECISIONS, build_method, build_network, load_splits
@@ -72,8 +73,9 @@ def _train(
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.set_deterministic_debug_mode("warn")
     splits, floats = load_splits(spec["dataset"], arrays, device, PRECISIONS[spec["training"]["precision"]])
-    folder = output / "checkpoint"
-    identity = _identity(spec, job["code"], device, job["threads"])
+    folder, done = output / "checkpoint", output / ".checkpoint.done"
+    shutil.rmtree(done, ignore_errors=True)
+    identity = _identity(spec, arrays, job["code"], device, job["threads"])
     stacks = _stacks(spec, splits)
     parts = [folder / f"part_{number}" for number in range(len(stacks))]
     loops = []
@@ -86,7 +88,8 @@ def _train(
     _write_curves(loops, output / "curves.parquet")
     _write_snapshots(loops, parts, spec["snapshots"], output / "snapshots")
     write_provenance({"spec": spec, **job}, loops, output / "provenance.json")
-    shutil.rmtree(folder)
+    folder.rename(done)  # at once: a part of a checkpoint must never look like a whole one
+    shutil.rmtree(done)
 
 
 def _stacks(spec: Mapping[str, Any], splits: Splits) -> list[list[int]]:
@@ -99,8 +102,10 @@ def _stacks(spec: Mapping[str, Any], splits: Splits) -> list[list[int]]:
     return [seeds] if at_once else [[seed] for seed in seeds]
 
 
-def _identity(spec: Mapping[str, Any], code: str, device: str, threads: int) -> str:
-    what = json.dumps([spec, code, device, threads, torch.__version__, platform.machine()], sort_keys=True)
+def _identity(spec: Mapping[str, Any], arrays: Path, code: str, device: str, threads: int) -> str:
+    """A hash of all that a training must share with the one that it resumes."""
+    data = arrays_digest(arrays)
+    what = json.dumps([spec, data, code, device, threads, torch.__version__, platform.machine()], sort_keys=True)
     return hashlib.sha256(what.encode()).hexdigest()
 
 
