@@ -27,7 +27,7 @@ rule all:
 
 
 onsuccess:
-    print(REPORT_MESSAGE)
+    print(REPORT_MESSAGE if Path(f"reports/{SCALE}/index.html").exists() else "")
 
 
 onerror:

@@ -91,6 +91,10 @@ BLOCK = ("papers", "gam", "grid", 0)
         (changed(*BLOCK, "training", "step_epochs", value=[1, 5]), ["training.step_epochs", "5", "at most 2"]),
         (changed(*BLOCK, "training", "lr_schedule", value="step"), ["training.step_epochs", "needs"]),
         (changed("papers", "gam", "grid", value=[]), ["papers", "at least one block"]),
+        (changed("papers", value={"train": BASE["papers"]["gam"]}), ["papers.train", "the name of a rule", "measure"]),
+        (changed("name", value="reference"), ["name", "'reference' is where reports are kept"]),
+        (changed(*BLOCK, "training", "epochs", value=1.0), ["training.epochs", "1.0"]),
+        (changed(*BLOCK, "training", "label_smoothing", value=float("nan")), ["label_smoothing", "nan"]),
         (changed("papers", value=None), ["papers", "None", "a mapping of keys"]),
     ],
 )
@@ -161,6 +165,16 @@ def test_every_mistake_is_reported_at_once(write):
     ):
         assert sum(words in line for line in lines) == 1, words
     assert len(lines) == 6
+
+
+def test_a_key_that_stands_twice_is_named_with_its_lines(write):
+    with pytest.raises(ConfigError, match="'sgd' stands twice, in lines 3 and 4"):
+        make_plan([write("name: a\nmethods:\n  sgd: {kind: sgd}\n  sgd: {kind: sgd}\n")])
+
+
+def test_a_sweep_inside_a_number_is_named(write):
+    with pytest.raises(ConfigError, match=r"methods.sgd.sweep: lr: got 0.1; allowed: a mapping"):
+        make_plan([write(changed("methods", "sgd", "sweep", value={"lr.x": [1]}))])
 
 
 def test_sweeps_make_one_variant_per_combination():

@@ -31,6 +31,8 @@ DEFAULT_TRAINING: dict[str, Any] = {
     "evaluate_every": 1,
     "augment": {},
 }
+RULES = ("all", "data", "fetch", "train", "train_batch", "measure", "measure_batch", "check", "check_paper", "report")
+KEPT_REPORTS = "reference"
 
 
 def make_plan(files: Sequence[str | Path], config: Config | None = None) -> Plan:
@@ -51,7 +53,7 @@ def make_plan(files: Sequence[str | Path], config: Config | None = None) -> Plan
         if not sources.belongs_to_scale(("papers", key, "grid")):
             paper["grid"] = []  # of another scale
     plan = Plan(merged, sources)
-    mistakes: list[str] = []
+    mistakes = _name_mistakes(merged, sources)
     for key, paper in merged["papers"].items():
         for number, block in enumerate(paper["grid"]):
             try:
@@ -64,6 +66,17 @@ def make_plan(files: Sequence[str | Path], config: Config | None = None) -> Plan
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     return plan
+
+
+def _name_mistakes(config: Config, sources: Sources) -> list[str]:
+    """Names that mean something else: of a paper, which is a target beside the rules; of a scale, which is a folder."""
+    taken = [key for key in config["papers"] if key in RULES]
+    mistakes = [
+        str(sources.error(("papers", key), f"is the name of a rule; taken: {', '.join(RULES)}")) for key in taken
+    ]
+    if config["name"] == KEPT_REPORTS:
+        mistakes.append(str(sources.error(("name",), f"{KEPT_REPORTS!r} is where reports are kept; take another")))
+    return mistakes
 
 
 def _batches(plan: Plan, where: tuple[Any, ...], block: Config, expanded: Mapping[str, Any]) -> Iterator[Batch]:

@@ -4,6 +4,9 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 
+from boundcheck.data import view
+from boundcheck.data.arrays import write_arrays
+from boundcheck.data.normalise import Normaliser
 from boundcheck.stages.measure import measure
 from boundcheck.stages.train import train
 
@@ -33,6 +36,29 @@ def test_a_diverged_seed_is_left_out(spec_of, arrays, tmp_path):
     save_file(state, path)
     measure({**spec, "analyses": ANALYSES}, arrays, tmp_path / "snapshots", tmp_path / "m.parquet")
     assert set(pd.read_parquet(tmp_path / "m.parquet").seed) == {0, 2}
+
+
+def test_of_data_too_large_for_floats_only_what_is_measured_is_converted(spec_of, tmp_path, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (60, 1, 8, 8), generator=generator, dtype=torch.uint8).numpy()
+    labels = torch.arange(60).numpy() % 10
+    write_arrays(tmp_path / "data", (images, labels), (images[:20], labels[:20]), [str(c) for c in range(10)], "test")
+    arrays = tmp_path / "data" / "arrays.safetensors"
+    spec = spec_of(seeds=[0], snapshots=[3], dataset={"name": "data", "kind": "digits"})
+    train(spec, arrays, tmp_path)
+    spec["analyses"] = [{"name": "gradient", "kind": "gradient_norm", "samples": 30}]
+    measure(spec, arrays, tmp_path / "snapshots", tmp_path / "whole.parquet")
+    monkeypatch.setattr(view, "MAX_FLOAT_BYTES", 0)
+    converted = []
+    monkeypatch.setattr(
+        Normaliser,
+        "__call__",
+        lambda self, inputs, call=Normaliser.__call__: converted.append(len(inputs)) or call(self, inputs),
+    )
+    measure(spec, arrays, tmp_path / "snapshots", tmp_path / "part.parquet")
+    whole, part = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("whole", "part"))
+    pd.testing.assert_frame_equal(whole, part, rtol=1e-12)
+    assert max(converted) <= 30
 
 
 def test_measuring_twice_gives_the_same_numbers(spec_of, arrays, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from pathlib import Path
 
 from boundcheck.devices import num_gpus
 from boundcheck.config import ConfigError

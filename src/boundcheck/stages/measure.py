@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ from safetensors.torch import load_file
 
 from boundcheck import tables
 from boundcheck.analyses import ANALYSES
+from boundcheck.contracts import Split
 from boundcheck.models.stacking import load_slice
 from boundcheck.objectives import build_objective
 from boundcheck.registry import build
 from boundcheck.seeds import generator_for
-from boundcheck.stages.cell import PRECISIONS, build_network, load_splits, settings_of
+from boundcheck.stages.cell import PRECISIONS, Floats, build_network, load_splits, settings_of
 from boundcheck.stages.shortage import shortages_named
 
 
@@ -53,8 +54,12 @@ def _columns(spec: Mapping[str, Any], arrays: Path, snapshots: Path, device: str
     training = spec["training"]
     dtype = PRECISIONS[training["precision"]]
     splits, floats = load_splits(spec["dataset"], arrays, device, dtype)
-    train, test = (split._replace(inputs=floats(split.inputs)) for split in (splits.train, splits.test))
-    steps_per_epoch = 1 if training["batch_size"] == "full" else -(-len(train.labels) // training["batch_size"])
+    analyses = {variant["name"]: build(ANALYSES, settings_of(variant)) for variant in spec["analyses"]}
+    train = as_floats(splits.train, floats, [getattr(a, "samples", None) for a in analyses.values()])
+    sizes = [getattr(a, "test_samples", getattr(a, "samples", None)) for a in analyses.values()]
+    test = as_floats(splits.test, floats, sizes)
+    num_examples, batch_size = len(splits.train.labels), training["batch_size"]
+    steps_per_epoch = 1 if batch_size == "full" else -(-num_examples // batch_size)
     objective = build_objective(training)
     columns: dict[str, list[Any]] = {name: [] for name in tables.MEASUREMENTS.names}
     names = spec["dataset"]["name"], spec["model"]["name"]
@@ -69,13 +74,26 @@ def _columns(spec: Mapping[str, Any], arrays: Path, snapshots: Path, device: str
             if not all(bool(p.isfinite().all()) for p in model.parameters()):
                 continue
             print(f"seed {seed}, epoch {epoch}", flush=True)
-            for variant in spec["analyses"]:
+            for name_of_analysis, analysis in analyses.items():
                 generator = generator_for("measure", *names, seed)
-                analysis = build(ANALYSES, settings_of(variant))
                 for row in analysis.measure(model, objective, train, test, generator, training):
                     for name, value in row._asdict().items():
                         columns[name].append(value)
-                    position_in_run = (seed, epoch * steps_per_epoch, float(epoch), variant["name"])
+                    position_in_run = (seed, epoch * steps_per_epoch, float(epoch), name_of_analysis)
                     for name, value in zip(("seed", "step", "epoch", "analysis"), position_in_run, strict=True):
                         columns[name].append(value)
     return columns
+
+
+def as_floats(split: Split, floats: Floats, sizes: Sequence[int | None]) -> Split:
+    """A split as floats; of one too large for that, stored as bytes, only as many examples as an analysis looks at.
+
+    Args:
+        split: the examples in use.
+        floats: what turns stored inputs into floats.
+        sizes: how many examples each analysis takes from the start; None: all.
+    """
+    if not split.inputs.is_floating_point() and None not in sizes:
+        most = max(size for size in sizes if size is not None)
+        split = Split(split.inputs[:most], split.labels[:most])
+    return split._replace(inputs=floats(split.inputs))

@@ -17,10 +17,17 @@ from boundcheck.models import MODELS
 from boundcheck.objectives import build_objective
 from boundcheck.plan import Plan
 from boundcheck.registry import as_variant, build
-from boundcheck.stages.cell import settings_of, view_of
+from boundcheck.stages.cell import VIEW_KEYS, settings_of, view_of
 from boundcheck.stages.recorders import Recorders
 
 SECTIONS = {"datasets": DATASETS, "models": MODELS, "methods": METHODS, "analyses": ANALYSES}
+
+STRAY_KEYS = {  # what `settings_of` takes away, so that no kind refuses it
+    "datasets": {"name", "training"},
+    "models": {"name", "training", *VIEW_KEYS},
+    "methods": {"name", *VIEW_KEYS},
+    "analyses": {"name", "training", *VIEW_KEYS},
+}
 
 
 def validate(plan: Plan) -> dict[str, Any]:
@@ -36,6 +43,8 @@ def validate(plan: Plan) -> dict[str, Any]:
 def _variant_errors(plan: Plan) -> Iterator[str]:
     for section, registry in SECTIONS.items():
         for name, variant in plan.config[section].items():
+            for key in sorted(STRAY_KEYS[section] & set(variant)):
+                yield str(plan.sources.error((section, name, key), f"means nothing in {section}; leave it out"))
             try:
                 built = build(registry, settings_of(variant))
                 if section == "datasets":
