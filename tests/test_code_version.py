@@ -1,5 +1,7 @@
 """The code version changes with what decides a result, and with nothing else."""
 
+import os
+
 import pytest
 
 from boundcheck import code_version as module
@@ -70,3 +72,13 @@ def test_files_count_by_content(package, tmp_path):
 def test_an_unknown_module_is_an_error(package):
     with pytest.raises(ModuleNotFoundError, match="nothing"):
         module.code_version("boundcheck.nothing")
+
+
+def test_jobs_of_any_environment_find_the_package(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    module.share_source()
+    module.share_source()
+    assert os.environ["PYTHONPATH"].split(os.pathsep) == [str(module.SOURCE), "/elsewhere"]
+    monkeypatch.delenv("PYTHONPATH")
+    module.share_source()
+    assert os.environ["PYTHONPATH"] == str(module.SOURCE)

@@ -21,6 +21,13 @@ KEPT = 2000  # parsed modules
 _parsed_anew: set[str] = set()
 
 
+def share_source() -> None:
+    """Let jobs find this package in any environment, such as Snakemake's own: PYTHONPATH begins with its folder."""
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if str(SOURCE) not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE), *filter(None, paths)])
+
+
 def code_version(*modules: str, files: Iterable[Path] = ()) -> str:
     """16 hex digits for the named modules, everything they import inside the package, and the bytes of `files`.
 

@@ -5,10 +5,12 @@ import shlex
 from pathlib import Path
 
 from boundcheck.devices import num_gpus
+from boundcheck.code_version import share_source
 from boundcheck.config import ConfigError
 from boundcheck.validation import validated_plan
 from snakemake.exceptions import WorkflowError
 
+share_source()
 overlays = [str(file) for file in workflow.overwrite_configfiles]
 defaults = [str(file) for file in workflow.configfiles if str(file) not in overlays]
 try:
