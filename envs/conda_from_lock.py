@@ -7,7 +7,7 @@ ENVS = Path(__file__).parent
 
 
 def conda_environment(lock: str) -> str:
-    """The text of the conda file: Python from conda-forge, and the pins of the lock by pip, without hashes: conda takes none."""
+    """The text of the conda file: Python from conda-forge, and the pins of the lock by pip (conda takes no hashes)."""
     pins = re.findall(r"^([a-z0-9._-]+==[^ \\]+)", lock, flags=re.MULTILINE)
     lines = ["# Written by envs/conda_from_lock.py from requirements.lock; for `snakemake --sdm conda`."]
     lines += [
