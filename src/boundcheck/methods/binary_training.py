@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -77,7 +78,7 @@ class BinaryTraining(Optimizer):
             start = end
 
 
-class BinaryMethod:
+class BinaryMethod(ABC):
     """A method for binary networks as a config variant: a dataclass with the fields `real` and `init_scale`.
 
     The initial latent weights are multiplied by `init_scale`, which is part of the method so that two methods can start
@@ -105,9 +106,9 @@ class BinaryMethod:
             layer.weight.mul_(self.init_scale)
         return model
 
+    @abstractmethod
     def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
         """The optimizer of the binary parameters; it works element by element, so a stack needs nothing special."""
-        raise NotImplementedError
 
     def optimizer(self, model: nn.Module, num_stacked: int = 1) -> Optimizer:
         """Both optimizers as one."""

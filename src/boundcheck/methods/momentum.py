@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ Rule = tuple[str, Callable[[float], bool]]
 NOT_NEGATIVE: Rule = (">= 0", lambda x: x >= 0)
 
 
-class MomentumOptimizer(Optimizer):
+class MomentumOptimizer(Optimizer, ABC):
     """θ ← θ + Δθ with Δθ made of the gradient and of a velocity that the state keeps; subclasses say how.
 
     The numbers lie in the parameter groups, beside `lr`, and are read at every step; a group may have its own. `lr` may
@@ -57,9 +58,9 @@ class MomentumOptimizer(Optimizer):
         self._layout: FlatLayout | None = None
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, **numbers})
 
+    @abstractmethod
     def move(self, gradient: Tensor, velocity: Tensor, lr: Any, update: Tensor) -> None:
         """Write Δθ to `update` and the next velocity over `velocity`, both (k, p) as the gradient."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

@@ -5,6 +5,7 @@ Their `lr` is that of the latent optimizer: a scheduler moves it, and they deriv
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from boundcheck.methods.gradient_filter import GradientFilter
 from boundcheck.theory.binary_filter import riccati_rates, sgd_rates
 
 
-class _MovingFilter(GradientFilter):
+class _MovingFilter(GradientFilter, ABC):
     """A second-order filter with numbers of a latent optimizer in its groups."""
 
     def __init__(self, params: Iterable[Any], lr: float, start: tuple[float, float], **numbers: Any) -> None:
@@ -26,9 +27,9 @@ class _MovingFilter(GradientFilter):
         """Add a group with the latent optimizer's numbers."""
         super().add_param_group({**self._numbers, **param_group})
 
+    @abstractmethod
     def cascade(self, group: dict[str, Any]) -> tuple[float, float, float]:
         """(α, γ, keep) of this step."""
-        raise NotImplementedError
 
     def rates(self, group: dict[str, Any]) -> tuple[dict[str, float], float]:
         """The rates of this step, and what the inertia is multiplied by first."""

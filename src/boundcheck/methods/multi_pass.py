@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from boundcheck.methods.landscape import Landscape
 from boundcheck.methods.schedule import check_schedule, scheduled
 
 
-class MultiPass(Optimizer):
+class MultiPass(Optimizer, ABC):
     """A wrapper that makes one direction of several gradients of a mini-batch; `base` takes it as its gradient.
 
     The numbers of the method lie in the parameter groups, beside `lr`, and are read at every step; a group may have
@@ -64,13 +65,13 @@ class MultiPass(Optimizer):
         super().__init__(base.param_groups, {**base.defaults, **self._own})
         self._share()
 
+    @abstractmethod
     def direction(self, *args: Any, **kwargs: Any) -> Tensor:
         """`direction(landscape, **numbers)`: what replaces the gradient (k, p)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check(self, group: Mapping[str, Any]) -> None:
         """Refuse numbers of a group that make no sense, with a ValueError."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

@@ -7,6 +7,7 @@ themselves (±1); the forward pass takes its sign in either case.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -92,7 +93,7 @@ class BinaryActivation(nn.Module):
         return self.gradient
 
 
-class BinaryWeight(nn.Module):
+class BinaryWeight(nn.Module, ABC):
     """What both binary layers share: the bits of their weight, and how the gradient reaches the latent weight.
 
     Args:
@@ -113,8 +114,9 @@ class BinaryWeight(nn.Module):
         form_1 = self.scaling == "form_1"
         return _BinaryWeight.apply(self.weight, scale, self.weight_gradient == "clipped", form_1)
 
+    @abstractmethod
     def _scale(self) -> Tensor:
-        raise NotImplementedError
+        """The scale of each output's weights."""
 
     def extra_repr(self) -> str:
         """What `print` shows."""
