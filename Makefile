@@ -30,7 +30,8 @@ $(READY): envs/requirements.lock
 reproduce: $(READY) ## train, measure, check and report: everything on the embedded data
 	@snakemake --cores $(CORES) --scheduler greedy --show-failed-logs $(if $(CONFIG),--configfile $(CONFIG))
 
-resume: $(READY) ## go on after a killed run, from the checkpoints (only when no other Snakemake runs in this folder)
+resume: $(READY) ## go on after a killed run, from the checkpoints
+	@python -m boundcheck idle
 	@snakemake --unlock $(if $(CONFIG),--configfile $(CONFIG))
 	@snakemake $(TARGET) --cores $(CORES) --show-failed-logs --rerun-incomplete $(if $(CONFIG),--configfile $(CONFIG))
 
@@ -44,9 +45,10 @@ lint: $(READY) ## ruff, mypy, snakefmt and snakemake --lint
 	@snakefmt --check Snakefile workflow
 	@snakemake --lint
 
-docs: $(READY) ## write config/kinds.md and config/claims.md anew, from the docstrings and the default config
+docs: $(READY) ## write the lists of kinds, claims and verdicts anew, from the docstrings, the config and the kept report
 	@python -m boundcheck kinds > config/kinds.md.part && mv config/kinds.md.part config/kinds.md
 	@python -m boundcheck claims > config/claims.md.part && mv config/claims.md.part config/claims.md
+	@python -m boundcheck answers --page README.md
 
 lock: $(READY) ## resolve envs/requirements.in anew into envs/requirements.lock and envs/boundcheck.yaml
 	@python -m pip install --quiet --disable-pip-version-check uv

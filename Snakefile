@@ -26,6 +26,10 @@ rule all:
         result_files(),
 
 
+onstart:
+    refuse_missing_origins(workflow.dag.needrun_jobs())
+
+
 onsuccess:
     print(REPORT_MESSAGE if Path(f"reports/{SCALE}/index.html").exists() else "")
 

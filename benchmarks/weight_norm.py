@@ -1,13 +1,16 @@
 """What the tightest bound on a predictor's Hessian costs, and its norm: all inputs at once against a plain loop.
 
-CPU seconds of one thread, float64. `python benchmarks/weight_norm.py [--width 64] [--depth 2] [--samples 16]`;
-the bound alone at width 256, depth 4 and 64 inputs: `--width 256 --depth 4 --samples 64 --only bounds`.
+Medians of interleaved rounds, CPU seconds of one thread, float64; what each found, as a mean over the inputs.
+
+    python benchmarks/weight_norm.py --width 64 --depth 2 --samples 16
+    python benchmarks/weight_norm.py --width 256 --depth 4 --samples 64 --only bounds
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import statistics
 import time
 from collections.abc import Callable
 
@@ -20,7 +23,7 @@ from boundcheck.curvature.lanczos import lanczos
 from boundcheck.curvature.predictor import PredictorHessians, spectral_norms
 from boundcheck.models.weight_norm_mlp import WeightNormMLP
 from boundcheck.theory.weight_norm_blocks import block_bounds
-from boundcheck.theory.weight_norm_network import Network, passes
+from boundcheck.theory.weight_norm_network import Network, Passes, passes, row_sensitivity
 
 DIMENSION, NUM_OUTPUTS = 196, 10
 TOLERANCE = 5e-3
@@ -34,7 +37,7 @@ def seconds(work: Callable[[], Tensor]) -> tuple[float, Tensor]:
 
 
 def bounds(network: Network, x: Tensor) -> dict[str, Callable[[], Tensor]]:
-    """B2 of all inputs at once, and of one after another."""
+    """B2 of all inputs at once; of one after another; and as its formula stands, by all singular values of each block."""
 
     def loop() -> Tensor:
         found = []
@@ -43,7 +46,41 @@ def bounds(network: Network, x: Tensor) -> dict[str, Callable[[], Tensor]]:
             found.append(block_bounds(passes(alone, one)).hessian)
         return torch.cat(found)
 
-    return {"B2, all inputs at once": lambda: block_bounds(passes(network, x)).hessian, "B2, input by input": loop}
+    def plain() -> Tensor:
+        return torch.stack([plain_bound(passes(network, x).part(slice(i, i + 1))) for i in range(len(x))])
+
+    return {
+        "B2, all inputs at once": lambda: block_bounds(passes(network, x)).hessian,
+        "B2, input by input": loop,
+        "B2, plain loop": plain,
+    }
+
+
+def plain_bound(at: Passes) -> Tensor:
+    """B2 of one input of a normalised network without gains, written as `theory.weight_norm_blocks` states it."""
+    network, depth, s = at.network, at.network.depth, at.network.s
+    epsilon = {k: torch.diag(row_sensitivity(at, k)[0]) for k in range(1, depth + 1)}
+    slopes = {k: torch.diag(at.slopes[k][0]) for k in range(1, depth + 1)}
+    second = {depth: torch.diag((at.b[depth] * at.bends[depth])[0])}
+    for k in range(depth - 1, 0, -1):
+        step = network.transfer(k + 1) @ slopes[k]
+        second[k] = torch.diag((at.b[k] * at.bends[k])[0]) + step.T @ second[k + 1] @ step
+    matrix = torch.zeros(depth + 1, depth + 1, dtype=torch.float64)
+    for k in range(1, depth + 1):
+        along, across, r = at.aligned[k][0].abs(), at.rest[k][0], network.row_norms(k)
+        turning = (at.g[k][0].abs() * (along + (along**2 + 4 * across**2).sqrt()) / (2 * r**2)).max()
+        matrix[k - 1, k - 1] = torch.linalg.matrix_norm(epsilon[k] @ second[k] @ epsilon[k], 2) + s[k] * turning
+        jacobian = epsilon[k]
+        for later in range(k + 1, depth + 1):
+            before, u = slopes[later - 1] @ jacobian, network.directions(later)
+            weight = (at.g[later][0] / network.row_norms(later)) ** 2
+            turn = weight.sum() * torch.eye(len(before), dtype=torch.float64) - u.T @ torch.diag(weight) @ u
+            jacobian = network.transfer(later) @ before
+            bent = torch.linalg.matrix_norm(epsilon[later] @ second[later] @ jacobian, 2)
+            turned = torch.linalg.matrix_norm(before.T @ turn @ before, 2).sqrt()
+            matrix[k - 1, later - 1] = bent + s[later] * turned
+        matrix[k - 1, depth] = s[-1] * torch.linalg.matrix_norm(slopes[depth] @ jacobian, 2)
+    return torch.linalg.matrix_norm(torch.triu(matrix) + torch.triu(matrix, 1).T, 2)
 
 
 def norms(model: torch.nn.Module, x: Tensor, rho: Tensor) -> dict[str, Callable[[], Tensor]]:
@@ -84,6 +121,7 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=2)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--only", choices=("bounds", "norms"))
+    parser.add_argument("--rounds", type=int, default=5)
     settings = parser.parse_args()
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
@@ -97,10 +135,13 @@ def main() -> None:
     if settings.only != "bounds":
         work |= norms(model, x, rho)
     print(f"width {settings.width}, depth {settings.depth}, {settings.samples} inputs of {DIMENSION} numbers")
-    for name, function in work.items():
-        function()  # warm up
-        cpu, result = seconds(function)
-        print(f"{name:28} {cpu:8.3f} s   mean {result.mean().item():.6g}")
+    times: dict[str, list[float]] = {name: [] for name in work}
+    means = {name: function().mean().item() for name, function in work.items()}  # warm up
+    for _ in range(settings.rounds):
+        for name, function in work.items():
+            times[name].append(seconds(function)[0])
+    for name, found in times.items():
+        print(f"{name:28} {statistics.median(found):8.3f} s   mean {means[name]:.6g}")
 
 
 if __name__ == "__main__":

@@ -41,6 +41,60 @@ def test_reconstruction_aims_at_the_inputs():
     assert objective.losses(targets + 1, targets).item() == pytest.approx(4 / 2)
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.25])
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_distillation_is_torchs_divergence_and_the_teachers_entropy(stack, temperature, weight):
+    """KL(p‖q) + H(p) per slice; a stack of teachers' targets, or one that all seeds share."""
+    outputs, labels = stack
+    generator = torch.Generator().manual_seed(1)
+    taught = torch.randn(3, 7, 5, generator=generator, dtype=torch.float64)
+    weights = {"label_weight": weight} if weight else {}
+    settings = {"loss": "distillation", "teacher": {"name": "t"}, "temperature": temperature} | weights
+    asked = []
+    objective = build_objective(settings, lambda x: asked.append(x) or taught.flatten(0, 1)[x.flatten().long()])
+    rows = torch.arange(21.0).view(3, 7, 1)
+    targets = objective.targets(Split(rows, labels))
+    expected = []
+    for f, t, y in zip(outputs, taught, labels, strict=True):
+        p = F.softmax(t / temperature, -1)
+        soft = F.kl_div(F.log_softmax(f / temperature, -1), p, reduction="batchmean") - (p * p.log()).sum(-1).mean()
+        expected.append((1 - weight) * temperature**2 * soft + weight * F.cross_entropy(f, y))
+    torch.testing.assert_close(objective.losses(outputs, targets), torch.stack(expected), rtol=1e-12, atol=0)
+    torch.testing.assert_close(objective.losses(outputs[1], targets[1]), expected[1], rtol=1e-12, atol=0)
+    alone = objective.targets(Split(rows[1], labels[1]))
+    assert torch.equal(alone, targets[1])
+    shared = objective.losses(outputs, alone)
+    torch.testing.assert_close(shared[1], expected[1], rtol=1e-12, atol=0)
+    assert shared.shape == (3,)
+    assert [x.shape for x in asked] == [(21, 1), (7, 1)]
+
+
+def test_the_teachers_distribution_is_learnt_best_by_itself(stack):
+    outputs, labels = stack
+    objective = build_objective({"loss": "distillation", "teacher": {"name": "t"}}, lambda x: outputs[0])
+    targets = objective.targets(Split(torch.zeros(7, 1), labels[0]))
+    student = outputs[0].clone().requires_grad_()
+    objective.losses(student, targets).backward()
+    assert student.grad.abs().max() < 1e-15
+    assert objective.losses(outputs[1], targets) > objective.losses(outputs[0], targets)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss": "distillation"}, "teacher: loss distillation needs one; allowed: a name in datasets"),
+        ({"loss": "distillation", "teacher": "t", "temperature": 0}, "temperature: got 0; allowed: finite, > 0"),
+        ({"loss": "distillation", "teacher": "t", "label_weight": 1}, r"label_weight: got 1; allowed: in \[0, 1\)"),
+        ({"loss": "distillation", "teacher": "t", "label_smoothing": 0.1}, "label_smoothing: 0.1 means nothing"),
+        ({"loss": "cross_entropy", "teacher": "t"}, "teacher: 't' means nothing with loss 'cross_entropy'"),
+        ({"loss": "square", "temperature": 2.0}, "temperature: 2.0 means nothing with loss 'square'"),
+    ],
+)
+def test_settings_of_distillation_are_checked(settings, message):
+    with pytest.raises(ValueError, match=message):
+        build_objective(settings)
+
+
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match="allowed: cross_entropy"):
         build_objective({"loss": "hinge"})

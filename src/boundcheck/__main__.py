@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import shlex
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,8 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(words)
     if options.command in JOBS:
         print(shlex.join(["python", "-m", "boundcheck", *words]), flush=True)
+    begin = time.perf_counter()
     try:
-        return options.run(options)
+        code = options.run(options)
+        if options.command in JOBS and code == 0:
+            print(_cost(time.perf_counter() - begin), flush=True)
+        return code
     except (ConfigError, DataError, MemoryError, OSError) as error:
         print(f"boundcheck {options.command}: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
@@ -36,10 +42,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _cost(seconds: float) -> str:
+    """What a job took, for whoever sets the memory and time of a rule; without the import of Python itself."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    megabytes = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return f"done: {seconds:.1f} s, {usage.ru_utime + usage.ru_stime:.1f} s of CPU, {megabytes:.0f} MB at most"
+
+
 def _fetch(options: argparse.Namespace) -> int:
+    from boundcheck.code_version import reached_from
+    from boundcheck.job_code import fetch_modules
     from boundcheck.stages.fetch import fetch
 
-    fetch(json.loads(options.spec), options.output)
+    spec = json.loads(options.spec)
+    fetch(spec, options.output, reached_from(*fetch_modules(spec)), options.source)
     return 0
 
 
@@ -86,7 +102,7 @@ def _check(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from boundcheck.stages.report import report
 
-    report(json.loads(options.spec), options.results, options.output)
+    report(json.loads(options.spec), options.results, options.output, options.threads)
     return 0
 
 
@@ -148,6 +164,28 @@ def _claims(options: argparse.Namespace) -> int:
     return 0
 
 
+def _idle(_: argparse.Namespace) -> int:
+    from boundcheck.stages.at_work import snakemakes_at_work
+
+    processes = snakemakes_at_work(Path())
+    if processes:
+        numbers = ", ".join(map(str, processes))
+        print(f"a Snakemake is at work in this folder (process {numbers}); wait for it or stop it", file=sys.stderr)
+    return 1 if processes else 0
+
+
+def _answers(options: argparse.Namespace) -> int:
+    from boundcheck.stages.answers import answers, latest_reference, with_answers
+    from boundcheck.whole import write_text
+
+    reference = latest_reference(options.reports)
+    if options.page is None:
+        print(answers(reference), end="")
+    else:
+        write_text(with_answers(options.page.read_text(encoding="utf-8"), reference), options.page)
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="boundcheck", description="Does the theory hold on the curve?")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -165,9 +203,13 @@ def _add_jobs(commands: Any) -> None:
     report = _command(commands, "report", _report, "build the report of a scale")
     for command in (fetch, train, measure, check, report):
         command.add_argument("--spec", required=True, help="JSON: all that defines the job")
+    fetch.add_argument(
+        "--source", default="none", help="state of the folder or archive that is read, kept beside the arrays"
+    )
     for command in (train, measure):
         command.add_argument("--data", type=Path, required=True, help="the dataset's array file")
-        command.add_argument("--threads", type=int, default=1, help="torch threads")
+    for command in (train, measure, report):
+        command.add_argument("--threads", type=int, default=1, help="torch threads; processes that draw the report")
     train.add_argument("--code", default="", help="version of the code, part of a checkpoint's identity")
     train.add_argument("--checkpoint-seconds", type=float, default=60, help="seconds between checkpoints")
     measure.add_argument("--snapshots", type=Path, required=True, help="the batch's snapshots folder")
@@ -189,6 +231,10 @@ def _add_questions(commands: Any) -> None:
     claims = _command(commands, "claims", _claims, "what a config asks of each paper, and what decides it")
     for command in (status, preview, why, validate, claims):
         command.add_argument("--configfile", type=Path, nargs="*", default=[], help="overlays on config/config.yaml")
+    _command(commands, "idle", _idle, "fail while a Snakemake is at work in this folder")
+    answers = _command(commands, "answers", _answers, "the verdicts of the newest kept report, in Markdown")
+    answers.add_argument("--reports", type=Path, default=Path("reports/reference"), help="where reports are kept")
+    answers.add_argument("--page", type=Path, help="write them between the marks of this page instead of printing them")
     kinds = _command(commands, "kinds", _kinds, "every kind that a config may name, with its fields")
     kinds.add_argument("sections", nargs="*", help="only these: datasets, models, methods, analyses, record, ...")
 

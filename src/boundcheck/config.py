@@ -106,11 +106,16 @@ def validate_schema(config: Config, schema_file: Path, sources: Sources) -> None
     validator = extend(Draft202012Validator, type_checker=numbers)(schema)
     messages: list[str] = []
     for error in validator.iter_errors(config):
-        while error.context:
+        while error.context and not _is_of_the_value_itself(error):
             error = max(error.context, key=relevance)
         messages += [str(sources.error(keys, problem)) for keys, problem in _explain(error)]
     if messages:
         raise ConfigError("\n".join(dict.fromkeys(messages)))
+
+
+def _is_of_the_value_itself(error: Any) -> bool:
+    """Whether a choice of forms that a description names was missed as a whole, not by something inside one form."""
+    return "description" in error.schema and all(part.absolute_path == error.absolute_path for part in error.context)
 
 
 def _explain(error: Any) -> Iterator[tuple[list[Any], str]]:

@@ -33,6 +33,7 @@ DEFAULT_TRAINING: dict[str, Any] = {
 }
 RULES = ("all", "data", "fetch", "train", "train_batch", "measure", "measure_batch", "check", "check_paper", "report")
 KEPT_REPORTS = "reference"
+TEACHER = "teacher"  # the kind of dataset that has no examples
 
 
 def make_plan(files: Sequence[str | Path], config: Config | None = None) -> Plan:
@@ -115,6 +116,9 @@ def _resolve(
 def _train_spec(plan: Plan, where: tuple[Any, ...], block: Config, names: tuple[str, str, str]) -> dict[str, Any]:
     dataset, model, method = names
     training = _training(plan, where, block, method)
+    if plan.config["datasets"][dataset]["kind"] == TEACHER:
+        problem = f"{dataset} is a teacher without examples; name it in training.teacher"
+        raise plan.sources.error((*where, "datasets"), problem)
     snapshots = {training["epochs"] if epoch == "last" else epoch for epoch in block.get("snapshots", [])}
     if snapshots and max(snapshots) > training["epochs"]:
         problem = f"got {max(snapshots)}; allowed: epochs up to {training['epochs']} (those of {method}), or last"
@@ -150,4 +154,16 @@ def _training(plan: Plan, where: tuple[Any, ...], block: Config, method: str) ->
         raise plan.sources.error(
             (*where, "training", "step_epochs"), "the schedule `step` needs the epochs of its drops"
         )
+    if "teacher" in training:
+        training["teacher"] = _teacher(plan, where, training["teacher"])
     return training
+
+
+def _teacher(plan: Plan, where: tuple[Any, ...], name: str) -> dict[str, Any]:
+    """The variant of a teacher, with its name and the file that it is fetched into."""
+    datasets = plan.config["datasets"]
+    if datasets.get(name, {}).get("kind") != TEACHER:
+        known = [other for other, variant in datasets.items() if variant["kind"] == TEACHER]
+        problem = f"no teacher {name!r} in datasets; allowed: {', '.join(known) or f'a dataset of kind {TEACHER}'}"
+        raise plan.sources.error((*where, "training", "teacher"), problem)
+    return {"name": name, **datasets[name], "file": f"data/{name}/arrays.safetensors"}

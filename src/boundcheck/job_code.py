@@ -19,10 +19,16 @@ REGISTRIES = {
 }
 
 
+def fetch_modules(spec: Mapping[str, Any]) -> list[str]:
+    """The modules whose code decides a dataset's arrays."""
+    return ["boundcheck.stages.fetch", *kind_modules("datasets", [spec])]
+
+
 def train_modules(spec: Mapping[str, Any]) -> list[str]:
     """The modules whose code decides a training."""
     return [
         "boundcheck.stages.train",
+        *_teacher_modules(spec),
         *kind_modules("models", [spec["model"]]),
         *kind_modules("methods", [spec["method"]]),
         *kind_modules("record", spec["record"]),
@@ -33,10 +39,16 @@ def measure_modules(spec: Mapping[str, Any]) -> list[str]:
     """The modules whose code decides the measurements of a batch."""
     return [
         "boundcheck.stages.measure",
+        *_teacher_modules(spec),
         *kind_modules("models", [spec["model"]]),
         *kind_modules("methods", [spec["method"]]),
         *kind_modules("analyses", spec["analyses"]),
     ]
+
+
+def _teacher_modules(spec: Mapping[str, Any]) -> list[str]:
+    teacher = spec.get("training", {}).get("teacher")
+    return kind_modules("datasets", [teacher]) if teacher else []
 
 
 def kind_modules(section: str, variants: Iterable[Mapping[str, Any] | str]) -> list[str]:

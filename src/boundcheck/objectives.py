@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,7 @@ class CrossEntropy:
 
 @dataclass(frozen=True)
 class Square:
-    """Mean over the examples of ‖f(x) − onehot(y)‖²; a single output is compared with ±1 instead."""
+    """Mean over the examples of ‖f(x) − onehot(y)‖²; a single output, that of two classes, is compared with ±1."""
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Outputs (..., n, K), targets (n,) or (..., n) int64 -> (...)."""
@@ -67,16 +67,75 @@ class Reconstruction:
         return split.inputs.flatten(1)
 
 
-LOSSES = ("cross_entropy", "square", "reconstruction")
+@dataclass(frozen=True)
+class Distillation:
+    """Cross entropy against a trained network's distribution over the classes, and against the labels.
+
+    L = (1 − w) τ² H(softmax(t/τ), softmax(f/τ)) + w H(onehot(y), softmax(f)), H(p, q) = −Σ p log q, where t are the
+    teacher's outputs on the very inputs of f, without a gradient. τ = 1 and w = 0 is the distribution loss of ReActNet.
+
+    Args:
+        teacher: inputs (n, ...) -> t (n, K).
+        temperature: τ.
+        label_weight: w.
+
+    References:
+        Hinton, Vinyals, Dean 2015, arXiv:1503.02531; Liu et al. 2020, ReActNet, arXiv:2003.03488.
+    """
+
+    teacher: Callable[[Tensor], Tensor] | None
+    temperature: float = 1.0
+    label_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"temperature: got {self.temperature}; allowed: finite, > 0")
+        if not 0 <= self.label_weight < 1:
+            raise ValueError(f"label_weight: got {self.label_weight}; allowed: in [0, 1)")
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Outputs (..., n, K), targets (n, 2, K) or (..., n, 2, K) -> (...), in nats."""
+        taught, given = targets.unbind(-2)
+        loss = _cross_entropy(outputs / self.temperature, taught) * self.temperature**2
+        w = self.label_weight
+        return (1 - w) * loss + w * _cross_entropy(outputs, given) if w else loss
+
+    @torch.no_grad()
+    def targets(self, split: Split) -> Tensor:
+        """Of each input the teacher's distribution, and that of the label: (n, 2, K), of a stack (k, n, 2, K)."""
+        assert self.teacher is not None
+        inputs = split.inputs.flatten(0, split.labels.dim() - 1)  # (k n, ...)
+        outputs = torch.cat([self.teacher(part) for part in inputs.split(TAUGHT_AT_ONCE)])
+        taught = F.softmax(outputs / self.temperature, -1).unflatten(0, split.labels.shape)
+        return torch.stack([taught, F.one_hot(split.labels, outputs.shape[-1]).to(taught)], -2)
 
 
-def build_objective(training: Mapping[str, Any]) -> Objective:
+def _cross_entropy(outputs: Tensor, wanted: Tensor) -> Tensor:
+    return -(wanted * F.log_softmax(outputs, -1)).sum(-1).mean(-1)
+
+
+LOSSES = ("cross_entropy", "square", "reconstruction", "distillation")
+TAUGHT_AT_ONCE = 1000  # inputs
+TEACHING = ("teacher", "temperature", "label_weight")  # settings of distillation alone
+
+
+def build_objective(training: Mapping[str, Any], teacher: Callable[[Tensor], Tensor] | None = None) -> Objective:
     """The objective of a cell from its `training` settings.
 
+    Args:
+        training: the settings.
+        teacher: what distillation learns from; without it the settings can be checked, but no targets be asked for.
+
     Raises:
-        ValueError: an unknown `loss`, or label smoothing where it means nothing.
+        ValueError: an unknown `loss`, or settings where they mean nothing.
     """
     loss, smoothing = training["loss"], training.get("label_smoothing", 0.0)
+    teaching = {key: training[key] for key in TEACHING if key in training}
+    if loss == "distillation" and not teaching.pop("teacher", None):
+        raise ValueError("teacher: loss distillation needs one; allowed: a name in datasets, of kind teacher")
+    if teaching and loss != "distillation":
+        key, value = next(iter(teaching.items()))
+        raise ValueError(f"{key}: {value!r} means nothing with loss {loss!r}; leave it out")
     if loss == "cross_entropy":
         return CrossEntropy(smoothing)
     if smoothing:
@@ -85,6 +144,8 @@ def build_objective(training: Mapping[str, Any]) -> Objective:
         return Square()
     if loss == "reconstruction":
         return Reconstruction()
+    if loss == "distillation":
+        return Distillation(teacher, **teaching)
     raise ValueError(f"loss: unknown loss {loss!r}; allowed: {', '.join(LOSSES)}")
 
 

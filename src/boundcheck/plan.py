@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from boundcheck.code_version import SOURCE, code_version
 from boundcheck.config import VARIANTS, Config, Sources
-from boundcheck.job_code import kind_modules, measure_modules, train_modules
-
-VIEW_KEYS = ("train_size", "test_size", "pool", "normalise")
+from boundcheck.job_code import fetch_modules, kind_modules, measure_modules, train_modules
+from boundcheck.origin import fetched_state, origin_state
+from boundcheck.registry import VIEW_KEYS
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class Batch:
     seeds: tuple[int, ...]
     train: Mapping[str, Any]
     analyses: tuple[Mapping[str, Any], ...]
+
+    @property
+    def teacher(self) -> Mapping[str, Any] | None:
+        """The variant that the training distils from, with its name and file."""
+        return self.train["training"].get("teacher")
 
     @property
     def cell(self) -> str:
@@ -63,8 +69,9 @@ class Plan:
 
     @property
     def datasets(self) -> list[str]:
-        """Datasets that some batch needs."""
-        return sorted({batch.dataset for batch in self.batches.values()})
+        """Datasets that some batch needs, teachers among them."""
+        teachers = {batch.teacher["name"] for batch in self.batches.values() if batch.teacher}
+        return sorted({batch.dataset for batch in self.batches.values()} | teachers)
 
     def of_paper(self, key: str) -> list[Batch]:
         """The batches of one paper."""
@@ -72,8 +79,8 @@ class Plan:
 
     def pattern(self, key: str) -> str:
         """A regular expression of the names that a wildcard (paper, dataset, model, method) may take."""
-        names = {re.escape(getattr(batch, key)) for batch in self.batches.values()}
-        return "|".join(sorted(names)) or "none"
+        names = self.datasets if key == "dataset" else {getattr(batch, key) for batch in self.batches.values()}
+        return "|".join(sorted(map(re.escape, names))) or "none"
 
     def add(self, batch: Batch, where: tuple[Any, ...]) -> None:
         """Take in a batch of the block at `where`; one that is already there gets the other's analyses too.
@@ -98,6 +105,23 @@ class Plan:
         variant = self.config["datasets"][dataset]
         return {key: value for key, value in variant.items() if key not in VIEW_KEYS}
 
+    def origin_state(self, dataset: str) -> str:
+        """State of the folder or archive that a dataset is read from, its `path`; "none" where nothing is known.
+
+        One that is gone, whose arrays are here, is as it was: the arrays can be used without it.
+        """
+        path = self.config["datasets"][dataset].get("path")
+        state = path and (origin_state(Path(path).expanduser()) or fetched_state(dataset))
+        return state or "none"
+
+    def missing_origin(self, dataset: str) -> list[str]:
+        """What is wrong where a dataset's folder or archive is not there, and no arrays are either."""
+        path = self.config["datasets"][dataset].get("path")
+        if path is None or self.origin_state(dataset) != "none":
+            return []
+        problem = f"got {path!r}: nothing is there; allowed: the folder or archive of the images"
+        return [str(self.sources.error(("datasets", dataset, "path"), problem))]
+
     def measure_spec(self, folder: str) -> dict[str, Any]:
         """The training's spec with the analyses."""
         batch = self.batches[folder]
@@ -121,7 +145,7 @@ class Plan:
         """The papers and the effective config: what the cells are made of, without variants that none uses."""
         used: dict[str, set[str]] = {section: set() for section in VARIANTS}
         for batch in self.batches.values():
-            used["datasets"].add(batch.dataset)
+            used["datasets"] |= {batch.dataset, *([batch.teacher["name"]] if batch.teacher else [])}
             used["models"].add(batch.model)
             used["methods"].add(batch.method)
             used["analyses"] |= {variant["name"] for variant in batch.analyses}
@@ -134,7 +158,7 @@ class Plan:
 
     def fetch_code(self, dataset: str) -> str:
         """Version of the code that decides a dataset's arrays."""
-        return code_version("boundcheck.stages.fetch", *kind_modules("datasets", [self.config["datasets"][dataset]]))
+        return code_version(*fetch_modules(self.fetch_spec(dataset)))
 
     def train_code(self, folder: str) -> str:
         """Version of the code that decides a batch's curves and snapshots."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from boundcheck.whole import written_whole
 
 METADATA = b"boundcheck"
 TIDY = pa.schema(
@@ -56,10 +57,8 @@ def write(columns: Mapping[str, Any], schema: pa.Schema, path: Path, metadata: M
     table = pa.table({name: _array(columns[name], schema.field(name).type) for name in schema.names}, schema=schema)
     if metadata is not None:
         table = table.replace_schema_metadata({METADATA: json.dumps(metadata, sort_keys=True)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    pq.write_table(table, temporary, compression="zstd")
-    os.replace(temporary, path)
+    with written_whole(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

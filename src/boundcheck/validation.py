@@ -14,6 +14,7 @@ from typing import Any
 from boundcheck.config import Config, ConfigError
 from boundcheck.grid import make_plan
 from boundcheck.plan import Plan
+from boundcheck.whole import write_text
 
 CACHE = Path(".snakemake/boundcheck")
 KEPT = 50  # answers in the cache
@@ -63,8 +64,6 @@ def _answer(plan: Plan, config: Config) -> dict[str, Any]:
 
 
 def _keep(path: Path, answer: str) -> None:
-    temporary = path.with_suffix(f".{os.getpid()}.part")
-    temporary.write_text(answer, encoding="utf-8")
-    temporary.replace(path)
+    write_text(answer, path)
     for old in sorted(CACHE.glob("validate-*.json"), key=lambda file: file.stat().st_mtime)[:-KEPT]:
         old.unlink(missing_ok=True)

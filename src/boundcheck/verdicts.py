@@ -61,10 +61,13 @@ class Figure:
       used, role is "measured".
     - "heatmap": a cell per (x, series): x its column, series its row, y its colour; low and high are not used, role
       is "measured".
+    - "picture": a grey pixel per (x, series): x its column, series its row, both whole numbers, y its lightness from 0
+      to 1; columns without pixels part pictures that stand side by side, and panels stand below each other, the same
+      column above the same; low and high are not used, role is "measured".
     """
 
     data: pd.DataFrame
-    mark: Literal["line", "points", "interval", "heatmap"]
+    mark: Literal["line", "points", "interval", "heatmap", "picture"]
     x_label: str
     y_label: str  # for a heat map, what its colours mean
     caption: str

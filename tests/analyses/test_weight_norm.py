@@ -33,9 +33,9 @@ VARIANTS = [
 NUM_OUTPUTS, DIMENSION, NUM = 3, 7, 12
 
 
-def network(seed=0, **settings):
+def network(seed=0, outputs=NUM_OUTPUTS, **settings):
     model = WeightNormMLP(**({"depth": 2, "width": 4} | settings))
-    return model.build((DIMENSION,), NUM_OUTPUTS, torch.Generator().manual_seed(seed)).double()
+    return model.build((DIMENSION,), outputs, torch.Generator().manual_seed(seed)).double()
 
 
 @pytest.fixture
@@ -168,6 +168,30 @@ def test_restricted_convexity(settings, train):
     assert found["convexity", -1, 0.01].value < found["convexity_limit", -1, None].value <= 2 * 0.81 * average_norm**2
     cosine = found["row_gradient_cosine", -1, None].value
     assert (cosine < 1e-14) == model.theory().normalised
+
+
+def test_of_one_output_the_theory_is_that_of_targets_1_and_minus_1(train):
+    """L = (1/n) Σ (f − y)², whose Hessian is (2/n) Σ (∇f ∇fᵀ + (f − y) ∇²f)."""
+    model, train = network(outputs=1, row_norm=5.0), Split(train.inputs, train.labels % 2)
+    call, theta = flat(model)
+    target = 2.0 * train.labels - 1
+    loss = call(lambda net: (net(train.inputs)[:, 0] - target).square().mean())
+    found = measure("restricted_convexity", model, train, radii=[0.01], directions=5)
+    assert found["loss", -1, None].value == pytest.approx(loss(theta).item(), rel=1e-12)
+    residuals = (model(train.inputs)[:, 0] - target).abs().mean().item()
+    assert found["residual_norm", -1, None].value == pytest.approx(residuals, rel=1e-12)
+    assert found["loss_smoothness", -1, None].value >= torch.linalg.eigvalsh(hessian(loss)(theta))[-1]
+    assert all(found["sampled_curvature", i, 0.01].value >= found["convexity", -1, 0.01].value for i in range(5))
+    predictor = measure("predictor_hessian", model, train, samples=3, tolerance=1e-10)
+    for i in range(3):
+        predict = call(lambda net, i=i: net(train.inputs[i : i + 1])[0, 0])
+        norm = torch.linalg.matrix_norm(hessian(predict)(theta), 2).item()
+        assert predictor["predictor_hessian_norm", i, None].value == pytest.approx(norm, rel=1e-6)
+        assert norm <= predictor["hessian_bound_blocks", i, None].value <= 2 * norm
+    gap = measure("generalisation_gap", model, train)
+    assert gap["zero_loss", -1, None].value == 1
+    expected = generalisation_gap_bound(NUM, [1.0], 2, model.theory().activation, 1.0)
+    assert gap["gap_bound", -1, None].value == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_certified_rate(train):

@@ -9,7 +9,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src"
 
 # From the ground up. A module may import from its own package and from lower levels, not from its own level.
 LEVELS = [
-    {"contracts", "verdicts", "registry", "seeds", "tables", "code_version", "devices", "config"},
+    {"contracts", "verdicts", "registry", "seeds", "tables", "code_version", "devices", "config", "origin", "whole"},
     {"job_code"},
     {"plan"},
     {"grid"},

@@ -6,13 +6,15 @@ import pytest
 import torch
 
 from boundcheck.callbacks import CALLBACKS
+from boundcheck.callbacks.a_priori import curvature_on_the_ball
 from boundcheck.callbacks.curve import Curve
-from boundcheck.methods import AdaptiveMomentumMethod, HeavyBallMethod
+from boundcheck.methods import AdaptiveMomentumMethod, GradientDescentMethod, HeavyBallMethod, NesterovMethod
 from boundcheck.models import Autoencoder
 from boundcheck.models.stacking import stack, unstack
-from boundcheck.objectives import Reconstruction
+from boundcheck.objectives import Reconstruction, Square
 from boundcheck.registry import build
 from boundcheck.theory.dag_momentum import paper_step_limit, step_limit
+from boundcheck.theory.dag_momentum_certificate import a_priori_curvature, ball_path_sums
 
 K, SHAPE = 3, (1, 3, 2)
 
@@ -69,8 +71,9 @@ class Training:
     def restart(self, rates):
         where = ~rates.isnan()
         for p, start in zip(self.model.parameters(), self.start, strict=True):
-            p[where] = start[where]
-            self.optimizer.state[p]["velocity"][where] = 0.0
+            chosen = where if len(where) > 1 else ...
+            p[chosen] = start[chosen]
+            self.optimizer.state[p]["velocity"][chosen] = 0.0
         group = self.optimizer.param_groups[0]
         old = torch.as_tensor(group["lr"]).expand(len(where)).to(rates)
         group["lr"] = torch.where(where, rates, old)
@@ -97,14 +100,18 @@ def test_updates_are_those_of_the_step(decay):
     for _ in range(3):
         training.run(callback, 1)
         thetas.append(training.theta())
-    rows = training.rows()
+    rows, paths = training.rows(), [0.0] * K
     for step in range(3):
         for seed in range(K):
             theta = thetas[step][seed].clone().requires_grad_()
             E = training.loss(theta, seed) + decay / 2 * theta.square().sum()
             (g,) = torch.autograd.grad(E, theta)
             d = thetas[step + 1][seed] - thetas[step][seed]
+            last = thetas[step][seed] - thetas[step - 1][seed] if step else torch.zeros_like(d)
+            paths[seed] += d.norm().item()
             expected = {
+                "effective_momentum": ((d + 0.3 * g) @ last / last.square().sum()).item() if step else 0.0,
+                "path_length": paths[seed],
                 "objective": E.item(),
                 "gradient_norm": g.norm().item(),
                 "update_norm": d.norm().item(),
@@ -114,8 +121,62 @@ def test_updates_are_those_of_the_step(decay):
             if decay:
                 expected["parameter_norm"] = theta.norm().item()
             for name, value in expected.items():
-                assert rows[name, step, seed] == pytest.approx(value, rel=1e-12), name
+                assert rows[name, step, seed] == pytest.approx(value, rel=1e-11), name
     assert (("parameter_norm", 0, 0) in rows) == bool(decay)
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        (AdaptiveMomentumMethod(0.3, 0.6, block="layer"), None),
+        (AdaptiveMomentumMethod(0.3, 0.6, block="edge"), None),
+        (GradientDescentMethod(0.3), 0.0),
+        (HeavyBallMethod(0.3, 0.8), 0.8),
+        (NesterovMethod(0.3, 0.7), 0.7),
+    ],
+    ids=["layers", "edges", "gradient descent", "heavy ball", "nesterov"],
+)
+def test_the_effective_momentum_of_every_method(method, expected):
+    training = Training(method)
+    callback = build(CALLBACKS, {"kind": "updates"})
+    for step in range(4):
+        before = None if training.optimizer.update is None else training.optimizer.update.clone()
+        training.run(callback, 1)
+        found = [training.rows()["effective_momentum", step, seed] for seed in range(K)]
+        if before is None:
+            assert found == [0.0] * K
+        elif expected is not None:
+            assert found == pytest.approx([expected] * K)
+        else:  # blocks: what is left of the step when −ηg is taken away, beside the last step
+            kept = training.optimizer.update + 0.3 * training.optimizer.gradient
+            assert found == pytest.approx((kept.norm(dim=1) / before.norm(dim=1)).tolist(), rel=1e-9)
+
+
+def test_a_seed_that_starts_again_has_no_path_and_no_momentum():
+    training = Training(AdaptiveMomentumMethod(0.3, 0.6))
+    callback = build(CALLBACKS, {"kind": "updates"})
+    training.run(callback, 3)
+    training.restart(torch.tensor([math.nan, 0.2, math.nan], dtype=torch.float64))
+    training.first_steps[1] = training.step
+    training.run(callback, 2)
+    rows = training.rows()
+    for seed in range(K):
+        first = 3 if seed == 1 else 0
+        lengths = [rows["update_norm", step, seed] for step in range(first, 5)]
+        assert rows["path_length", 4, seed] == pytest.approx(math.fsum(lengths), rel=1e-12)
+        assert (rows["effective_momentum", 3, seed] == 0) == (seed == 1)
+
+
+def test_updates_go_on_where_they_were():
+    whole, resumed = (Training(AdaptiveMomentumMethod(0.3, 0.5)) for _ in range(2))
+    whole.run(build(CALLBACKS, {"kind": "updates"}), 6)
+    callback = build(CALLBACKS, {"kind": "updates"})
+    assert callback.state_dict() == {}
+    resumed.run(callback, 4)
+    again = build(CALLBACKS, {"kind": "updates"})
+    again.load_state_dict(callback.state_dict())
+    resumed.run(again, 2)
+    assert whole.rows() == resumed.rows()
 
 
 def test_updates_want_an_optimizer_that_keeps_them():
@@ -224,6 +285,43 @@ def test_the_other_rules(rule, expected):
     sharpness = training.rows()["sharpness", 0, 0]
     found = training.optimizer.param_groups[0]["lr"][0].item()
     assert found == pytest.approx(0.5 * expected(2 * sharpness), rel=1e-9)
+
+
+@pytest.mark.parametrize("num_seeds", [1, 3])
+def test_the_a_priori_rule_bounds_the_curvature_before_the_first_step(num_seeds):
+    decay = 0.3
+    training = Training(AdaptiveMomentumMethod(1e-3, 0.5, weight_decay=decay), num_seeds)
+    objectives = [(training.loss(t, i) + decay / 2 * t.square().sum()).item() for i, t in enumerate(training.theta())]
+    settings = {"kind": "certificate", "rule": "a_priori", "fraction": 0.9, "every": 1, "margin": 1e9, "growth": 1e9}
+    callback = build(CALLBACKS, settings)
+    training.run(callback, 1)
+    net = (unstack(training.model) if num_seeds > 1 else [training.model])[0]
+    norms = training.batch[0].flatten(1).norm(dim=1).numpy()
+    for seed, E in enumerate(objectives):
+        sums = ball_path_sums(net.widths, net.parents, net.activations, norms, math.sqrt(2 * E / decay))
+        expected = float(a_priori_curvature(sums, E, decay, 1 / 5))
+        assert callback._assumed[seed].item() == pytest.approx(expected, rel=1e-12)
+        rates = torch.as_tensor(training.optimizer.param_groups[0]["lr"]).reshape(-1)
+        assert rates[seed].item() == pytest.approx(0.9 * float(step_limit(expected, 0.5)), rel=1e-12)
+    training.run(callback, 20)
+    assert training.steps_since_restart.tolist() == [20] * num_seeds  # nothing that is measured restarts it
+    rows = training.rows()
+    for seed in range(num_seeds):
+        measured = [value for (name, _, s), value in rows.items() if name == "local_curvature" and s == seed]
+        assert max(measured) <= rows["assumed_curvature", 5, seed]
+
+
+def test_the_a_priori_rule_says_what_it_wants():
+    with pytest.raises(ValueError, match=r"weight_decay: got 0.0; allowed with rule a_priori: > 0"):
+        Training(AdaptiveMomentumMethod(0.1)).run(build(CALLBACKS, {"kind": "certificate", "rule": "a_priori"}), 1)
+    training = Training(AdaptiveMomentumMethod(0.1, weight_decay=0.1))
+    training.optimizer.step(training.closure)
+    training.objective = Square()
+    with pytest.raises(ValueError, match="loss: got Square; allowed with rule a_priori: reconstruction"):
+        curvature_on_the_ball(training)
+    training.model = torch.nn.Linear(2, 2)
+    with pytest.raises(ValueError, match="model: got Linear; allowed with rule a_priori: dag_net, autoencoder"):
+        curvature_on_the_ball(training)
 
 
 def test_a_state_goes_on_where_it_was():

@@ -8,7 +8,7 @@ import pytest
 
 from boundcheck import tables as schemas
 from boundcheck.claims.binary_filter_bits import BitsAgree, BitsDiffer, SameBits
-from boundcheck.claims.binary_filter_flips import FlipRatioFormula
+from boundcheck.claims.binary_filter_flips import FlipRatioFormula, predicted_ratios
 from boundcheck.claims.binary_filter_init import InitDelays
 from boundcheck.claims.binary_filter_product import ActThroughProduct
 from boundcheck.claims.frequency_response import FrequencyResponse, ReplayedMappings
@@ -121,10 +121,17 @@ def test_a_failed_premise_is_no_violation(made, settings):
 
 
 @pytest.mark.parametrize(("epsilon", "premise"), [(1e-30, True), (1e-5, False)])
-def test_form_2_has_a_symmetry_of_its_own(made, epsilon, premise):
-    tables = pair(made, model_spec=MODEL | {"scaling": "form_2", "batch_norm_eps": epsilon})
-    assert SameBits(PAIRS, scaling="form_2").rows(tables)["premise_holds"].eq(premise).all()
-    assert not SameBits(PAIRS, scaling="form_2").rows(pair(Made()))["premise_holds"].any()
+@pytest.mark.parametrize("scaling", ["form_1_dyadic", "form_2"])
+def test_scaled_layers_need_a_normalisation_that_feels_no_scale(made, scaling, epsilon, premise):
+    tables = pair(made, model_spec=MODEL | {"scaling": scaling, "batch_norm_eps": epsilon})
+    assert SameBits(PAIRS, scaling=scaling).rows(tables)["premise_holds"].eq(premise).all()
+    assert not SameBits(PAIRS, scaling=scaling).rows(pair(Made()))["premise_holds"].any()
+
+
+def test_form_1_is_stated_for_equal_roundings_alone(made):
+    tables = pair(made, model_spec=MODEL | {"scaling": "form_1", "batch_norm_eps": 1e-30})
+    assert SameBits(PAIRS, scaling="form_1", needs_float64=False).rows(tables)["premise_holds"].all()
+    assert not SameBits(PAIRS, scaling="form_1_dyadic").rows(tables)["premise_holds"].any()
 
 
 @pytest.mark.parametrize(("settings", "holds"), [({"training": {"precision": "float32"}}, True), ({}, True)])
@@ -251,6 +258,66 @@ def test_flip_ratio_is_compared_up_to_a_factor(made, ratio, decision):
     assert verdict.effect == pytest.approx(ratio * 1.02, rel=1e-3)
     assert {"measured", "bound"} == set(verdict.figures[0].data["role"])
     assert "layer 1" in set(verdict.figures[1].data["series"])
+
+
+FACTOR = np.linspace(1.0, 0.2, 50)
+SPREAD = {"kind": "binary_mlp", "init_scale": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ({"kind": "bop", "gamma": 0.1}, lambda: theory.scheduled_flip_ratio(0.1 * FACTOR)),
+        ({"kind": "bop", "gamma": 0.1, "decay": False}, lambda: theory.scheduled_flip_ratio(np.full(50, 0.1))),
+        ({"kind": "bop", "gamma": 0.1, "threshold": 1e-3}, lambda: None),
+        (FILTER, lambda: theory.scheduled_flip_ratio(0.02 * FACTOR, 0.3)),
+        (FILTER | {"decay": ["gamma"]}, lambda: theory.scheduled_flip_ratio(np.full(50, 0.02), 0.3 * FACTOR)),
+        (FILTER | {"delta": 0.5}, lambda: theory.scheduled_flip_ratio(0.02 * FACTOR, 0.3, 0.5)),
+        (
+            FILTER | {"initial_inertia": 0.5},
+            lambda: theory.scheduled_flip_ratio(0.02 * FACTOR, 0.3, start_variance=0.1875, start_momentum=0.1875),
+        ),
+        (
+            {"kind": "latent_sgd_decoupled", "lr": 0.5, "weight_decay": 0.2, "momentum": 0.6},
+            lambda: theory.scheduled_flip_ratio(0.1 * FACTOR, 0.4, start_variance=0.03),
+        ),
+        (
+            {"kind": "latent_sgd_decoupled", "lr": 0.5, "weight_decay": 0.2, "momentum": 0.6, "form": "heavy_ball"},
+            lambda: theory.scheduled_flip_ratio(0.1 * FACTOR, 0.4, start_variance=0.0048),
+        ),
+        ({"kind": "latent_sgd_decoupled", "lr": 0.5, "weight_decay": 0.2, "hold_rate": True}, lambda: None),
+        (
+            LATENT | {"momentum": 0.9, "nesterov": True, "init_scale": 2.0},
+            lambda: theory.scheduled_sgd_flip_ratio(0.01 * FACTOR, 0.9, nesterov=True, start_variance=0.03),
+        ),
+        (
+            LATENT | {"momentum": 0.9, "dampening": 0.5, "weight_decay": 0.2},
+            lambda: theory.scheduled_sgd_flip_ratio(0.02 * FACTOR, 0.9, 0.5, start_variance=0.03),
+        ),
+        (LATENT | {"weight_decay": 0.0}, lambda: None),
+        (
+            {"kind": "state_space_filter", "rate": 0.3, "momentum": 0.9},
+            lambda: theory.scheduled_sgd_flip_ratio(0.3 * FACTOR, 0.9),
+        ),
+        (
+            {"kind": "mapped_filter", "latent": LATENT},
+            lambda: theory.scheduled_sgd_flip_ratio(0.01 * FACTOR, start_variance=0.0075),
+        ),
+        ({"kind": "latent_adamw", "lr": 0.1, "weight_decay": 0.1}, lambda: None),
+    ],
+)
+def test_what_theory_predicts_of_each_method(method, expected):
+    """Latent weights U(−0.3, 0.3) have variance 0.03, in units of a gradient's 0.04: 0.75."""
+    found, wanted = predicted_ratios(method, SPREAD, FACTOR, 0.2), expected()
+    assert (found is None) == (wanted is None)
+    if wanted is not None:
+        np.testing.assert_allclose(found, wanted, rtol=1e-9)
+
+
+def test_a_start_of_zero_has_no_variance():
+    for model in ({"kind": "binary_mlp", "init": "zero"}, {"kind": "binary_mlp", "init_scale": 1e-9}):
+        found = predicted_ratios(LATENT, model, FACTOR, 0.2)
+        np.testing.assert_allclose(found[1:], theory.scheduled_sgd_flip_ratio(0.01 * FACTOR)[1:], rtol=1e-6)
 
 
 def test_flip_ratio_not_recorded(made):

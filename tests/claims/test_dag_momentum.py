@@ -5,10 +5,14 @@ import pandas as pd
 import pytest
 
 from boundcheck import tables as schemas
-from boundcheck.claims import dag_momentum, dag_momentum_runs
+from boundcheck.claims import dag_momentum, dag_momentum_kl, dag_momentum_laws, dag_momentum_runs
 from boundcheck.claims.dag_momentum import MomentumBracket, MomentumDescent, MomentumMonotone, StepPrediction
 from boundcheck.claims.dag_momentum_breaks import DescentBreaks
+from boundcheck.claims.dag_momentum_certified import APrioriCurvature, CertifiedMode
 from boundcheck.claims.dag_momentum_convergence import WeightsConverge
+from boundcheck.claims.dag_momentum_figures import CertifiedDescent, PredictedDecrease
+from boundcheck.claims.dag_momentum_kl import FiniteLength, MomentumLinearRate, kl_exponent, local_kl_exponents
+from boundcheck.claims.dag_momentum_laws import EffectiveMomentum, SpeedLimit, SummableSteps
 from boundcheck.claims.dag_momentum_plateau import StabilityPlateau
 from boundcheck.claims.dag_momentum_runs import (
     GradientRate,
@@ -28,6 +32,12 @@ SPECS = {
     "am": {"kind": "adaptive_momentum", "lr": 0.3, "s": 0.5},
     "am_small": {"kind": "adaptive_momentum", "lr": 0.05, "s": 0.5},
     "am_decay": {"kind": "adaptive_momentum", "lr": 0.3, "s": 0.5, "weight_decay": 0.1},
+    "am_certified": {
+        "kind": "adaptive_momentum",
+        "lr": 0.9 * 2 / (40 * (L + 0.1) * 1.5),
+        "s": 0.5,
+        "weight_decay": 0.1,
+    },
     "am_beyond": {"kind": "adaptive_momentum", "lr": 0.9, "s": 0.5},
     "hb": {"kind": "heavy_ball", "lr": 0.1, "momentum": 0.7},
     "hb_beyond": {"kind": "heavy_ball", "lr": 0.3, "momentum": 0.7},
@@ -42,19 +52,22 @@ def run(spec, seed, num_steps):
     lr, beta = spec.get("lr"), spec.get("momentum")
     if spec["kind"] == "polyak":
         lr, beta = 4 / (2 + np.sqrt(0.2)) ** 2, ((2 - np.sqrt(0.2)) / (2 + np.sqrt(0.2))) ** 2
-    rows = []
+    rows, path = [], 0.0
     for step in range(num_steps):
         g = (EIGENVALUES + decay) * w
         length = np.linalg.norm(delta)
         s = spec.get("s", 0.0)
         tau = beta if beta is not None else s * lr * np.linalg.norm(g) / length if length else 0.0
         delta = -lr * g + tau * delta
+        path += np.linalg.norm(delta)
         values = {
             "objective": ((EIGENVALUES + decay) * w**2).sum() / 2 + 0.3,
             "gradient_norm": np.linalg.norm(g),
             "update_norm": np.linalg.norm(delta),
             "descent_cosine": -(g @ delta) / (np.linalg.norm(g) * np.linalg.norm(delta)),
             "lr": lr,
+            "effective_momentum": tau if length else 0.0,
+            "path_length": path,
             "sharpness": L + decay,
             "local_curvature": L + decay,
             "assumed_curvature": L + decay,
@@ -86,12 +99,15 @@ def tables_of(*methods, num_steps=60, change=None, measurements=()):
     )
 
 
-def scaled(function, factor):
-    """The function with its bound multiplied; of a pair each by its own factor."""
+def scaled(function, *factors):
+    """The function with its bound multiplied; of several each by its own factor, or all by one."""
 
     def too_strong(*arguments):
         found = function(*arguments)
-        return tuple(f * v for f, v in zip(factor, found, strict=True)) if isinstance(found, tuple) else factor * found
+        if not isinstance(found, tuple):
+            return factors[0] * found
+        each = factors if len(factors) > 1 else factors * len(found)
+        return tuple(factor * bound for factor, bound in zip(each, found, strict=True))
 
     return too_strong
 
@@ -112,6 +128,9 @@ STRONGER = [  # check, methods, module, theorem's function, its theorem, sense
 STRONGER_UPPER = [
     (GradientRate(), ("am",), dag_momentum_runs, "least_gradient_bound"),
     (WeightBound(), ("am_decay",), dag_momentum_runs, "weight_bound"),
+    (SpeedLimit(), ("am", "gd"), dag_momentum_laws, "effective_step"),
+    (FiniteLength(), ("am", "gd"), dag_momentum_kl, "path_length_bound"),
+    (MomentumLinearRate(), ("am", "gd"), dag_momentum_kl, "linear_rate"),
 ]
 
 
@@ -139,7 +158,95 @@ def test_an_upper_bound_holds_and_one_that_is_too_strong_is_reported(check, meth
     assert not check.rows(tables_of(*methods))["holds"].astype(bool).all()
 
 
-@pytest.mark.parametrize(("factors", "theorem"), [((1, 1 / 1.1), "≤ 1 + s"), ((1.1, 1), "≥ 1 − s")])
+PAIRS = [  # check, module, theorem's function, its theorem, which of its values
+    (SummableSteps(), dag_momentum_laws, "gradient_sum_bound", "Σ ‖g_k‖² ≤ (E_0 − E_K)/c_S"),
+    (SummableSteps(), dag_momentum_laws, "update_sum_bound", "Σ ‖Δw‖² ≤ (1 + s)²η² (E_0 − E_K)/c_S"),
+    (EffectiveMomentum(), dag_momentum_laws, "effective_momentum_bracket", "β_k ‖g_{k−1}‖/‖g_k‖ ≥ s/(1 + s)"),
+    (EffectiveMomentum(), dag_momentum_laws, "effective_momentum_bracket", "β_k ‖g_{k−1}‖/‖g_k‖ ≤ s/(1 − s)"),
+    (MomentumBracket(), dag_momentum, "descent_slope_bound", "−⟨g, Δw⟩/(η‖g‖²) ≥ 1 − s"),
+]
+
+
+@pytest.mark.parametrize(("check", "module", "name", "theorem"), PAIRS)
+def test_each_theorem_of_a_check_is_reported_by_itself(check, module, name, theorem, monkeypatch):
+    found = check.rows(tables_of("am"))
+    assert found["holds"][found["premise_holds"]].astype(bool).all()
+    part = found[(found["theorem"] == theorem) & found["premise_holds"]]
+    assert len(part) > 10
+    factor = 1.1 * part["tightness"].min()
+    factor = factor if part["sense"].iloc[0] == "lower" else 1 / factor
+    monkeypatch.setattr(module, name, scaled(getattr(module, name), factor))
+    stronger = check.rows(tables_of("am"))
+    assert not stronger["holds"][stronger["theorem"] == theorem].fillna(True).astype(bool).all()
+
+
+def test_the_effective_momentum_is_that_of_an_equal_step_size():
+    def changed(step, quantity, value):
+        return 2 * value if quantity == "lr" and step >= 30 else value
+
+    found = EffectiveMomentum(stretches=60).rows(tables_of("am", change=changed))
+    assert set(found.loc[~found["premise_holds"], "step"]) == {30}
+    assert not len(EffectiveMomentum().rows(tables_of("gd")))
+
+
+def test_the_path_ahead_is_the_one_that_is_left(monkeypatch):
+    """With c = 1 and C as found the bound is 2 (1 + s) η √gap · max √gap/‖g‖, for θ = 1/2."""
+    tables = tables_of("am", num_steps=40)
+    found = FiniteLength(stretches=40).rows(tables)
+    steps = momentum_steps(tables, ["adaptive_momentum"])
+    one = steps[steps["seed"] == 0].reset_index(drop=True)
+    gap, g, d = (one[name].to_numpy() for name in ("objective", "gradient_norm", "update_norm"))
+    gap = gap - gap[-1]
+    theta = min(max(kl_exponent(one), 0.5), 0.95)
+    c = float(dag_momentum.decrease(0.3, L, 0.5))
+    rows = found[found["seed"] == 0].set_index("step")
+    for K in (0, 7, 20):
+        C = max(gap[k] ** theta / g[k] for k in range(K, 39))
+        assert rows.loc[K, "measured"] == pytest.approx(d[K:39].sum(), rel=1e-12)
+        expected = 1.5 * 0.3 * C * gap[K] ** (1 - theta) / (1 - theta) / c
+        assert rows.loc[K, "bound"] == pytest.approx(expected, rel=1e-10)
+    assert not rows.index.isin([39]).any()  # at the end there is no gap
+
+
+def test_the_linear_rate_is_that_of_the_pl_constant_along_the_run():
+    tables = tables_of("am", num_steps=40)
+    found = MomentumLinearRate(stretches=40).rows(tables)
+    one = momentum_steps(tables, ["adaptive_momentum"])
+    one = one[one["seed"] == 0]
+    gap, g = one["objective"].to_numpy() - one["objective"].to_numpy()[-1], one["gradient_norm"].to_numpy()
+    mu = min(g[k] ** 2 / (2 * gap[k]) for k in range(39))
+    factor = 1 - 2 * mu * float(dag_momentum.decrease(0.3, L, 0.5))
+    rows = found[found["seed"] == 0].set_index("step")
+    assert 0.15 < mu < 0.5  # the least eigenvalue is 0.2
+    for K in (1, 10, 30):
+        assert rows.loc[K, "bound"] == pytest.approx(factor**K * gap[0], rel=1e-9)
+        assert rows.loc[K, "measured"] == pytest.approx(gap[K], rel=1e-12)
+    assert rows.index.min() == 1
+
+
+def test_strong_convergence_wants_the_certificate():
+    def exceeded(step, quantity, value):
+        return 2 * value if quantity == "local_curvature" and step == 30 else value
+
+    for check in (FiniteLength(), MomentumLinearRate(), SummableSteps()):
+        assert not check.rows(tables_of("am", change=exceeded))["premise_holds"].any(), check
+        assert not check.rows(tables_of("am_beyond", num_steps=20))["premise_holds"].any(), check
+        assert len(check.rows(tables_of("hb"))) == 0
+
+
+def test_the_kl_exponent_by_decade():
+    """‖g‖ = gap^0.7 on one run: the same exponent in every decade."""
+    gap = np.geomspace(1.0, 1e-7, 400)
+    frame = pd.DataFrame({"objective": [*(2 + gap), 2.0], "gradient_norm": [*gap**0.7, 1e-9], "step": range(401)})
+    found = local_kl_exponents(frame)
+    assert [share for share, _, _ in found] == pytest.approx([10.0**-d for d in range(6)])
+    assert [theta for _, _, theta in found] == pytest.approx([0.7] * 6, abs=1e-6)
+    assert [step for _, step, _ in found] == sorted(step for _, step, _ in found)
+    assert kl_exponent(frame) == pytest.approx(0.7, abs=1e-6)
+    assert np.isnan(kl_exponent(frame.iloc[:5]))
+
+
+@pytest.mark.parametrize(("factors", "theorem"), [((1, 1 / 1.1), "≤ 1 + s"), ((1.1, 1), "‖Δw‖/(η‖g‖) ≥ 1 − s")])
 def test_the_bracket_of_the_length(factors, theorem, monkeypatch):
     found = MomentumBracket().rows(tables_of("am", "gd"))
     assert found["holds"].astype(bool).all()
@@ -149,7 +256,7 @@ def test_the_bracket_of_the_length(factors, theorem, monkeypatch):
     part = found[found["theorem"].str.contains(theorem, regex=False)]
     loose = part["tightness"].min()
     factors = tuple(1.0 if f == 1 else f * loose if f > 1 else f / loose for f in factors)
-    monkeypatch.setattr(dag_momentum, "update_bracket", scaled(dag_momentum.update_bracket, factors))
+    monkeypatch.setattr(dag_momentum, "update_bracket", scaled(dag_momentum.update_bracket, *factors))
     stronger = MomentumBracket().rows(tables_of("am", "gd"))
     stronger = stronger[stronger["theorem"].str.contains(theorem, regex=False)]
     assert not stronger["holds"].astype(bool).all()
@@ -225,7 +332,10 @@ def test_rounding_is_that_of_the_precision():
         return float(np.float32(value))
 
     single = tables_of("am", "gd", num_steps=120, change=rounded)
-    checks = (MomentumBracket(), MomentumMonotone(), MomentumDescent(), MomentumEnvelope(), GradientRate())
+    checks = (
+        *(MomentumBracket(), MomentumMonotone(), MomentumDescent(), MomentumEnvelope(), GradientRate()),
+        *(EffectiveMomentum(), SummableSteps(), SpeedLimit(), FiniteLength(), MomentumLinearRate()),
+    )
     assert not all(check.rows(single)["holds"].fillna(True).astype(bool).all() for check in checks)
     single.runs["training"] = [{"precision": "float32"}] * len(single.runs)
     for check in checks:
@@ -242,6 +352,12 @@ def test_other_kinds_of_methods_have_no_rows():
         StepPrediction(),
         MomentumEnvelope(),
         HeavyBallLyapunov(),
+        EffectiveMomentum(),
+        SummableSteps(),
+        SpeedLimit(),
+        FiniteLength(),
+        MomentumLinearRate(),
+        APrioriCurvature(),
     ):
         assert len(check.rows(tables)) == 0
 
@@ -264,12 +380,93 @@ def decide(claim, *methods, **more):
     return claim.decide(tables_of(*methods, **more))
 
 
+def certified(factor, quantity="assumed_curvature", at=None):
+    """L(R) = 164, 40 times the curvature, and one recorded quantity times a factor."""
+
+    def change(step, name, value):
+        value = 164.0 if name == "assumed_curvature" else value
+        return factor * value if name == quantity and at in (None, step) else value
+
+    return change
+
+
+def test_the_a_priori_curvature():
+    kept = APrioriCurvature().rows(tables_of("am_certified", change=certified(1.0)))
+    assert kept["premise_holds"].all()
+    assert kept["holds"].astype(bool).all()
+    assert kept["tightness"].to_numpy() == pytest.approx(40)
+    # L(R) smaller by 1.1 times how loose it is: below what was measured
+    weak = certified(1 / 44)
+    too_small = APrioriCurvature().rows(tables_of("am_certified", change=weak))
+    assert not too_small["holds"].astype(bool).any()
+    plain = APrioriCurvature().rows(tables_of("am", change=certified(1.0)))
+    assert not plain["premise_holds"].any()  # without weight decay there is no ball
+
+
+def test_the_certified_mode():
+    claim = CertifiedMode("s", "r", ["am_certified"])
+    verdict = decide(claim, "am_certified", change=certified(1.0))
+    assert verdict.decision == "supported"
+    assert verdict.tightness == pytest.approx(40)
+    (cell,) = verdict.cells
+    assert cell["rises"] == 0
+    assert cell["η"] == pytest.approx(SPECS["am_certified"]["lr"])
+    assert "40 times the largest measured curvature" in verdict.reason
+    assert 5 < verdict.effect < 100
+    idle = decide(CertifiedMode("s", "r", ["am_certified"], least_progress=0.99), "am_certified", change=certified(1.0))
+    assert idle.decision == "vacuous"
+    steps = idle.cells[0]["steps for the least progress"]
+    assert steps == pytest.approx(59 * 99 / idle.effect, rel=1e-9)
+    for broken in (
+        certified(1.5, "objective", at=33),
+        certified(100.0, "local_curvature", at=10),
+        certified(100.0, "parameter_norm", at=10),
+    ):
+        assert decide(claim, "am_certified", change=broken).decision == "contradicted"
+    assert decide(claim, "am").decision == "not run"
+    with pytest.raises(ValueError, match=r"least_progress: got 1\.0; allowed: "):
+        CertifiedMode("s", "r", ["am"], least_progress=1.0)
+
+
+def checked(name, check, tables):
+    return tables._replace(checks=check.rows(tables).assign(check=name))
+
+
+def test_the_envelope_is_shown_with_the_gradient_and_called_sampled():
+    def sparse(step, quantity, value):
+        return None if quantity == "local_curvature" and step % 10 else value
+
+    tables = checked("envelope", MomentumEnvelope(), tables_of("am", "gd", change=sparse))
+    verdict = CertifiedDescent("envelope", "s", "r").decide(tables)
+    assert verdict.decision == "supported"
+    assert verdict.reason.endswith("a sampled certificate: curvature measured on 24 of 240 steps")
+    envelope, gradient = verdict.figures
+    assert set(envelope.data["role"]) == {"measured", "bound"}
+    assert gradient.y_label == "‖g‖"
+    assert set(gradient.data["series"]) == {"am", "gd"}
+    nothing = checked("envelope", MomentumEnvelope(), tables_of("am_beyond", num_steps=20))
+    assert CertifiedDescent("envelope", "s", "r").decide(nothing).decision == "vacuous"
+
+
+def test_the_predicted_decrease_is_drawn_against_the_actual_one():
+    tables = checked("prediction", StepPrediction(), tables_of("am", "hb"))
+    verdict = PredictedDecrease("prediction", "s", "r").decide(tables)
+    figure = verdict.figures[0]
+    assert (figure.mark, figure.x_label, figure.y_label) == ("points", "predicted decrease", "actual decrease")
+    dots, line = (figure.data[figure.data["role"] == role] for role in ("measured", "lower bound"))
+    assert (line["y"] == line["x"]).all()
+    assert (dots["y"].to_numpy() >= dots["x"].to_numpy() * (1 - 1e-9)).all()
+    assert len(verdict.figures) > 1
+    none = tables._replace(checks=tables.checks.iloc[:0])
+    assert PredictedDecrease("prediction", "s", "r").decide(none).decision == "not run"
+
+
 def test_the_break():
     claim = DescentBreaks("s", "r", ["*_beyond"], ["am", "gd"])
     verdict = decide(claim, "am", "gd", "am_beyond", num_steps=25)
     assert verdict.decision == "supported"
     assert verdict.effect > 10
-    assert len(verdict.figures) == 1
+    assert [figure.y_label for figure in verdict.figures] == ["objective E", "gradient norm ‖g‖"]
     found = {cell["method"]: cell for cell in verdict.cells}
     assert found["am"]["rises"] == 0 < found["am_beyond"]["rises"]
     same = DescentBreaks("s", "r", ["am"], ["gd"])
@@ -297,7 +494,12 @@ def test_convergence_of_the_weights():
     assert found.cells[0]["points"] == "minimum"
     assert found.cells[0]["least λ_min"] == pytest.approx(0.05)
     saddle = [(*row[:9], -0.2, 1e-3, "a") for row in eigenvalue]
-    assert decide(claim, "am", num_steps=300, measurements=saddle).cells[0]["points"] == "saddle"
+    at_saddle = decide(claim, "am", num_steps=300, measurements=saddle)
+    assert at_saddle.cells[0]["points"] == "saddle"
+    assert at_saddle.decision == "inconclusive"  # it may yet leave
+    undecided = [(*row[:9], 5e-4, 1e-3, "a") for row in eigenvalue]
+    assert decide(claim, "am", num_steps=300, measurements=undecided).cells[0]["points"] == "undecided"
+    assert [figure.y_label for figure in verdict.figures] == ["length of the path of the weights", "E", "‖g‖", "θ"]
     assert decide(claim, "gd").decision == "not run"
 
 

@@ -107,7 +107,9 @@ def test_quality_against_size_and_pictures(make_tables):
     assert data.loc[("dag", 4.0), "y"] == pytest.approx(40.5)
     assert (data.loc[("seq", 2.0), "low"], data.loc[("seq", 2.0), "high"]) == (18.0, 19.0)
     assert list(dict.fromkeys(pictures.data["panel"])) == ["original", "dag_code4", "seq_code4", "principal components"]
+    assert pictures.mark == "picture"
     original = pictures.data[pictures.data["panel"] == "original"].pivot(index="series", columns="x", values="y")
+    assert original.columns.tolist() == [0, 1, 3, 4]  # a column apart
     assert original.to_numpy().tolist() == [
         [0.1, 0.2, 0.5, 0.6],
         [0.3, 0.4, 0.7, 0.8],

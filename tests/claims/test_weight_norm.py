@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import pytest
 
+from boundcheck.claims.bound_sweep import BoundSweep
 from boundcheck.claims.theorem_holds import TheoremHolds
-from boundcheck.claims.weight_norm import (
-    GapBound,
-    NestedBounds,
-    OrthogonalRows,
-    PredictorBounds,
-    RowScalingLaw,
-    Sharpness,
-)
-from boundcheck.claims.weight_norm_gap import GapBoundSays
-from boundcheck.claims.weight_norm_training import (
-    ConvexityReached,
-    Descent,
-    LinearRate,
-    RestrictedConvexityHolds,
-    RowNormsGrow,
-)
+from boundcheck.claims.weight_norm import NestedBounds, PredictorBounds
+from boundcheck.claims.weight_norm_convexity import ConvexityReached, LinearRate, RestrictedConvexityHolds
+from boundcheck.claims.weight_norm_gap import GapBound, GapBoundSays
+from boundcheck.claims.weight_norm_rows import OrthogonalRows, RowNormsGrow, RowScalingLaw
+from boundcheck.claims.weight_norm_training import Descent, Sharpness
 from boundcheck.contracts import NAN
+from boundcheck.models.weight_normed import NOT_APPLICABLE
 from boundcheck.tables import MEASUREMENTS
 from boundcheck.theory.weight_norm_training import descent_bound
 
 CELL = ("mnist", "wn", "gd")
-WN, TWIN = {"kind": "weight_norm_mlp"}, {"kind": "weight_norm_mlp", "normalised": False}
+WN = {"kind": "weight_norm_mlp", "depth": 2, "width": 4}
+TWIN = WN | {"normalised": False}
+RESNET = {"kind": "weight_normed", "base": {"kind": "resnet", "depth": 8, "width": 4}}
 GD = {"kind": "sgd", "lr": 1.0}
 FULL, BATCHES = {"batch_size": "full"}, {"batch_size": 64}
 SEEDS = (0, 1)
@@ -85,10 +78,16 @@ def test_predictor_bounds(tables_of, factor, decision):
 
 def test_without_a_bound_the_premise_fails(tables_of):
     rows = [measured("predictor_hessian_norm", 1.0, index=0, seed=seed) for seed in SEEDS]
-    found = PredictorBounds().rows(tables_of(rows, spec={"kind": "weight_normed"}))
+    tables = tables_of(rows, spec=RESNET)
+    found = PredictorBounds().rows(tables)
     assert len(found) == 2 * 7
     assert not found["premise_holds"].any()
     assert found["holds"].isna().all()
+    verdict = BoundSweep("c", "s", "r").decide(tables._replace(checks=found.assign(check="c")))
+    assert verdict.decision == "vacuous"
+    assert f"not applicable to wn: {NOT_APPLICABLE}" in verdict.reason
+    (cell,) = verdict.cells
+    assert (cell["model"], cell["decision"], cell["not applicable"]) == ("wn", "not run", NOT_APPLICABLE)
     assert len(PredictorBounds("gradient").rows(tables_of(rows))) == 0
 
 
@@ -140,6 +139,16 @@ def test_a_gap_bound_above_the_loss_of_predicting_0_says_nothing(tables_of, zero
     assert verdict.decision == decision
     assert verdict.effect == pytest.approx(20 / zero_loss)
     assert "from n = 200 to 200" in verdict.reason
+
+
+def test_a_gap_without_a_bound_says_why(tables_of):
+    rows = [measured("gap", 0.2), measured("num_samples", 50)]
+    for spec, why in ((RESNET, NOT_APPLICABLE), (TWIN, "its rows are not normalised")):
+        tables = tables_of(rows, spec=spec)
+        found = GapBound().rows(tables)
+        assert (found["premise_holds"].tolist(), found["holds"].isna().tolist()) == ([False], [True])
+        verdict = GapBoundSays("c", "s", "r").decide(tables._replace(checks=found.assign(check="c")))
+        assert verdict.reason.endswith(f"not applicable to wn: {why}")
 
 
 def norms(values, layer=1):

@@ -13,6 +13,7 @@ from boundcheck.data import statistics
 from boundcheck.data import view as view_module
 from boundcheck.data.errors import DataError
 from boundcheck.data.normalise import stratified
+from boundcheck.data.sizes import Sizes
 from boundcheck.data.statistics import channel_statistics
 from boundcheck.data.view import View
 
@@ -216,10 +217,34 @@ def test_batches_of_converted_data_are_left_alone():
     assert View().batch(seen, "cpu", torch.float64)(inputs) is inputs
 
 
+def test_two_classes_are_made_of_many_after_the_choice_of_examples():
+    many, two = apply(train_size=20, test_size=10), apply(train_size=20, test_size=10, positive=[1, 4])
+    assert (many.num_classes, two.num_classes) == (5, 2)
+    for part in ("train", "test"):
+        before, after = getattr(many, part), getattr(two, part)
+        assert after.inputs.equal(before.inputs)
+        assert after.labels.dtype == torch.int64
+        assert after.labels.tolist() == [int(label in (1, 4)) for label in before.labels.tolist()]
+        assert after.labels.double().mean() == 0.4
+    assert View(positive=[1, 4]).sizes(Sizes(num_classes=5)).num_classes == 2
+    assert View(positive=[1, 4]).sizes(Sizes()).num_classes == 2
+    assert View().sizes(Sizes(num_classes=5)).num_classes == 5
+
+
+@pytest.mark.parametrize("positive", [[5], [0, 1, 2, 3, 4]])
+def test_classes_that_are_not_there_and_all_of_them_are_refused(positive):
+    for refused in (lambda: apply(positive=positive), lambda: View(positive=positive).sizes(Sizes(num_classes=5))):
+        with pytest.raises(ValueError, match=r"positive: got .*; allowed: some, not all, of 0…4"):
+            refused()
+
+
 @pytest.mark.parametrize(
     "settings",
-    [{"train_size": 0}, {"test_size": -1}, {"train_size": True}, {"pool": 1.5}, {"normalise": "whiten"}],
-)
+    [
+        {"train_size": 0}, {"test_size": -1}, {"train_size": True}, {"pool": 1.5}, {"normalise": "whiten"},
+        {"positive": []}, {"positive": [True]}, {"positive": [-1]}, {"positive": ["odd"]},
+    ],
+)  # fmt: skip
 def test_settings_that_make_no_sense(settings):
     (field,) = settings
     with pytest.raises(ValueError, match=f"{field}: got .*; allowed: "):

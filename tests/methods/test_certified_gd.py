@@ -24,13 +24,14 @@ VARIANTS = [
     {"gains": "fixed", "gain": 2.0},
     {"scales": "plain"},
     {"normalised": False, "row_norm": 2.0},
+    {"outputs": 1},
 ]
 DIMENSION, NUM_OUTPUTS, NUM = 6, 3, 20
 
 
-def networks(num, **settings):
+def networks(num, outputs=NUM_OUTPUTS, **settings):
     model = WeightNormMLP(**({"depth": 2, "width": 5} | settings))
-    return [model.build((DIMENSION,), NUM_OUTPUTS, torch.Generator().manual_seed(i)).double() for i in range(num)]
+    return [model.build((DIMENSION,), outputs, torch.Generator().manual_seed(i)).double() for i in range(num)]
 
 
 @pytest.fixture
@@ -43,7 +44,9 @@ def data():
 def step(network, data, optimizer):
     def closure():
         optimizer.zero_grad()
-        loss = Square().losses(network(data[0]), data[1]).sum()
+        outputs = network(data[0])
+        labels = data[1] % 2 if outputs.shape[-1] == 1 else data[1]
+        loss = Square().losses(outputs, labels).sum()
         loss.backward()
         return loss
 

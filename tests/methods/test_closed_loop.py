@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from boundcheck.methods import METHODS
+from boundcheck.methods.mapped_filter import mapped_filter
 from boundcheck.models.binary_layers import binary_parameters, sign
 from boundcheck.models.binary_mlp import BinaryMLP
 from boundcheck.models.stacking import stack
@@ -147,6 +148,28 @@ def test_at_a_constant_rate_these_are_exact(mapping, train):
     )
 
 
+@pytest.mark.parametrize("mapping", ["riccati", "state_space"])
+def test_float32_decides_near_ties_either_way(mapping):
+    """Open loop, so that one mismatch does not make others: a few of ten million bits, from a step that is told."""
+    mismatches = {}
+    for dtype in (torch.float32, torch.float64):
+        noise = torch.Generator().manual_seed(5)
+        latent = torch.nn.Parameter((0.1 * torch.rand(50_000, generator=noise) - 0.05).to(dtype))
+        bits = torch.nn.Parameter(latent.detach().clone())
+        method = build(METHODS, MOMENTUM)
+        optimizers = method.binary_optimizer([latent]), mapped_filter(method, [bits], mapping)
+        steps = []
+        for step in range(200):
+            latent.grad = bits.grad = torch.randn(50_000, generator=noise).to(dtype)
+            for optimizer in optimizers:
+                optimizer.step()
+            steps += [step] * int((sign(latent.detach()) != bits).sum())
+        mismatches[dtype] = steps
+    assert not mismatches[torch.float64]
+    assert 0 < len(mismatches[torch.float32]) < 1e-4 * 200 * 50_000
+    assert 0 < mismatches[torch.float32][0] < 200
+
+
 def test_clipping_breaks_it_where_it_is_active_and_only_there(train):
     clipped = MOMENTUM | {"clip": True}
     mapped = {"kind": "mapped_filter", "latent": MOMENTUM}
@@ -168,6 +191,23 @@ def test_the_magnitude_has_no_meaning_bitwise_in_float32(row, scale, train):
     assert torch.equal(train(row, "cosine", torch.float32), train(other, "cosine", torch.float32))
     moved = other | {"init_scale": 1.0}
     assert not torch.equal(train(row, "cosine", torch.float32), train(moved, "cosine", torch.float32))
+
+
+@pytest.mark.parametrize("row", ["sgd", "torch sgd", "torch sgd, nesterov", "averaged momentum", "adamw"])
+def test_scaling_of_form_1_is_the_filter_to_the_last_bit_where_the_scale_is_dyadic(row, train):
+    settings = {"scaling": "form_1_dyadic", "batch_norm_eps": 1e-30}
+    latent, filtered = ROWS[row], {"kind": "mapped_filter", "latent": ROWS[row]}
+    scaled = train(latent, "cosine", **settings)
+    assert torch.equal(scaled, train(filtered, "cosine", **settings))
+    assert torch.equal(scaled, train(latent, "cosine", batch_norm_eps=1e-30))  # and no scaling at all
+
+
+@pytest.mark.parametrize("scaling", ["form_1", "form_1_dyadic"])
+def test_scaling_of_form_1_has_the_symmetry_of_no_scaling(scaling, train):
+    settings = {"scaling": scaling, "batch_norm_eps": 1e-30}
+    other = MOMENTUM | {"init_scale": 4.0, "lr": 0.4, "weight_decay": 0.005}
+    for dtype in (torch.float32, torch.float64):
+        assert torch.equal(train(MOMENTUM, "cosine", dtype, **settings), train(other, "cosine", dtype, **settings))
 
 
 def test_scaling_of_form_2_has_a_symmetry_of_its_own(train):

@@ -56,12 +56,6 @@ GRADIENTS = [
 ]
 
 
-def test_every_kind_is_tested():
-    assert {variant["kind"] for variant, _ in GRADIENTS} == set(METHODS) - {
-        "certified_gd"
-    }  # trains its own networks only: test_certified_gd.py
-
-
 @pytest.mark.parametrize(("variant", "expected"), GRADIENTS)
 def test_a_step_costs_what_the_method_says(variant, expected, make_network, monkeypatch):
     """Closure calls plus Hessian-vector products."""

@@ -89,12 +89,6 @@ def train(variant, parameters, batches, num_stacked=1):
     return [parameter.detach() for parameter in model.parameters()]
 
 
-def test_every_kind_is_tested():
-    assert {variant["kind"] for variant in VARIANTS.values()} == set(METHODS) - {
-        "certified_gd"
-    }  # trains its own networks only: test_certified_gd.py
-
-
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_stack_equals_single_runs(name):
     shapes = [(6, 5), (6,), (4, 6), (4,)]

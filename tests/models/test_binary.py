@@ -47,13 +47,15 @@ def test_activation_gradient(gradient, expected):
 def reference(weight, scaling, weight_gradient):
     """(value, factor on the gradient) of a latent weight (out, ...), written out."""
     s = weight.detach().abs().flatten(1).mean(1).view(-1, *[1] * (weight.dim() - 1))
+    if scaling == "form_1_dyadic":
+        s = 2 ** s.log2().ceil()
     value = torch.sign(weight.detach()) * (1 if scaling == "none" else s)
-    factor = s.expand_as(weight) if scaling == "form_1" else torch.ones_like(weight)
+    factor = s.expand_as(weight) if scaling.startswith("form_1") else torch.ones_like(weight)
     return value, factor * ((weight.detach().abs() <= 1) if weight_gradient == "clipped" else 1)
 
 
 @pytest.mark.parametrize("weight_gradient", ["identity", "clipped"])
-@pytest.mark.parametrize("scaling", ["none", "form_1", "form_2"])
+@pytest.mark.parametrize("scaling", ["none", "form_1", "form_1_dyadic", "form_2"])
 @pytest.mark.parametrize("is_convolution", [False, True])
 def test_layers_are_their_definition(scaling, weight_gradient, is_convolution):
     if is_convolution:
@@ -79,7 +81,7 @@ def test_form_1_behind_a_normalisation_is_no_scaling():
     """And form 2 is the gradient divided by mean|w|, which a small start makes large."""
     x, direction = torch.randn(64, 20).double(), torch.randn(64, 8).double()
     gradients = {}
-    for scaling in ("none", "form_1", "form_2"):
+    for scaling in ("none", "form_1", "form_1_dyadic", "form_2"):
         torch.manual_seed(1)
         layer, norm = BinaryLinear(20, 8, "identity", scaling).double(), StackableBatchNorm(8, eps=1e-30).double()
         with torch.no_grad():
@@ -88,7 +90,34 @@ def test_form_1_behind_a_normalisation_is_no_scaling():
         gradients[scaling] = layer.weight.grad
         s = layer.weight.detach().abs().mean(1, keepdim=True)
     torch.testing.assert_close(gradients["form_1"], gradients["none"], rtol=1e-10, atol=1e-14)
+    assert torch.equal(gradients["form_1_dyadic"], gradients["none"])
     torch.testing.assert_close(gradients["form_2"], gradients["none"] / s, rtol=1e-10, atol=1e-14)
+
+
+def test_a_dyadic_scale_changes_no_rounding_behind_a_normalisation():
+    """Sums of ±1 often equal their mean over the batch: rounding decides the sign, and another scale rounds otherwise."""
+    x, found = sign(torch.randn(10, 8)).double(), {}
+    for scaling in ("none", "form_1_dyadic", "form_1"):
+        torch.manual_seed(1)
+        layer, norm = BinaryLinear(8, 200, "identity", scaling).double(), StackableBatchNorm(200, eps=1e-30).double()
+        found[scaling] = norm(layer(x))
+    sums = x @ sign(layer.weight.detach()).T
+    ties = sums * 10 == sums.sum(0)  # exact, as whole numbers are
+    assert ties.sum() > 50
+    assert torch.equal(found["form_1_dyadic"], found["none"])
+    torch.testing.assert_close(found["form_1"], found["none"], rtol=0, atol=1e-13)
+    differ = sign(found["form_1"]) != sign(found["none"])
+    assert differ.sum() > 5
+    assert ties[differ].all()
+
+
+@pytest.mark.parametrize("scaling", ["form_1", "form_1_dyadic", "form_2"])
+def test_weights_of_zero_have_a_scale_of_zero(scaling):
+    layer = BinaryLinear(3, 2, "identity", scaling)
+    torch.nn.init.zeros_(layer.weight)
+    layer(torch.ones(1, 3)).sum().backward()
+    assert not layer.binary_weight().any()
+    assert layer.weight.grad.isfinite().all()
 
 
 def test_the_scaling_is_a_setting_of_each_layer():
@@ -148,7 +177,7 @@ def test_initial_weights(kind):
     ("settings", "message"),
     [
         ({"init": "normal"}, "init: got 'normal'; allowed: uniform, zero, positive"),
-        ({"scaling": "form_3"}, "scaling: got 'form_3'; allowed: none, form_1, form_2"),
+        ({"scaling": "form_3"}, "scaling: got 'form_3'; allowed: none, form_1, form_1_dyadic, form_2"),
         ({"weight_gradient": 1}, "weight_gradient: got 1; allowed: identity, clipped"),
         ({"activation_gradient": "relu"}, "activation_gradient: got 'relu'"),
         ({"init_scale": 0}, "init_scale: got 0; allowed: finite, > 0"),

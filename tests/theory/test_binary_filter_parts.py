@@ -61,28 +61,129 @@ def test_correlations_are_those_of_the_impulse_response():
         flips.second_order_correlation(rates.alpha, rates.gamma), rel=1e-12
     )
     assert flips.flip_ratio(flips.sgd_correlation(0.1, 1e-2, 0.9)) == pytest.approx(0.01033, abs=6e-6)
+    for momentum, decay in ((0.5, 0.2), (0.9, 2.0)):
+        v = inertia = 0.0
+        h = []
+        for t in range(4000):
+            error = (t == 0) - inertia
+            v = momentum * v + error
+            inertia += 0.1 * decay * (error + momentum * v)
+            h.append(inertia)
+        h = np.array(h)
+        assert flips.nesterov_correlation(0.1, decay, momentum) == pytest.approx(h[:-1] @ h[1:] / (h @ h), rel=1e-10)
 
 
-def test_scheduled_flip_ratio_starts_at_a_half_and_ends_stationary():
-    ratios = flips.scheduled_flip_ratio(np.full(3000, 0.02), 0.3)
+@pytest.mark.parametrize(
+    ("rates", "correlation"),
+    [
+        ((0.02,), flips.first_order_correlation(0.02)),
+        ((0.02, 0.3), flips.second_order_correlation(0.02, 0.3)),
+        ((0.02, 0.3, 0.6), flips.third_order_correlation(0.02, 0.3, 0.6)),
+        ((0.05, 0.05, 0.05), flips.third_order_correlation(0.05, 0.05, 0.05)),
+    ],
+)
+def test_scheduled_flip_ratio_starts_at_a_half_and_ends_stationary(rates, correlation):
+    ratios = flips.scheduled_flip_ratio(np.full(3000, rates[0]), *rates[1:])
     assert ratios[0] == 0.5
-    assert ratios[-1] == pytest.approx(flips.flip_ratio(flips.second_order_correlation(0.02, 0.3)), rel=1e-9)
+    assert ratios[-1] == pytest.approx(flips.flip_ratio(correlation), rel=1e-9)
 
 
-def test_scheduled_flip_ratio_is_that_of_a_simulation():
-    steps, weights = 300, 20000
-    alpha = 0.05 * (1 + np.cos(np.pi * np.arange(steps) / steps)) / 2
+def test_second_step_from_a_start_of_zero():
+    """I_1 = αγ g_1, I_2 = αγ g_2 + (2−α−γ)αγ g_1: their correlation is 1/√(1 + 1/(2−α−γ)²)."""
+    c = 2 - 0.02 - 0.3
+    expected = np.arccos(c / np.sqrt(1 + c**2)) / np.pi
+    assert flips.scheduled_flip_ratio(np.full(2, 0.02), 0.3)[1] == pytest.approx(expected, rel=1e-12)
+    c += 1 - 0.6  # a third pole adds to the sum
+    expected = np.arccos(c / np.sqrt(1 + c**2)) / np.pi
+    assert flips.scheduled_flip_ratio(np.full(2, 0.02), 0.3, 0.6)[1] == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_rate_of_one_is_no_average():
+    alpha = np.linspace(0.05, 0.01, 50)
+    one, two = flips.scheduled_flip_ratio(alpha), flips.scheduled_flip_ratio(alpha, 0.2)
+    assert np.array_equal(one, flips.scheduled_flip_ratio(alpha, 1.0, 1.0))
+    np.testing.assert_allclose(flips.scheduled_flip_ratio(alpha, 1.0, 0.2), two, rtol=1e-12)
+
+
+STEPS, WEIGHTS = 300, 20000
+COSINE = (1 + np.cos(np.pi * np.arange(STEPS) / STEPS)) / 2
+
+
+def windows(ratios, width=30):
+    """Means over windows without the last tenth, where the simulation is too coarse."""
+    used = len(ratios) * 9 // 10 // width * width
+    return np.asarray(ratios)[:used].reshape(-1, width).mean(1)
+
+
+@pytest.mark.parametrize("rates", [(1.0, 1.0), (0.2, 1.0), (0.2, 0.4)], ids=["order 1", "order 2", "order 3"])
+@pytest.mark.parametrize("start", [0.0, 0.3])
+def test_scheduled_flip_ratio_is_that_of_a_simulation(rates, start):
+    alpha, (gamma, delta) = 0.05 * COSINE, rates
     rng = np.random.default_rng(0)
-    inertia, momentum = rng.normal(size=weights) * 0.3, np.zeros(weights)
-    found, bits = [], np.sign(-inertia)
+    inertia, momentum, inner = start * rng.normal(size=WEIGHTS), np.zeros(WEIGHTS), np.zeros(WEIGHTS)
+    found, bits = [], -inertia >= 0
     for a in alpha:
-        momentum = 0.8 * momentum + 0.2 * rng.normal(size=weights)
+        inner = (1 - delta) * inner + delta * rng.normal(size=WEIGHTS)
+        momentum = (1 - gamma) * momentum + gamma * inner
         inertia = (1 - a) * inertia + a * momentum
-        found.append((np.sign(-inertia) != bits).mean())
-        bits = np.sign(-inertia)
-    predicted = flips.scheduled_flip_ratio(alpha, 0.2, start_variance=0.09)
-    windows = np.array(found[:270]).reshape(-1, 30).mean(1), predicted[:270].reshape(-1, 30).mean(1)
-    assert windows[0] == pytest.approx(windows[1], rel=0.1)
+        found.append(((-inertia >= 0) != bits).mean())
+        bits = -inertia >= 0
+    predicted = flips.scheduled_flip_ratio(alpha, gamma, delta, start_variance=start**2)
+    assert windows(found) == pytest.approx(windows(predicted), rel=0.1)
+    assert found[1] == pytest.approx(predicted[1], abs=0.01)
+
+
+SGD_FORMS = {
+    "plain": (0.01, 0.0, 0.0, False),
+    "momentum": (0.01, 0.8, 0.0, False),
+    "complex poles": (0.3, 0.9, 0.0, False),
+    "dampening": (0.02, 0.8, 0.5, False),
+    "nesterov": (0.01, 0.8, 0.0, True),
+}
+
+
+@pytest.mark.parametrize("form", SGD_FORMS.values(), ids=SGD_FORMS)
+def test_scheduled_flip_ratio_of_sgd_is_that_of_a_simulation(form):
+    """torch's conventions on latent weights, whose start is large."""
+    rate, momentum, dampening, nesterov = form
+    lr, decay = 0.5, rate / 0.5
+    rng = np.random.default_rng(0)
+    w, v = 5.0 * rng.normal(size=WEIGHTS), None
+    inertia_variance = (decay * 5.0) ** 2
+    found, bits = [], w >= 0
+    for factor in COSINE:
+        u = rng.normal(size=WEIGHTS) + decay * w
+        v = u if v is None else momentum * v + (1 - dampening) * u
+        w = w - lr * factor * (u + momentum * v if nesterov else v)
+        found.append(((w >= 0) != bits).mean())
+        bits = w >= 0
+    arguments = (momentum, dampening, nesterov)
+    predicted = flips.scheduled_sgd_flip_ratio(rate * COSINE, *arguments, start_variance=inertia_variance)
+    assert windows(found) == pytest.approx(windows(predicted), rel=0.1)
+    assert found[0] == pytest.approx(predicted[0], abs=0.01)
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.3])
+def test_sgd_ends_at_its_stationary_flip_ratio(rate):
+    for nesterov, correlation in ((False, flips.sgd_correlation), (True, flips.nesterov_correlation)):
+        ratios = flips.scheduled_sgd_flip_ratio(np.full(3000, rate), 0.9, nesterov=nesterov)
+        assert ratios[-1] == pytest.approx(flips.flip_ratio(correlation(0.1, rate / 0.1, 0.9)), rel=1e-8)
+
+
+def test_sgd_at_a_constant_rate_is_its_cascade_at_every_step():
+    """M_0 = I_0, as the weight decay of the start enters the momentum too."""
+    lr, decay, momentum, variance = 0.1, 1e-2, 0.9, 0.04
+    rates = sgd_rates(lr, decay, momentum)
+    cascade = {"start_variance": variance, "start_momentum": variance}
+    expected = flips.scheduled_flip_ratio(np.full(500, rates.alpha), rates.gamma, **cascade)
+    found = flips.scheduled_sgd_flip_ratio(np.full(500, lr * decay), momentum, start_variance=variance)
+    np.testing.assert_allclose(found, expected, rtol=1e-7)
+
+
+def test_sgd_without_momentum_is_one_average():
+    rate = 0.05 * COSINE
+    expected = flips.scheduled_flip_ratio(rate, start_variance=0.3)
+    np.testing.assert_allclose(flips.scheduled_sgd_flip_ratio(rate, start_variance=0.3), expected, rtol=1e-10)
 
 
 def test_a_large_start_fades_after_the_predicted_steps():

@@ -1,7 +1,11 @@
 """A method is added by one file, one registry line and one config line; nothing else reruns."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.xdist_group("finished")  # one worker, one finished run
 
 TOY = '''"""Gradient descent by the sign of the gradient."""
@@ -30,7 +34,11 @@ class SignDescent(torch.optim.Optimizer):
 
 @dataclass(frozen=True)
 class SignDescentMethod:
-    """A variant of sign descent."""
+    """A variant of sign descent.
+
+    Args:
+        lr: step size.
+    """
 
     lr: float
     num_gradients: ClassVar[int] = 1
@@ -44,8 +52,8 @@ class SignDescentMethod:
 '''
 
 
-def test_a_toy_method(finished, tmp_path):
-    project = finished.copied(tmp_path)
+def add(project):
+    """One file, one registry line, one config line."""
     (project.folder / "src/boundcheck/methods/sign_descent.py").write_text(TOY)
     project.edit(
         "src/boundcheck/methods/__init__.py",
@@ -53,6 +61,11 @@ def test_a_toy_method(finished, tmp_path):
         'METHODS: dict[str, str] = {\n    "sign_descent": "boundcheck.methods.sign_descent:SignDescentMethod",\n',
     )
     project.edit("config/config.yaml", "methods:\n", "methods:\n  sign: {kind: sign_descent, lr: 0.01}\n")
+
+
+def test_a_toy_method(finished, tmp_path):
+    project = finished.copied(tmp_path)
+    add(project)
     assert project.planned() == {}, "a new file, registry line and variant rerun nothing"
     project.config["papers"]["gam"]["grid"][0]["methods"].append("sign")
     project.write_config("config/small.yaml", project.config)
@@ -62,3 +75,16 @@ def test_a_toy_method(finished, tmp_path):
     folder = "results/small/gam/tiny_digits/tiny_mlp/sign/seeds_0-2"
     project.snakemake(f"{folder}/curves.parquet")
     assert (project.folder / folder / "provenance.json").exists()
+
+
+def test_the_contract_tests_know_it_by_its_lines(finished, tmp_path):
+    """Nothing in tests/ names it: listed is tested."""
+    project = finished.copied(tmp_path)
+    add(project)
+    project.edit("config/test.yaml", "methods: [sgd, gam_exact,", "methods: [sign, sgd, gam_exact,")
+    shutil.copytree(ROOT / "tests/stages", tmp_path / "tests/stages")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    found = project.run(
+        "pytest", "tests/stages/test_listed_kinds.py", "-k", "sign_descent or every_kind", "-p", "no:xdist"
+    )
+    assert "3 passed" in found

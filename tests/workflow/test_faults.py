@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ["config/test.yaml", "config/small.yaml"]
 CELL = "small/gam/tiny_digits/tiny_mlp/sgd/seeds_0-2"
 FILES = ["curves.parquet", "snapshots/epoch_0.safetensors", "snapshots/epoch_5.safetensors"]
-HELD = """    os.replace(temporary, path)
+WRITTEN = "            os.fsync(file.fileno())\n"
+HELD = f"""{WRITTEN}
     import time
     while os.path.exists("hold"):
         time.sleep(0.05)
@@ -32,7 +33,7 @@ def held(finished, tmp_path):
     """A project with its data, whose one training waits beside its first checkpoint as long as a file `hold` exists."""
     project = finished.copied(tmp_path)
     project.edit("workflow/rules/train.smk", "--threads {threads}", "--threads {threads} --checkpoint-seconds 0")
-    project.edit("src/boundcheck/stages/checkpoint.py", "    os.replace(temporary, path)\n", HELD)
+    project.edit("src/boundcheck/stages/checkpoint.py", WRITTEN, HELD)
     block = project.config["papers"]["gam"]["grid"][0]
     block |= {"methods": ["sgd"], "training": {"epochs": 5, "batch_size": 50}, "snapshots": [0, 5], "analyses": []}
     project.write_config("config/small.yaml", project.config)

@@ -34,7 +34,7 @@ def one_step(batch, model_variant, method_variant):
     sizes = build(DATASETS, settings_of(dataset)).sizes
     shape, num_classes, _, _ = view_of(dataset).sizes(sizes if sizes.num_classes else FOLDER)
     num_outputs = math.prod(shape) if batch.train["training"]["loss"] == "reconstruction" else num_classes
-    objective = build_objective(batch.train["training"])
+    objective = build_objective(batch.train["training"], lambda inputs: torch.zeros(len(inputs), num_classes))
     method = build(METHODS, method_variant)
     model = method.prepare(build(MODELS, model_variant).build(shape, num_outputs, generator))
     optimizer = method.optimizer(model)

@@ -7,6 +7,7 @@ import torch
 import yaml
 
 from boundcheck.claims import CLAIMS
+from boundcheck.stages.answers import latest_reference, with_answers
 
 
 def test_the_example_runs(root):
@@ -37,6 +38,12 @@ def test_every_paper_is_in_the_table(root):
         assert f"| `{paper}`" in text
         assert {claim["kind"] for claim in settings["claims"].values()} <= set(CLAIMS)
     assert "config/claims.md" in text
+
+
+def test_the_answers_are_those_of_the_kept_report(root):
+    text = (root / "README.md").read_text()
+    assert text == with_answers(text, latest_reference(root / "reports/reference")), "run `make docs`"
+    assert "| supported |" in text
 
 
 def edges(diagram):

@@ -112,6 +112,7 @@ EDITS = {
         configured(lambda config, block: block["datasets"].append("tiny_mnist")),
         jobs(2, 2, fetch=1),
     ),
+    "how data are fetched": ("src/boundcheck/stages/fetch.py", more_code, jobs(2, 2, fetch=1)),
     "a deleted dataset": ("data/tiny_digits/arrays.safetensors", None, {}),  # what was made of it stands
     "a deleted curve": (SGD / "curves.parquet", None, jobs(1, 1)),
     "a deleted measurement": (SGD / "measurements.parquet", None, {"measure_batch": 1, **CHECK}),
@@ -129,8 +130,19 @@ def test_an_edit_plans_what_it_reaches(copied, edit, name):
     assert planned(copied) == expected
 
 
-def test_a_stage_can_be_forced(copied):
-    assert planned(copied, "--forcerun", "measure") == {"measure_batch": 2, "measure": 1, **CHECK}
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        ("data", {**jobs(2, 2), "fetch": 1, "data": 1}),
+        ("train", {**jobs(2, 2), "train": 1}),
+        ("measure", {"measure_batch": 2, "measure": 1, **CHECK}),
+        ("check", {**CHECK, "check": 1}),
+        ("gam", {**CHECK, "gam": 1}),
+        ("report", REPORT),
+    ],
+)
+def test_a_stage_can_be_forced(copied, stage, expected):
+    assert planned(copied, "--forcerun", stage) == expected
 
 
 def test_the_plan_can_end_at_a_stage(copied, edit):

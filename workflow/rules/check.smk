@@ -12,8 +12,6 @@ rule check_paper:
         runs=f"results/{SCALE}/{{paper}}/runs.parquet",
     log:
         f"logs/check/{SCALE}/{{paper}}.log",
-    benchmark:
-        f"logs/check/{SCALE}/{{paper}}.benchmark.tsv"
     conda:
         "../../envs/boundcheck.yaml"
     threads: 1

@@ -57,12 +57,32 @@ def fetch_code(wildcards):
     return PLAN.fetch_code(wildcards.dataset)
 
 
+def origin_state(wildcards):
+    return PLAN.origin_state(wildcards.dataset)
+
+
+def refuse_missing_origins(jobs):
+    """Stop before the first job where a dataset's folder or archive is not there, unless the others shall go on."""
+    if workflow.execution_settings.keep_going:
+        return
+    datasets = [job.wildcards.dataset for job in jobs if job.rule.name == "fetch"]
+    problems = [problem for dataset in sorted(datasets) for problem in PLAN.missing_origin(dataset)]
+    if problems:
+        raise WorkflowError("config: " + "\n".join(problems))
+
+
 def train_spec(wildcards):
     return json.dumps(PLAN.batches[batch_folder(wildcards)].train)
 
 
 def train_code(wildcards):
     return PLAN.train_code(batch_folder(wildcards))
+
+
+def teacher_arrays(wildcards):
+    """The weights that a batch distils from, where it does."""
+    teacher = PLAN.batches[batch_folder(wildcards)].teacher
+    return [teacher["file"]] if teacher else []
 
 
 def measure_spec(wildcards):

@@ -2,10 +2,9 @@ rule fetch:
     """Get one dataset, check it, and write it as one array file."""
     output:
         arrays="data/{dataset}/arrays.safetensors",
+        provenance="data/{dataset}/provenance.json",
     log:
         "logs/fetch/{dataset}.log",
-    benchmark:
-        "logs/fetch/{dataset}.benchmark.tsv"
     retries: 2
     localrule: True
     conda:
@@ -13,12 +12,14 @@ rule fetch:
     params:
         spec=fetch_spec,
         code=fetch_code,
+        source=origin_state,
     shell:
-        "python -m boundcheck fetch --spec {params.spec:q} --output {output.arrays:q} > {log:q} 2>&1"
+        "python -m boundcheck fetch --spec {params.spec:q} --source {params.source:q} --output {output.arrays:q}"
+        " > {log:q} 2>&1"
 
 
 rule data:
     """All datasets of the config, so that compute nodes need no network."""
     input:
-        gathered("data", expand(rules.fetch.output.arrays, dataset=PLAN.datasets)),
+        gathered("data", expand(rules.fetch.output, dataset=PLAN.datasets)),
     localrule: True

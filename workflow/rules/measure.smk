@@ -2,13 +2,12 @@ rule measure_batch:
     """Measure every snapshot of one batch."""
     input:
         arrays=rules.fetch.output.arrays,
+        teacher=teacher_arrays,
         snapshots=rules.train_batch.output.snapshots,
     output:
         measurements=f"results/{BATCH}/measurements.parquet",
     log:
         f"logs/measure/{BATCH}.log",
-    benchmark:
-        f"logs/measure/{BATCH}.benchmark.tsv"
     conda:
         "../../envs/boundcheck.yaml"
     threads: 1

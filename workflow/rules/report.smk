@@ -28,11 +28,9 @@ rule report:
         ),
     log:
         f"logs/report/{SCALE}.log",
-    benchmark:
-        f"logs/report/{SCALE}.benchmark.tsv"
     conda:
         "../../envs/boundcheck.yaml"
-    threads: 1
+    threads: 4
     resources:
         mem_mb=per_attempt(2000),
         runtime=per_attempt(30),
@@ -43,4 +41,4 @@ rule report:
         folder=subpath(output.page, parent=True),
     shell:
         "python -m boundcheck report --spec {params.spec:q} --results {params.results:q}"
-        " --output {params.folder:q} > {log:q} 2>&1"
+        " --threads {threads} --output {params.folder:q} > {log:q} 2>&1"

@@ -2,14 +2,13 @@ rule train_batch:
     """Train one batch: one method on one model and dataset, several seeds."""
     input:
         arrays=rules.fetch.output.arrays,
+        teacher=teacher_arrays,
     output:
         curves=f"results/{BATCH}/curves.parquet",
         snapshots=directory(f"results/{BATCH}/snapshots"),
         provenance=f"results/{BATCH}/provenance.json",
     log:
         f"logs/train/{BATCH}.log",
-    benchmark:
-        f"logs/train/{BATCH}.benchmark.tsv"
     conda:
         "../../envs/boundcheck.yaml"
     threads: 1

@@ -8,13 +8,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from boundcheck.callbacks.a_priori import curvature_on_the_ball
 from boundcheck.callbacks.segment import SegmentCurvature, measure_segment
 from boundcheck.contracts import Restart, Training
 from boundcheck.theory.dag_momentum import paper_step_limit, step_limit
 from boundcheck.theory.dag_momentum_baselines import heavy_ball_step_limit
 
-Rule = Literal["sharp", "paper", "heavy_ball", "inverse"]
-RULES = ("sharp", "paper", "heavy_ball", "inverse")
+Rule = Literal["sharp", "paper", "heavy_ball", "inverse", "a_priori"]
+RULES = ("sharp", "paper", "heavy_ball", "inverse", "a_priori")
 
 
 @dataclass
@@ -92,11 +93,13 @@ class Certificate(CurvatureRecorder):
 
     At first L̂ is `margin` times the sharpness at the start and the seeds start again with `fraction` of the theorem's
     limit; whenever the curvature on a step exceeds L̂, L̂ ← `growth` · max(L̂, it), and that seed starts again. What comes
-    out is a run whose premise was seen to hold at every measured step: a sampled certificate. Records also
-    `assumed_curvature`, L̂. The learning rate of the method's config is used for one step, before the first start.
+    out is a run whose premise was seen to hold at every measured step: a sampled certificate. With `a_priori` L̂ is the
+    explicit bound on the ball that weight decay keeps the weights in: nothing is left to measure, and L̂ stays. Records
+    also `assumed_curvature`, L̂. The learning rate of the method's config is used for one step, before the first start.
 
     Args:
-        rule: the limit: `sharp`, 2/(L(1 + s)); `paper`, 2(1 − s)/(L(1 + s)²); `heavy_ball`, 2(1 − β)/L; `inverse`, 1/L.
+        rule: the limit: `sharp`, 2/(L(1 + s)); `paper`, 2(1 − s)/(L(1 + s)²); `heavy_ball`, 2(1 − β)/L; `inverse`, 1/L;
+            `a_priori`, `sharp` with the L that `theory.dag_momentum_certificate` knows before the first step.
         fraction: of it.
         margin: of the first L̂ over the sharpness at the start.
         growth: of L̂ over what exceeded it.
@@ -126,11 +129,11 @@ class Certificate(CurvatureRecorder):
             return None
         found = self.record(training)
         if self._assumed is None:
-            self._assumed = self.margin * found.at_start.clamp_min(torch.finfo(found.at_start.dtype).eps)
+            self._assumed = self._first_curvature(training, found)
             return self._restart(training, torch.ones_like(self._assumed, dtype=torch.bool), "the first step size")
         training.curve.record("assumed_curvature", training.step, training.epoch, self._assumed)
         exceeded = found.largest > self._assumed
-        if not bool(exceeded.any()):
+        if self.rule == "a_priori" or not bool(exceeded.any()):
             return None
         self._assumed = torch.where(exceeded, self.growth * found.largest, self._assumed)
         return self._restart(training, exceeded, "the curvature exceeded what the step size was chosen for")
@@ -144,6 +147,11 @@ class Certificate(CurvatureRecorder):
         super().load_state_dict(state)
         self._assumed = state.get("assumed")
 
+    def _first_curvature(self, training: Training, found: SegmentCurvature) -> Tensor:
+        if self.rule == "a_priori":
+            return curvature_on_the_ball(training).to(found.at_start)
+        return self.margin * found.at_start.clamp_min(torch.finfo(found.at_start.dtype).eps)
+
     def _restart(self, training: Training, where: Tensor, reason: str) -> Restart:
         group = training.optimizer.param_groups[0]
         limit = self._limit(self._assumed, float(group.get("s", 0.0)), float(group.get("momentum", 0.0)))
@@ -156,5 +164,6 @@ class Certificate(CurvatureRecorder):
             "paper": lambda: paper_step_limit(curvature, s),
             "heavy_ball": lambda: heavy_ball_step_limit(curvature, momentum),
             "inverse": lambda: 1 / curvature,
+            "a_priori": lambda: step_limit(curvature, s),
         }
         return torch.as_tensor(limits[self.rule]()).to(assumed)

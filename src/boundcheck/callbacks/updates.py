@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from boundcheck.callbacks.penalised import step_start
 from boundcheck.contracts import Training
 from boundcheck.methods.momentum import MomentumOptimizer
 
 
-@dataclass(frozen=True)
+@dataclass
 class UpdateRecorder:
     """Records, of step k from θ_k with g_k = ∇E(θ_k) and Δ_{k+1} = θ_{k+1} − θ_k, the penalty of weight decay in E:
 
     `objective` E(θ_k), `gradient_norm` ‖g_k‖, `update_norm` ‖Δ_{k+1}‖, `descent_cosine` cos∠(Δ_{k+1}, −g_k), `lr` η_k,
-    and `parameter_norm` ‖θ_k‖ where there is weight decay. The optimizer is one that keeps its gradient and update.
+    `effective_momentum` β_k, `path_length` Σ_{j≤k} ‖Δ_{j+1}‖ since the seed's last start, and `parameter_norm` ‖θ_k‖
+    where there is weight decay. β_k is the coefficient of the last step: s η ‖g_k‖/‖Δ_k‖ for adaptive momentum (with
+    blocks too, for the part along the last steps has length s η ‖g_k‖ always), the constant β of the others, and 0
+    where there is no last step. The optimizer is one that keeps its gradient and update.
     """
 
     needs_gradient: ClassVar[bool] = False
+    _path: Tensor | None = field(init=False, default=None, repr=False)  # (k,)
+    _last: Tensor | None = field(init=False, default=None, repr=False)  # ‖Δ_k‖ (k,)
 
     def on_step(self, training: Training) -> None:
         """Record one value per seed of each.
@@ -33,21 +39,52 @@ class UpdateRecorder:
             kinds = "gradient_descent, adaptive_momentum, heavy_ball, nesterov, polyak"
             raise TypeError(f"record: updates needs an optimizer that keeps its update; allowed: {kinds}")
         gradient, update = optimizer.gradient, optimizer.update
-        norms = [torch.linalg.vector_norm(v, dim=1) for v in (gradient, update)]
-        cosine = -(gradient * update).sum(1) / (norms[0] * norms[1])
+        gradient_norm, update_norm = (torch.linalg.vector_norm(v, dim=1) for v in (gradient, update))
+        slope = (gradient * update).sum(1)
         group = optimizer.param_groups[0]
-        lr = torch.as_tensor(group["lr"], dtype=cosine.dtype, device=cosine.device).expand_as(cosine)
-        objective = training.losses
-        found: dict[str, Tensor] = {}
-        if group["weight_decay"]:
-            parameters = [p.detach().reshape(len(cosine), -1) for p in training.model.parameters() if p.requires_grad]
-            norm = torch.linalg.vector_norm(torch.cat(parameters, dim=1) - update, dim=1)
-            objective = objective + group["weight_decay"] / 2 * norm**2
+        lr = torch.as_tensor(group["lr"], dtype=slope.dtype, device=slope.device).expand_as(slope)
+        last, path = self._since_start(training, update_norm)
+        self._last, self._path = update_norm, path + update_norm
+        objective, norm = step_start(training, update)
+        found = {
+            "objective": objective,
+            "gradient_norm": gradient_norm,
+            "update_norm": update_norm,
+            "descent_cosine": -slope / (gradient_norm * update_norm),
+            "lr": lr,
+            "effective_momentum": _effective_momentum(group, lr * gradient_norm, last),
+            "path_length": self._path,
+        }
+        if norm is not None:
             found["parameter_norm"] = norm
-        found |= {"objective": objective, "gradient_norm": norms[0], "update_norm": norms[1]}
-        found |= {"descent_cosine": cosine, "lr": lr}
         for name, values in found.items():
             training.curve.record(name, training.step, training.epoch, values)
 
     def on_epoch(self, training: Training) -> None:
         """Nothing."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The paths so far, and the lengths of the last steps."""
+        state = {"path": self._path, "last": self._last}
+        return {name: value for name, value in state.items() if value is not None}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state."""
+        self._path, self._last = state.get("path"), state.get("last")
+
+    def _since_start(self, training: Training, like: Tensor) -> tuple[Tensor, Tensor]:
+        """‖Δ_k‖ and the path so far (k,), both 0 for a seed that makes its first step."""
+        if self._path is None or self._last is None:
+            return torch.zeros_like(like), torch.zeros_like(like)
+        goes_on = training.steps_since_restart > 0
+        last, path = self._last.to(like), self._path.to(like)
+        if goes_on.all():
+            return last, path
+        goes_on = goes_on.to(like.device)
+        return torch.where(goes_on, last, 0.0), torch.where(goes_on, path, 0.0)
+
+
+def _effective_momentum(group: dict[str, Any], gradient_step: Tensor, last: Tensor) -> Tensor:
+    """β_k (k,) from η‖g_k‖ and ‖Δ_k‖."""
+    beta = group["s"] * gradient_step / last if "s" in group else torch.full_like(last, group["momentum"])
+    return torch.where(last > 0, beta, 0.0)

@@ -52,7 +52,7 @@ class WeightNormRecorder:
         network, norms = self._state_before(training)
         loss = training.losses.double().reshape(norms[0].shape)
         length = math.sqrt(network.weights[0].shape[-1])
-        step_size = self._step_size(training.optimizer).to(loss).expand(loss.shape)
+        step_size = self._step_size(training.optimizer).to(loss).expand(loss.numel()).reshape(loss.shape)
         beta = smoothness_along_step(network, network.output, length, step_size, norms, loss.sqrt())
         certified, _ = certified_step(network, network.output, length, norms, loss.sqrt())
         total = torch.stack(norms).square().sum(0).sqrt()
@@ -94,7 +94,7 @@ class WeightNormRecorder:
 
     @staticmethod
     def _step_size(optimizer: torch.optim.Optimizer) -> Tensor:
-        """η of the step just made: () or (k,)."""
+        """η of the step just made: () or (k,), (1,) of a network that is trained alone."""
         found = getattr(optimizer, "step_size", None)
         return torch.as_tensor(optimizer.param_groups[0]["lr"] if found is None else found, dtype=torch.float64)
 

@@ -23,16 +23,21 @@ if TYPE_CHECKING:
 class SameBits:
     """Two trainings have the same bits at every step: a row per pair, cell and seed, bound 0 on the differing share.
 
-    The premise is that of the mapping table: identity straight-through gradient, no active clipping, no scaling, and
-    (`needs_float64`) double precision, as float32 may decide a near-tie either way. Scaling of form 1 changes nothing
-    in exact arithmetic, but a pre-activation of 0 is not 0 any more once its terms are rounded. The row's step is the
-    first at which a bit differs, or else the last.
+    The premise is that of the mapping table: identity straight-through gradient, no active clipping, layers scaled as
+    stated (before a normalisation with ϵ < 1e-20, where they are), and (`needs_float64`) double precision, as float32
+    may decide a near-tie either way. The row's step is the first at which a bit differs, or else the last.
+
+    Scaling of form 1 changes no bit in exact arithmetic, and with a power of two for each scale (`form_1_dyadic`) none in
+    float arithmetic either. With s = mean|w| itself, pre-activations that equal their mean over the batch, as sums of ±1
+    often do at first, are 0 behind the normalisation only up to rounding, and so have either sign: stated for `form_1`
+    can be what compares equal roundings alone.
 
     Args:
         pairs: names of two methods each.
         theorem: what is stated, for the report.
         needs_float64: false where both trainings do the same arithmetic up to powers of two.
-        scaling: of the layers that it is stated for: `none`, or `form_2` before a normalisation with ϵ < 1e-20.
+        scaling: of the layers that it is stated for: `none`, `form_1_dyadic`, `form_2`; `form_1` where `needs_float64` is
+            false.
     """
 
     pairs: Sequence[Sequence[str]]
@@ -42,8 +47,9 @@ class SameBits:
 
     def __post_init__(self) -> None:
         check_pairs(self.pairs)
-        if self.scaling not in ("none", "form_2"):
-            raise ValueError(f"scaling: got {self.scaling!r}; allowed: none, form_2")
+        allowed = ("none", "form_1_dyadic", "form_2", *(() if self.needs_float64 else ("form_1",)))
+        if self.scaling not in allowed:
+            raise ValueError(f"scaling: got {self.scaling!r}; allowed: {', '.join(allowed)}")
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """See Check."""

@@ -14,46 +14,55 @@ from boundcheck.claims.rows import RUN
 from boundcheck.claims.statistics import student_interval
 from boundcheck.contracts import NAN
 from boundcheck.theory import binary_filter_flips as theory
-from boundcheck.theory.binary_filter import sgd_rates
 from boundcheck.verdicts import Decision, Figure, Tables, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LOCAL_STEPS = 4000  # at most so many steps of a run are propagated
+LONGEST = 100_000  # steps of a run, at most, that are propagated
+RATES = ("alpha", "gamma", "delta")
 
 
-def rates_of(method: Mapping[str, Any], factor: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """(α_t, γ_t) of a method variant for the schedule's factors (T,); None where it is no filter of real rates."""
+def predicted_ratios(
+    method: Mapping[str, Any], model: Mapping[str, Any], factor: np.ndarray, gradient_std: float
+) -> np.ndarray | None:
+    """Flip ratio (T,) of a method variant by theory; None where it is no filter of the gradient alone.
+
+    Args:
+        method: the variant.
+        model: that of the network, for the scale of the start.
+        factor: the schedule's factors, (T,).
+        gradient_std: standard deviation of a weight's gradient, for a start that is remembered.
+    """
     kind, decay, momentum = method["kind"], method.get("weight_decay", 0.0), method.get("momentum", 0.0)
     if kind == "mapped_filter":
-        return rates_of(method["latent"], factor)
+        return predicted_ratios(method["latent"], model, factor, gradient_std)
+    start = _latent_variance(method, model) / gradient_std**2 if gradient_std > 0 else 0.0
     if kind == "bop" and method.get("threshold", 1e-8) < 1e-6:
-        return method["gamma"] * factor, np.ones_like(factor)
-    if kind == "gradient_filter" and method.get("delta", 1.0) == 1:
-        decaying = method.get("decay", ["alpha"])
-        alpha, gamma = (
-            method.get(name, 1.0) * (factor if name in decaying else np.ones_like(factor))
-            for name in ("alpha", "gamma")
+        return theory.scheduled_flip_ratio(
+            method["gamma"] * (factor if method.get("decay", True) else 1.0 + 0 * factor)
         )
-        return alpha, gamma
+    if kind == "gradient_filter":
+        decaying, preset = method.get("decay", ["alpha"]), start * (method.get("initial_inertia") or 0.0) ** 2
+        rates = [method.get(rate, 1.0) * (factor if rate in decaying else 1.0 + 0 * factor) for rate in RATES]
+        return theory.scheduled_flip_ratio(*rates, start_variance=preset, start_momentum=preset)
     if kind == "latent_sgd_decoupled" and decay and not method.get("hold_rate"):
-        return method["lr"] * decay * factor, np.full_like(factor, 1 - momentum)
-    if kind == "latent_sgd" and decay and not method.get("nesterov"):
-        rates = sgd_rates(method["lr"] * factor, decay, momentum, method.get("dampening", 0.0))
-        return None if np.isnan(rates.alpha).any() else (rates.alpha, rates.gamma)
+        inertia = decay * (1 - momentum if method.get("form") == "heavy_ball" else 1.0)
+        alpha = method["lr"] * decay * factor
+        return theory.scheduled_flip_ratio(alpha, 1 - momentum, start_variance=start * inertia**2)
+    if kind in ("latent_sgd", "state_space_filter"):
+        rate = method["rate"] if kind == "state_space_filter" else method["lr"] * decay
+        inertia = decay if kind == "latent_sgd" else method.get("initial_inertia", 0.0)
+        form = momentum, method.get("dampening", 0.0), method.get("nesterov", False)
+        if rate:
+            return theory.scheduled_sgd_flip_ratio(rate * factor, *form, start_variance=start * inertia**2)
     return None
 
 
-def start_variance(method: Mapping[str, Any], model: Mapping[str, Any], gradient_std: float, gamma: float) -> float:
-    """Variance of I_0 over the weights, in units of the gradient's: that of U(−c, c) is c²/3."""
-    latent = method["latent"] if method["kind"] == "mapped_filter" else method
-    scale = model.get("init_scale", 0.1 if model["kind"] == "binary_mlp" else 0.001) * latent.get("init_scale", 1.0)
-    if latent["kind"].startswith("latent_"):
-        inertia = latent.get("weight_decay", 0.0) * (gamma if latent.get("form") == "heavy_ball" else 1.0)
-    else:
-        inertia = latent.get("initial_inertia") or 0.0
-    return inertia**2 * scale**2 / 3 / gradient_std**2
+def _latent_variance(method: Mapping[str, Any], model: Mapping[str, Any]) -> float:
+    """That of the initial latent weights: c²/3 of U(−c, c)."""
+    scale = model.get("init_scale", 0.1 if model["kind"] == "binary_mlp" else 0.001) * method.get("init_scale", 1.0)
+    return 0.0 if model.get("init", "uniform") == "zero" else scale**2 / 3
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ class FlipRatioFormula:
     Args:
         statement: what is stated.
         reference: where.
-        methods: names of methods; patterns are allowed. Those that are no filter of real rates are left out.
+        methods: names of methods; patterns are allowed. Those that are no filter of the gradient alone are left out.
         factor: how far measured and predicted may be apart.
         from_epoch: the first epoch that counts.
     """
@@ -144,21 +153,11 @@ class FlipRatioFormula:
     @staticmethod
     def _predicted(run: Any, table: pd.DataFrame) -> np.ndarray | None:
         steps = np.diff(table["step"].to_numpy(), prepend=0).astype(int)
-        if steps.sum() > LOCAL_STEPS:
+        if steps.sum() > LONGEST:
             return None
         factor = np.repeat(table["lr_factor"].to_numpy(), steps)
-        spec = run.method_spec
-        if spec["kind"] == "gradient_filter" and spec.get("delta", 1.0) < 1:
-            alpha = spec["alpha"] * factor
-            ratios = theory.flip_ratio(theory.third_order_correlation(alpha, spec["gamma"], spec["delta"]))
-        else:
-            rates = rates_of(spec, factor)
-            if rates is None:
-                return None
-            std = float(table["gradient_rms"].iloc[0])
-            variance = start_variance(spec, run.model_spec, std, float(rates[1][0])) if std > 0 else 0.0
-            ratios = theory.scheduled_flip_ratio(*rates, start_variance=variance)
-        return np.array([part.mean() for part in np.split(ratios, np.cumsum(steps)[:-1])])
+        ratios = predicted_ratios(run.method_spec, run.model_spec, factor, float(table["gradient_rms"].iloc[0]))
+        return None if ratios is None else np.array([p.mean() for p in np.split(ratios, np.cumsum(steps)[:-1])])
 
 
 def _course_figure(courses: pd.DataFrame) -> Figure:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from boundcheck.claims.figures import is_logarithmic
+from boundcheck.claims.outside_theory import reasons_without_bound, with_reasons
 from boundcheck.claims.rows import RUN
 from boundcheck.claims.sweeps import sweep_rows
 from boundcheck.claims.theorem_holds import TheoremHolds
@@ -24,6 +25,8 @@ MEASURED = "measured"
 @dataclass(frozen=True)
 class BoundSweep(TheoremHolds):
     """`theorem_holds` with all bounds of a check on one quantity in one axes, a figure for each abscissa.
+
+    Cells that get no bound at all because of their architecture are named with the reason, as "not applicable".
 
     Args:
         against: "epoch", the check's "coordinate", or settings of models (`width`) or datasets (`dataset.train_size`)
@@ -42,7 +45,10 @@ class BoundSweep(TheoremHolds):
         rows = tables.checks[(tables.checks["check"] == self.check) & tables.checks["premise_holds"].astype(bool)]
         rows = rows[[_matches(method, self.at_methods) for method in rows["method"]]]
         figures = [self._figure(rows, tables.runs, x) for x in self.against] if len(rows) else []
-        return replace(verdict, figures=[figure for figure in figures if figure is not None])
+        cells, why_not = with_reasons(verdict.cells, reasons_without_bound(tables, self.check))
+        reason = "; ".join(filter(None, (verdict.reason, why_not)))
+        shown = [figure for figure in figures if figure is not None]
+        return replace(verdict, reason=reason, cells=cells, figures=shown)
 
     def _figure(self, rows: pd.DataFrame, runs: pd.DataFrame, x: str) -> Figure | None:
         if x in ("epoch", "coordinate"):

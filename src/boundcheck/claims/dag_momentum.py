@@ -19,6 +19,7 @@ from boundcheck.claims.rows import check_rows
 from boundcheck.theory.dag_momentum import (
     cosine_bound,
     decrease,
+    descent_slope_bound,
     paper_decrease,
     paper_step_limit,
     predicted_decrease,
@@ -72,7 +73,9 @@ class StepCheck:
 
 @dataclass(frozen=True)
 class MomentumBracket(StepCheck):
-    """(1 − s) ≤ ‖Δw‖/(η‖g‖) ≤ (1 + s) and cos∠(Δw, −g) ≥ √(1 − s²) at every step; the premise is s < 1 alone.
+    """(1 − s) ≤ ‖Δw‖/(η‖g‖) ≤ (1 + s), −⟨g, Δw⟩ ≥ (1 − s)η‖g‖² and cos∠(Δw, −g) ≥ √(1 − s²) at every step.
+
+    The premise is s < 1 alone.
 
     Args:
         tolerance: of arithmetic, on ratios of order 1, in units of the run's ε; 5000 are 10⁻¹² in float64.
@@ -81,7 +84,7 @@ class MomentumBracket(StepCheck):
     tolerance: float = 5000.0
 
     def rows(self, tables: Tables) -> pd.DataFrame:
-        """Three rows per run and stretch."""
+        """Four rows per run and stretch."""
         import pandas as pd
 
         steps = self.steps(tables)
@@ -94,6 +97,15 @@ class MomentumBracket(StepCheck):
         parts = [
             self.judged(steps, "‖Δw‖/(η‖g‖) ≤ 1 + s", "upper", upper, ratio, tolerance, premise),
             self.judged(steps, "‖Δw‖/(η‖g‖) ≥ 1 − s", "lower", lower, ratio, tolerance, premise),
+            self.judged(
+                steps,
+                "−⟨g, Δw⟩/(η‖g‖²) ≥ 1 − s",
+                "lower",
+                descent_slope_bound(1.0, 1.0, within),
+                steps["descent_cosine"] * ratio,
+                tolerance,
+                premise,
+            ),
             self.judged(
                 steps,
                 "cos∠(Δw, −g) ≥ √(1 − s²)",

@@ -69,8 +69,9 @@ class DescentBreaks:
         elif num_kept < len(within) or not num_broken:
             decision = "contradicted"
         names = {cell["method"] for cell in evidence}
-        rows = tables.curves[(tables.curves["quantity"] == "objective") & tables.curves["method"].isin(names)]
-        figure = curve_figure(rows, tables.runs, "objective E")
+        rows = tables.curves[tables.curves["method"].isin(names)]
+        shown = (("objective", "objective E"), ("gradient_norm", "gradient norm ‖g‖"))
+        figures = [curve_figure(rows[rows["quantity"] == name], tables.runs, label) for name, label in shown]
         relevant = tables.runs[tables.runs["method"].isin(names)]
         return Verdict(
             decision,
@@ -81,7 +82,7 @@ class DescentBreaks:
             unit="% of steps",
             num_runs=interval.num,
             cells=evidence,
-            figures=[] if figure is None else [figure],
+            figures=[figure for figure in figures if figure is not None],
         )
 
 

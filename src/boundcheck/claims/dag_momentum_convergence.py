@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from boundcheck.claims.dag_momentum_figures import course_figure
+from boundcheck.claims.dag_momentum_kl import kl_exponent, local_kl_exponents
 from boundcheck.claims.dag_momentum_steps import CELL, KINDS, joined, momentum_steps
-from boundcheck.claims.figures import COLUMNS, is_logarithmic, over_seeds
+from boundcheck.claims.figures import COLUMNS, over_seeds
 from boundcheck.claims.pairs import absences
 from boundcheck.claims.rows import RUN
-from boundcheck.claims.statistics import log_log_slope, pool, student_interval
+from boundcheck.claims.statistics import pool, student_interval
 from boundcheck.verdicts import Figure, Tables, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
-
-NUM_DRAWN = 200
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,11 @@ class WeightsConverge:
     """The weights converge to one point: the path has finite length, and the loss falls as its KL exponent says.
 
     No finite run can refute it, so it is `supported` or `inconclusive`. Supported where in every run the second half
-    holds at most `tail_share` of the path and the exponent θ of ‖g‖ ~ (E − E_end)^θ over the middle of the descent is
-    in [0.45, 1); a smaller one means that E_end is not the limit yet. "Minimum" is said only of runs whose smallest
-    Hessian eigenvalue at the end, the penalty of weight decay included, is positive beyond its error; a saddle can hold
-    a run for very long. The effect is the share of the second half, in percent.
+    holds at most `tail_share` of the path, the exponent θ of ‖g‖ ~ (E − E_end)^θ over the middle of the descent is in
+    [0.45, 1) (a smaller one means that E_end is not the limit yet), and the run does not end at a saddle, which can
+    hold it for very long. "Minimum" is said only where the smallest Hessian eigenvalue at the end, the penalty of
+    weight decay included, is positive beyond its error, and "saddle" where it is negative beyond it. The effect is the
+    share of the second half, in percent.
 
     Args:
         statement: what the paper states.
@@ -58,11 +59,9 @@ class WeightsConverge:
             value += part["weight_decay"].iloc[0]  # the spectrum is that of the loss without its penalty
             lengths = part["update_norm"].to_numpy(np.float64)
             tail = lengths[len(lengths) // 2 :].sum() / lengths.sum()
-            theta = _kl_exponent(part)
-            converged = tail <= self.tail_share and 0.45 <= theta < 1
-            rows.append(
-                (*run, 100 * tail, theta, part["gradient_norm"].iloc[-1], value, _point(value, error), converged)
-            )
+            theta, point = kl_exponent(part), _point(value, error)
+            converged = tail <= self.tail_share and 0.45 <= theta < 1 and point != "saddle"
+            rows.append((*run, 100 * tail, theta, part["gradient_norm"].iloc[-1], value, point, converged))
         columns = [*RUN, "tail share (%)", "KL exponent", "last ‖g‖", "λ_min", "point", "converged"]
         return self._verdict(_frame(rows, columns), steps, tables)
 
@@ -76,10 +75,11 @@ class WeightsConverge:
             evidence.append({**row, "n": len(part), "decision": decision})
         shares = [dict(zip(p["seed"], p["tail share (%)"], strict=True)) for _, p in found.groupby(list(CELL))]
         interval = student_interval(list(pool(shares).values()))
-        num, minima = int(found["converged"].sum()), int((found["point"] == "minimum").sum())
+        num, points = int(found["converged"].sum()), found["point"].value_counts().sort_index()
         reason = (
             f"{num} of {len(found)} runs have converged (second half at most {100 * self.tail_share:g}% of the path, "
-            f"KL exponent in [0.45, 1)); {minima} runs end where the smallest eigenvalue is positive"
+            f"KL exponent in [0.45, 1), no saddle); by the smallest eigenvalue they end at: "
+            + ", ".join(f"{name} {count}" for name, count in points.items())
         )
         return Verdict(
             "supported" if num == len(found) else "inconclusive",
@@ -103,16 +103,6 @@ def _point(smallest_eigenvalue: float, error: float) -> str:
     return "minimum" if smallest_eigenvalue > 0 else "saddle"
 
 
-def _kl_exponent(part: pd.DataFrame) -> float:
-    """θ of ‖g‖ ~ (E − E_end)^θ, where E − E_end is between 10⁻² and 10⁻⁶ of its start; NaN with too few steps there."""
-    E, g = (part[name].to_numpy(np.float64) for name in ("objective", "gradient_norm"))
-    gap = E - E[-1]
-    fitted = (gap <= 1e-2 * gap[0]) & (gap >= 1e-6 * gap[0]) & (g > 0)
-    if fitted.sum() < 10 or not np.ptp(gap[fitted]) > 0:
-        return math.nan
-    return log_log_slope(gap[fitted], g[fitted]).slope
-
-
 def _last_eigenvalues(tables: Tables) -> dict[Any, tuple[float, float]]:
     """λ_min with its error at the last snapshot of each run."""
     rows = tables.measurements[tables.measurements["quantity"] == "smallest_eigenvalue"].sort_values("step")
@@ -122,19 +112,26 @@ def _last_eigenvalues(tables: Tables) -> dict[Any, tuple[float, float]]:
 
 
 def _path_figures(steps: pd.DataFrame) -> list[Figure]:
-    found = steps.assign(path=steps.groupby(list(RUN))["update_norm"].cumsum())
-    return [
-        _course(
-            found, "path", "length of the path", "Length of the path of the weights: mean over seeds, and their range."
-        ),
-        _course(found, "gradient_norm", "‖g‖", "Gradient norm: mean over seeds, and their range."),
-    ]
+    names = (("path_length", "length of the path of the weights"), ("objective", "E"), ("gradient_norm", "‖g‖"))
+    figures = [course_figure(steps, quantity, label) for quantity, label in names]
+    return [*figures, *filter(None, [_exponent_figure(steps)])]
 
 
-def _course(steps: pd.DataFrame, quantity: str, label: str, caption: str) -> Figure:
-    every = max(int(steps["step"].max()) // NUM_DRAWN, 1)
-    data = over_seeds(steps[steps["step"] % every == 0], x="step", y=quantity).assign(role="measured")
-    return Figure(data[list(COLUMNS)], "line", "step", label, caption, log_y=is_logarithmic(data["y"]))
+def _exponent_figure(steps: pd.DataFrame) -> Figure | None:
+    """θ by decade of the gap, and the least θ = 1/2 that a limit allows; None where no run gives one."""
+    import pandas as pd
+
+    rows = [(*run, *found) for run, part in steps.groupby(list(RUN)) for found in local_kl_exponents(part)]
+    if not rows:
+        return None
+    measured = over_seeds(_frame(rows, [*RUN, "x", "step", "theta"]), x="x", y="theta").assign(role="measured")
+    limit = measured.assign(role="lower bound", y=0.5)
+    data = pd.concat([measured, limit], ignore_index=True)[list(COLUMNS)]
+    caption = (
+        "KL exponent θ of ‖g‖ ~ (E − E_end)^θ in every decade of the gap (dots; bars: the range of the seeds). Near a "
+        "limit it is at least 1/2 (dash-dotted); below it the run has not converged."
+    )
+    return Figure(data, "line", "(E − E_end)/(E_0 − E_end)", "θ", caption, log_x=True)
 
 
 def _frame(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from boundcheck.claims.dag_momentum_steps import ADAPTIVE, CELL, joined, momentum_steps
 from boundcheck.claims.equivalence import side_of_margin
 from boundcheck.claims.figures import COLUMNS, over_seeds
@@ -26,7 +24,7 @@ class StabilityPlateau:
     """With a fixed step size the curvature rises until λ_max η hovers at 2(1 + β), β the effective momentum.
 
     An empirical law. Over the last third of each run, the mean of λ_max η over the measured steps is divided by the
-    mean of 2(1 + τ_k). `supported` where the interval of the pooled ratios lies within `margin` of 1, `contradicted`
+    mean of 2(1 + β_k). `supported` where the interval of the pooled ratios lies within `margin` of 1, `contradicted`
     where it lies outside. The effect is ratio − 1, in percent.
 
     Args:
@@ -46,11 +44,9 @@ class StabilityPlateau:
         steps = momentum_steps(tables, ADAPTIVE, methods=self.methods)
         if not len(steps) or not steps["sharpness"].notna().any():
             return Verdict("not run", joined("no curvature was recorded", absences(tables.runs)))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            tau = steps["s"] * steps["lr"] * steps["gradient_norm"] / steps["previous_update"]
         steps = steps.assign(
             level=steps["sharpness"] * steps["lr"],
-            plateau=stability_plateau(tau.where(steps["previous_update"] > 0, 0.0)),
+            plateau=stability_plateau(steps["effective_momentum"]),
         )
         late = steps[steps["step"] >= 2 / 3 * steps.groupby(list(RUN))["step"].transform("max")]
         runs = late.groupby(list(RUN)).agg(level=("level", "mean"), plateau=("plateau", "mean")).reset_index()

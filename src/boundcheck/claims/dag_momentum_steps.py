@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,16 @@ ADAPTIVE = ("adaptive_momentum", "gradient_descent")
 HEAVY_BALL = ("heavy_ball", "polyak")
 KINDS = (*ADAPTIVE, *HEAVY_BALL, "nesterov")
 CELL = ("dataset", "model", "method")
-EVERY_STEP = ("objective", "gradient_norm", "update_norm", "descent_cosine", "lr", "parameter_norm")
+EVERY_STEP = (
+    "objective",
+    "gradient_norm",
+    "update_norm",
+    "descent_cosine",
+    "lr",
+    "effective_momentum",
+    "path_length",
+    "parameter_norm",
+)
 MEASURED = ("local_curvature", "sharpness", "lowest_curvature", "assumed_curvature")
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-23}  # bfloat16 keeps its sums in float32
 ROUNDINGS = 64  # of a difference of losses, in units of ε E
@@ -43,24 +53,20 @@ def momentum_steps(
     """
     import pandas as pd
 
-    specs: dict[tuple[Any, ...], dict[str, Any]] = {}
+    names = [*EVERY_STEP, *MEASURED, *DERIVED]
+    steps, run_of = _recorded(tables.curves)
+    numbers: dict[int, dict[str, float]] = {}
     for run in tables.runs.to_dict("records"):
-        spec = run.get("method_spec") or {}
+        spec, place = run.get("method_spec") or {}, run_of.get(tuple(run[key] for key in RUN))
         named = _matches(run["model"], models) and _matches(run["method"], methods)
-        if spec.get("kind") in kinds and named:
+        if place is not None and named and spec.get("kind") in kinds:
             precision = (run.get("training") or {}).get("precision", "float64")
-            specs[tuple(run[key] for key in RUN)] = {**spec, "epsilon": EPSILON[precision]}
-    wanted = pd.MultiIndex.from_tuples(list(specs), names=list(RUN)) if specs else None
-    rows = tables.curves[tables.curves["quantity"].isin([*EVERY_STEP, *MEASURED])]
-    if wanted is None or not len(rows):
-        names = [*EVERY_STEP, *MEASURED, *DERIVED]
+            numbers[place] = {**_numbers(spec), "epsilon": EPSILON[precision]}
+    if not numbers:
         return pd.DataFrame(columns=[*KEYS, *names]).astype(dict.fromkeys(names, np.float64))
-    rows = rows[pd.MultiIndex.from_frame(rows[list(RUN)]).isin(wanted)]
-    table: Any = rows.set_index([*KEYS, "quantity"])["value"].unstack("quantity")
-    table = table.reindex(columns=[*EVERY_STEP, *MEASURED]).astype(np.float64).reset_index()
-    table = table.sort_values([*RUN, "step"], ignore_index=True)
-    numbers = pd.DataFrame([{**dict(zip(RUN, run, strict=True)), **_numbers(spec)} for run, spec in specs.items()])
-    return _derived(table.merge(numbers, on=list(RUN)))
+    steps = steps[steps["run"].isin(list(numbers))].reset_index(drop=True)
+    of_runs = pd.DataFrame.from_dict(numbers, orient="index").loc[steps["run"]].reset_index(drop=True)
+    return pd.concat([steps.drop(columns="run"), of_runs], axis=1)
 
 
 DERIVED = (
@@ -107,6 +113,28 @@ def joined(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
+def _recorded(curves: pd.DataFrame) -> tuple[pd.DataFrame, dict[Any, int]]:
+    """The steps of all runs, with a number `run` for each run, and that number by run.
+
+    The checks of a paper all ask for the steps of one table, so those of the last one are kept while it lives.
+    """
+    if _kept and _kept[0][0]() is curves:
+        return _kept[0][1]
+    rows = curves[curves["quantity"].isin([*EVERY_STEP, *MEASURED])]
+    table: Any = rows.set_index([*KEYS, "quantity"])["value"].unstack("quantity")
+    table = table.reindex(columns=[*EVERY_STEP, *MEASURED]).astype(np.float64).reset_index()
+    table = table.sort_values([*RUN, "step"], ignore_index=True)
+    table["run"] = table.groupby(list(RUN)).ngroup()
+    firsts = table.drop_duplicates("run")
+    run_of = dict(zip(zip(*(firsts[key] for key in RUN), strict=True), firsts["run"].tolist(), strict=True))
+    found = _derived(table), run_of
+    _kept[:] = [(weakref.ref(curves), found)]
+    return found
+
+
+_kept: list[tuple[weakref.ref[pd.DataFrame], tuple[pd.DataFrame, dict[Any, int]]]] = []
+
+
 def _numbers(spec: dict[str, Any]) -> dict[str, float]:
     kind = spec["kind"]
     s = 0.0 if kind == "gradient_descent" else float(spec.get("s", 0.5)) if kind == "adaptive_momentum" else np.nan
@@ -115,16 +143,11 @@ def _numbers(spec: dict[str, Any]) -> dict[str, float]:
         from boundcheck.theory.dag_momentum_baselines import polyak_settings
 
         momentum = float(polyak_settings(spec["curvature"], spec["strong_convexity"]).momentum)
-    return {
-        "s": s,
-        "momentum": momentum,
-        "weight_decay": float(spec.get("weight_decay", 0.0)),
-        "epsilon": spec["epsilon"],
-    }
+    return {"s": s, "momentum": momentum, "weight_decay": float(spec.get("weight_decay", 0.0))}
 
 
 def _derived(table: pd.DataFrame) -> pd.DataFrame:
-    runs = table.groupby(list(RUN))
+    runs = table.groupby("run")
     following = runs[["step", "objective"]].shift(-1)
     is_next = following["step"] == table["step"] + 1
     table["next_objective"] = following["objective"].where(is_next)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from boundcheck.verdicts import Figure
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS_OF_PICTURES = 3
+GAP = 1  # columns between pictures
 
 
 def size_figure(rows: pd.DataFrame, size: str, quantity: str, twins: Mapping[str, str], unit: str) -> Figure | None:
@@ -52,7 +52,7 @@ def size_figure(rows: pd.DataFrame, size: str, quantity: str, twins: Mapping[str
 
 
 def picture_figure(rows: pd.DataFrame, models: Sequence[str], twins: Mapping[str, str]) -> Figure | None:
-    """The first pictures of a run: originals, the model's and its twin's reconstructions, principal components.
+    """The first pictures of a run: originals and, below each, what the model, its twin and principal components make.
 
     Args:
         rows: measurements with `picture`, `reconstruction` and `pca_reconstruction`.
@@ -78,22 +78,18 @@ def picture_figure(rows: pd.DataFrame, models: Sequence[str], twins: Mapping[str
         part = found[(found["model"] == owner) & (found["quantity"] == name)]
         if len(part):
             method = part["method"].iloc[0]
-            parts.append(_mosaic(part[part["method"] == method]).assign(panel=panel))
+            parts.append(_strip(part[part["method"] == method]).assign(panel=panel))
     data = pd.concat(parts, ignore_index=True).assign(role="measured", low=NAN, high=NAN)
     caption = f"Test images of {dataset} and their reconstructions (first seed)."
-    return Figure(data[list(COLUMNS)], "heatmap", "", "ink", caption)
+    return Figure(data[list(COLUMNS)], "picture", "", "", caption)
 
 
-def _mosaic(rows: pd.DataFrame) -> pd.DataFrame:
-    """Square images of pixels (index) by number (coordinate) laid side by side: x the column, series the row."""
+def _strip(rows: pd.DataFrame) -> pd.DataFrame:
+    """Square images of pixels (index) by number (coordinate), side by side: x the column, series the row."""
     side = round((int(rows["index"].max()) + 1) ** 0.5)
-    numbers = rows["coordinate"].to_numpy(np.int64)
     pixels = rows["index"].to_numpy(np.int64)
-    across = (numbers % COLUMNS_OF_PICTURES) * side + pixels % side
-    down = (numbers // COLUMNS_OF_PICTURES) * side + pixels // side
-    table: Any = rows.assign(x=across.astype(np.float64), y=rows["value"], down=down)
-    table = table.sort_values(["down", "x"])
-    return table.assign(series=[f"row {row:02d}" for row in table["down"]])
+    across = rows["coordinate"].to_numpy(np.int64) * (side + GAP) + pixels % side
+    return rows.assign(x=across.astype(np.float64), y=rows["value"], series=(pixels // side).astype(str))
 
 
 def _family(names: Sequence[str]) -> str:

@@ -1,14 +1,40 @@
-"""The claim that the generalisation bound of weight-normalised networks holds, and what it is worth."""
+"""The generalisation bound of weight-normalised networks: whether it holds, and what it is worth."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from boundcheck.claims.bound_sweep import BoundSweep
-from boundcheck.claims.rows import wide
+from boundcheck.claims.rows import check_rows, wide
+from boundcheck.claims.weight_norm_runs import check_not_negative
 from boundcheck.verdicts import Decision, Tables, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class GapBound:
+    """Test minus training loss is below its bound. It holds with the stated probability over training sets.
+
+    Args:
+        tolerance: of arithmetic, in units of the loss.
+    """
+
+    tolerance: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_not_negative("tolerance", self.tolerance)
+
+    def rows(self, tables: Tables) -> pd.DataFrame:
+        """One row per run and snapshot; the coordinate is n. The premise fails where a network has no bound."""
+        names = ["gap", "gap_bound", "num_samples"]
+        found = wide(tables.measurements, names, by_coordinate=False).dropna(subset=["gap", "num_samples"])
+        gap, bound, num = (found[name].to_numpy() for name in names)
+        return check_rows(found, "L_D − L̂ ≤ bound", "upper", bound, gap, self.tolerance, True, num)
 
 
 @dataclass(frozen=True)

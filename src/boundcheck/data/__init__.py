@@ -10,6 +10,7 @@ DATASETS: dict[str, str] = {
     "cifar10": "boundcheck.data.downloads:CIFAR10",
     "cifar100": "boundcheck.data.downloads:CIFAR100",
     "image_folder": "boundcheck.data.folders:ImageFolder",
+    "teacher": "boundcheck.data.teacher:Teacher",
 }
 
 __getattr__ = lazy(__name__, DATASETS)

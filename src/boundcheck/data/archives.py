@@ -32,7 +32,8 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self._top = f"{path}{os.sep}"  # strings, for a Path costs as much as decoding a small picture
-        found = (os.path.join(top, file) for top, _, files in os.walk(self._top, followlinks=True) for file in files)
+        walk = os.walk(self._top, onerror=_refuse_folder, followlinks=True)
+        found = (os.path.join(top, file) for top, _, files in walk for file in files)
         self.names = sorted(file.removeprefix(self._top).replace(os.sep, "/") for file in found)
 
     def read(self, name: str) -> bytes:
@@ -40,6 +41,11 @@ class Folder:
         path = self._top + name
         with explained(path, "make the file readable or remove it", OSError), open(path, "rb") as file:
             return file.read()
+
+
+def _refuse_folder(error: OSError) -> None:
+    """Stop at a folder that cannot be read: `os.walk` by itself passes over it."""
+    raise DataError(f"{error.filename}: {error.strerror}; make the folder readable or remove it") from error
 
 
 class Tar:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,6 +57,13 @@ def choose(splits: Splits, train_size: int | None, test_size: int | None, pool: 
     sums = (window_sums(block, window) for block in blocks(train.inputs))
     mean, std = channel_statistics(sums, shape[0], math.prod(window) * unit_scale(train.inputs))
     return chosen._replace(mean=mean, std=std)
+
+
+def two_classes(splits: Splits, positive: Sequence[int]) -> Splits:
+    """The examples with label 1 where theirs is one of `positive`, else 0."""
+    wanted = torch.tensor(positive)
+    parts = (Split(part.inputs, torch.isin(part.labels, wanted).long()) for part in (splits.train, splits.test))
+    return splits._replace(**dict(zip(("train", "test"), parts, strict=True)), num_classes=2)
 
 
 def pool_window(splits: Splits) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -36,12 +36,15 @@ class View:
         normalise: `standard`: (x − mean)/std per channel, statistics of the training examples in use, after pooling
             (a constant channel becomes 0); `unit`: in [0, 1]; `sphere`: every input has length √d, d its number of
             values; `none`: the stored numbers, 0…255 for images.
+        positive: Classes that make up class 1 of two, all others class 0, after the choice of examples; by default
+            classes stay as they are. `[1, 3, 5, 7, 9]` is the parity of a digit.
     """
 
     train_size: int | None = None
     test_size: int | None = None
     pool: int | None = None
     normalise: Normalise = "standard"
+    positive: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         for field in ("train_size", "test_size", "pool"):
@@ -49,6 +52,9 @@ class View:
             require(value is None or is_count(value), field, value, "an integer >= 1")
         allowed = get_args(Normalise)
         require(self.normalise in allowed, "normalise", self.normalise, ", ".join(allowed))
+        given = self.positive
+        known = given is None or (bool(given) and all(type(label) is int and label >= 0 for label in given))
+        require(known, "positive", given, "a list of classes, integers >= 0")
 
     def sizes(self, known: Sizes) -> Sizes:
         """What is left of a dataset's sizes, before it is fetched.
@@ -56,7 +62,17 @@ class View:
         Raises:
             ValueError: a size or `pool` that does not fit the data.
         """
-        return known.viewed(self.train_size, self.test_size, self.pool)
+        viewed = known.viewed(self.train_size, self.test_size, self.pool)
+        if self.positive is None:
+            return viewed
+        if viewed.num_classes is not None:
+            self._check_positive(viewed.num_classes)
+        return viewed._replace(num_classes=2)
+
+    def _check_positive(self, num_classes: int) -> None:
+        given = {*(self.positive or ())}
+        allowed = f"some, not all, of 0…{num_classes - 1}"
+        require(given < {*range(num_classes)}, "positive", self.positive, allowed)
 
     def apply(self, splits: Splits, device: torch.device | str, dtype: torch.dtype) -> Splits:
         """The examples in use, as floats ready to train on, on the device.
@@ -68,9 +84,12 @@ class View:
         Raises:
             DataError: a size or `pool` that does not fit the data.
         """
-        from boundcheck.data.normalise import Normaliser, choose
+        from boundcheck.data.normalise import Normaliser, choose, two_classes
 
         chosen = choose(splits, self.train_size, self.test_size, self.pool)
+        if self.positive is not None:
+            self._check_positive(splits.num_classes)
+            chosen = two_classes(chosen, self.positive)
         num_inputs = len(chosen.train.labels) + len(chosen.test.labels)
         num_bytes = num_inputs * math.prod(chosen.input_shape) * dtype.itemsize
         if num_bytes > MAX_FLOAT_BYTES and not chosen.train.inputs.is_floating_point():

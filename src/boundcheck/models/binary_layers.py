@@ -19,12 +19,12 @@ from boundcheck.models.mlp import StackableLinear
 
 Init = Literal["uniform", "zero", "positive"]
 WeightGradient = Literal["identity", "clipped"]
-Scaling = Literal["none", "form_1", "form_2"]
+Scaling = Literal["none", "form_1", "form_1_dyadic", "form_2"]
 ActivationGradient = Literal["bireal", "clipped", "identity"]
 CHOICES: dict[str, tuple[str, ...]] = {
     "init": ("uniform", "zero", "positive"),
     "weight_gradient": ("identity", "clipped"),
-    "scaling": ("none", "form_1", "form_2"),
+    "scaling": ("none", "form_1", "form_1_dyadic", "form_2"),
     "activation_gradient": ("bireal", "clipped", "identity"),
 }
 
@@ -99,7 +99,8 @@ class BinaryWeight(nn.Module, ABC):
     Args:
         weight_gradient: `identity`, straight through; `clipped`, only where |w| ≤ 1.
         scaling: `none`; both forms multiply the bits by s = mean|w| of each output. `form_1`: ∂L/∂w = ∂L/∂b, so that
-            behind a normalisation the magnitude cancels; `form_2`, the common code: ∂L/∂w = ∂L/∂(s b), 1/s as large.
+            behind a normalisation the magnitude cancels; `form_1_dyadic`: the same with s rounded up to a power of two,
+            so that it cancels to the last bit; `form_2`, the common code: ∂L/∂w = ∂L/∂(s b), 1/s as large.
     """
 
     weight: Tensor
@@ -111,7 +112,9 @@ class BinaryWeight(nn.Module, ABC):
     def binary_weight(self) -> Tensor:
         """±1, or ±s; the shape of `weight`."""
         scale = None if self.scaling == "none" else self._scale()
-        form_1 = self.scaling == "form_1"
+        if scale is not None and self.scaling == "form_1_dyadic":
+            scale = torch.where(scale > 0, scale / torch.frexp(scale).mantissa, scale)
+        form_1 = self.scaling in ("form_1", "form_1_dyadic")
         return _BinaryWeight.apply(self.weight, scale, self.weight_gradient == "clipped", form_1)
 
     @abstractmethod

@@ -96,7 +96,7 @@ class BinaryMLP:
         init: of the latent weights: `uniform` U(−c, c), `zero`, `positive` U(0, c).
         init_scale: c.
         weight_gradient: identity or clipped; see `BinaryWeight`.
-        scaling: none, form_1 or form_2; see `BinaryWeight`.
+        scaling: none, form_1, form_1_dyadic or form_2; see `BinaryWeight`.
         activation_gradient: bireal, clipped or identity.
         batch_norm_eps: ϵ; scaled layers depend on it, as it makes their magnitude felt.
 

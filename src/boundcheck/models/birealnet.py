@@ -60,7 +60,7 @@ class BiRealNet:
         init: of the latent weights: `uniform` U(−c, c), `zero`, `positive` U(0, c).
         init_scale: c.
         weight_gradient: identity or clipped; see `BinaryWeight`.
-        scaling: none, form_1 or form_2; see `BinaryWeight`.
+        scaling: none, form_1, form_1_dyadic or form_2; see `BinaryWeight`.
         activation_gradient: bireal, clipped or identity.
 
     References:

@@ -80,7 +80,7 @@ class ReActNet:
         init: of the latent weights: `uniform` U(−c, c), `zero`, `positive` U(0, c), which its authors' code does.
         init_scale: c.
         weight_gradient: identity or clipped; see `BinaryWeight`.
-        scaling: none, form_1 or form_2 (its authors'); see `BinaryWeight`.
+        scaling: none, form_1, form_1_dyadic or form_2 (its authors'); see `BinaryWeight`.
         activation_gradient: bireal, clipped or identity.
 
     References:

@@ -166,6 +166,16 @@ class WeightNormMLP:
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{name}: got {value}; allowed: none, or finite and > 0")
 
+    @property
+    def outside_theory(self) -> str | None:
+        """Where it differs from the paper's network, for the report on theorems that do not cover it; none: nowhere."""
+        differences = {
+            "its rows are not normalised": not self.normalised,
+            f"it has {self.gains} gains": self.gains != "none",
+            f"its scales are {self.scales}, not the paper's": self.scales != "paper",
+        }
+        return " and ".join(text for text, differs in differences.items() if differs) or None
+
     def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> WeightNormNetwork:
         """The network on the meta device: shapes without values."""
         sizes = [self.width] * self.depth

@@ -69,7 +69,7 @@ def weight_normalise(network: nn.Module, keep_last: bool = True) -> nn.Module:
 class WeightNormed:
     """Another model under weight normalisation with trainable gains, through torch's parametrisations. Training only.
 
-    The bounds of `boundcheck.theory.weight_norm` are not applicable to it: see `NOT_APPLICABLE`.
+    The bounds of `boundcheck.theory.weight_norm` are not applicable to it, and `outside_theory` says why in the report.
 
     Args:
         base: the model's variant, `{kind: resnet, depth: 8, width: 8}`.
@@ -79,6 +79,7 @@ class WeightNormed:
     base: Mapping[str, Any]
     keep_last: bool = True
     stackable: ClassVar[bool] = False
+    outside_theory: ClassVar[str] = NOT_APPLICABLE
 
     def __post_init__(self) -> None:
         if self.keep_last not in (False, True):

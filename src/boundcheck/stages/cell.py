@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from boundcheck.contracts import Method, Splits
+from boundcheck.data import DATASETS
 from boundcheck.data.arrays import read_arrays
 from boundcheck.data.view import View
 from boundcheck.methods import METHODS
 from boundcheck.models import MODELS
-from boundcheck.registry import build
+from boundcheck.registry import VIEW_KEYS, build
 from boundcheck.seeds import generator_for
 
-VIEW_KEYS = ("train_size", "test_size", "pool", "normalise")
 Floats = Callable[[Tensor], Tensor]
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
 
@@ -40,15 +40,31 @@ def load_splits(dataset: Mapping[str, Any], arrays: Path, device: str, dtype: to
     return splits, view.batch(splits, device, dtype)
 
 
+def teacher_of(spec: Mapping[str, Any], splits: Splits, device: str) -> Callable[[Tensor], Tensor] | None:
+    """What the cell's network learns from beside the labels, as a function of its inputs; None without distillation."""
+    variant = dict(spec["training"].get("teacher", {}))
+    if not variant:
+        return None
+    file, precision = Path(variant.pop("file")), PRECISIONS[spec["training"]["precision"]]
+    teacher = build(DATASETS, settings_of(variant))
+    return teacher.function(file, splits, view_of(spec["dataset"]).normalise, device, precision)
+
+
 def build_method(spec: Mapping[str, Any]) -> Method:
     """The cell's method."""
     return build(METHODS, settings_of(spec["method"]))
 
 
+def num_outputs(loss: str, splits: Splits) -> int:
+    """Numbers that a network gives: all of an input, one (for ±1) where two classes meet the square loss, or one a class."""
+    if loss == "reconstruction":
+        return math.prod(splits.input_shape)
+    return 1 if loss == "square" and splits.num_classes == 2 else splits.num_classes
+
+
 def build_network(spec: Mapping[str, Any], splits: Splits, seed: int) -> nn.Module:
     """The network of one seed at its start, on the CPU, as the method wants it (reparametrised, binarised)."""
     generator = generator_for("init", spec["dataset"]["name"], spec["model"]["name"], seed)
-    is_autoencoder = spec["training"]["loss"] == "reconstruction"
-    num_outputs = math.prod(splits.input_shape) if is_autoencoder else splits.num_classes
-    net = build(MODELS, settings_of(spec["model"])).build(splits.input_shape, num_outputs, generator)
+    outputs = num_outputs(spec["training"]["loss"], splits)
+    net = build(MODELS, settings_of(spec["model"])).build(splits.input_shape, outputs, generator)
     return build_method(spec).prepare(net)

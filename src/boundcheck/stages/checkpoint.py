@@ -15,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from boundcheck.whole import written_whole
+
 FORMAT = 1
 
 
@@ -57,14 +59,12 @@ def save(path: Path, state: Mapping[str, Any], identity: str) -> None:
     """Write `state` to `path` under a temporary name, then rename. `identity` names the job it belongs to."""
     tensors: dict[str, Tensor] = {}
     structure = json.dumps(encode(dict(state), tensors))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
     tensors.setdefault("empty", torch.zeros(0))
     metadata = {"identity": identity, "structure": structure, "digest": _digest(structure, tensors)}
-    save_file(tensors, temporary, {"format": str(FORMAT), **metadata})
-    with open(temporary, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with written_whole(path) as temporary:
+        save_file(tensors, temporary, {"format": str(FORMAT), **metadata})
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
 
 
 def load(path: Path, identity: str) -> dict[str, Any]:

@@ -16,7 +16,9 @@ class TrainingInterrupted(Exception):
     """The job was asked to stop; its state is on disk."""
 
 
-def run(loop: Loop, folder: Path, identity: str, should_stop: Callable[[], bool], every_seconds: float) -> None:
+def run(
+    loop: Loop, folder: Path, identity: str, should_stop: Callable[[], bool], every_seconds: float, loops_after: int = 0
+) -> None:
     """Train to the end, from the beginning or from the state that is in `folder`.
 
     Args:
@@ -25,6 +27,7 @@ def run(loop: Loop, folder: Path, identity: str, should_stop: Callable[[], bool]
         identity: of the job; a state of another one is not resumed.
         should_stop: asked after every step.
         every_seconds: between checkpoints.
+        loops_after: trainings of the same length that come after this one, for the time left.
 
     Raises:
         TrainingInterrupted: `should_stop` said so; the state was written first.
@@ -40,7 +43,7 @@ def run(loop: Loop, folder: Path, identity: str, should_stop: Callable[[], bool]
         if at_end:
             loop.end_of_epoch(folder)
             loop.curve.flush()
-            _report(loop, (loop.step - first_step) / since_start.wall, folder.parent)
+            _report(loop, (loop.step - first_step) / since_start.wall, folder.parent, loops_after)
         stop = should_stop()
         if stop or loop.finished or watch.wall > every_seconds:
             _save(loop, path, identity, watch)
@@ -69,11 +72,11 @@ def _save(loop: Loop, path: Path, identity: str, watch: Stopwatch) -> None:
     checkpoint.save(path, loop.state_dict(), identity)
 
 
-def _report(loop: Loop, steps_per_second: float, folder: Path) -> None:
+def _report(loop: Loop, steps_per_second: float, folder: Path, loops_after: int) -> None:
     epochs, epoch = loop.training["epochs"], round(loop.epochs_done)
     if epoch % max(epochs // 200, 1) == 0:
         images = steps_per_second * loop.batches.size * len(loop.seeds)
-        left = (epochs - epoch) * loop.batches.num_batches / steps_per_second
+        left = (epochs * (1 + loops_after) - epoch) * loop.batches.num_batches / steps_per_second
         write_progress(folder, loop.epochs_done, epochs, left)
         latest = loop.curve.latest("train_loss", "test_accuracy")
         print(f"epoch {epoch}/{epochs}  {latest}  {images:.0f} images/s  {left:.0f} s left", flush=True)

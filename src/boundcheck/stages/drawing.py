@@ -18,7 +18,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-from boundcheck.stages.marks import curves, heatmaps, intervals
+from boundcheck.stages.marks import curves, heatmaps, intervals, pictures
 from boundcheck.stages.panels import INK, MARKERS, PAPER, Look
 
 RULE = "#d5dbe3"
@@ -68,7 +68,7 @@ def draw(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[str, 
         settings: mark, x_label, y_label, log_x, log_y.
         look_of: the look of each series.
     """
-    draw_mark = {"interval": intervals, "heatmap": heatmaps}.get(settings["mark"], curves)
+    draw_mark = {"interval": intervals, "heatmap": heatmaps, "picture": pictures}.get(settings["mark"], curves)
     style: Any = {**sns.axes_style("ticks"), **STYLE}
     with mpl.rc_context(style), np.errstate(all="ignore"):
         figure = draw_mark(data, settings, look_of)

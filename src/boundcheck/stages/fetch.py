@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,19 @@ from boundcheck.data import DATASETS
 from boundcheck.data.arrays import FILE_NAME
 from boundcheck.data.errors import require
 from boundcheck.registry import build
+from boundcheck.whole import write_text
 
 
-def fetch(spec: Mapping[str, Any], output: Path) -> None:
-    """Fetch a dataset into the folder of `output`, whole or not at all.
+def fetch(
+    spec: Mapping[str, Any], output: Path, modules: Mapping[str, str] | None = None, source: str = "none"
+) -> None:
+    """Fetch a dataset into the folder of `output`, whole or not at all, and `provenance.json` beside it.
 
     Args:
         spec: The variant: `kind` and its fields, without those of the view.
         output: Path of the array file, `<folder>/arrays.safetensors`.
+        modules: Versions of the modules that decide the arrays.
+        source: State of the folder or archive that is read, where there is one.
 
     Raises:
         DataError: the source or the disk failed; the message says what to do.
@@ -27,3 +33,5 @@ def fetch(spec: Mapping[str, Any], output: Path) -> None:
     require(output.name == FILE_NAME, "output", str(output), f"a path that ends in {FILE_NAME}")
     dataset: Dataset = build(DATASETS, spec)
     dataset.fetch(output.parent)
+    provenance = {"spec": dict(spec), "modules": dict(modules or {}), "source": source}
+    write_text(json.dumps(provenance, indent=1), output.with_name("provenance.json"))

@@ -1,4 +1,4 @@
-"""The marks of figures: curves with their bounds, intervals by cell, heat maps."""
+"""The marks of figures: curves with their bounds, intervals by cell, heat maps, pictures."""
 
 from __future__ import annotations
 
@@ -25,9 +25,11 @@ from boundcheck.stages.panels import (
     label_axes,
     legend,
     rows_figure,
+    strips,
 )
 
 MAX_MARKED = 12  # a curve of at most so many points shows them
+PIXEL = 8  # a pixel of a picture is drawn with so many on a side
 MAX_ANNOTATED = 36  # a heat map of at most so many cells shows their values
 
 
@@ -89,6 +91,22 @@ def heatmaps(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[s
         axis.set(title=panel, ylabel="", xlabel=settings["x_label"])
         axis.tick_params(axis="y", rotation=0)
     figure.colorbar(axes[0].collections[0], ax=axes, label=settings["y_label"])
+    return figure
+
+
+def pictures(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[str, Look]) -> Figure:
+    """Strips of grey pictures below each other, named on the left, each of the same width."""
+    panels = list(dict.fromkeys(data["panel"]))
+    columns, rows = data["x"].to_numpy(np.int64), data["series"].astype(np.int64).to_numpy()
+    shape = rows.max() + 1, columns.max() + 1
+    figure, axes = strips(panels, *shape)
+    for axis, panel in zip(axes, panels, strict=True):
+        shades = np.full(shape, np.nan)
+        is_here = (data["panel"] == panel).to_numpy()
+        shades[rows[is_here], columns[is_here]] = data["y"][is_here]
+        # pixels made large here stay sharp wherever the drawing is shown
+        large = shades.repeat(PIXEL, axis=0).repeat(PIXEL, axis=1)
+        axis.imshow(large, cmap="gray", vmin=0, vmax=1, interpolation="none", aspect="auto")
     return figure
 
 

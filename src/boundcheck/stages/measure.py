@@ -16,7 +16,7 @@ from boundcheck.models.stacking import load_slice
 from boundcheck.objectives import build_objective
 from boundcheck.registry import build
 from boundcheck.seeds import generator_for
-from boundcheck.stages.cell import PRECISIONS, Floats, build_network, load_splits, settings_of
+from boundcheck.stages.cell import PRECISIONS, Floats, build_network, load_splits, settings_of, teacher_of
 from boundcheck.stages.shortage import shortages_named
 
 
@@ -60,7 +60,7 @@ def _columns(spec: Mapping[str, Any], arrays: Path, snapshots: Path, device: str
     test = as_floats(splits.test, floats, sizes)
     num_examples, batch_size = len(splits.train.labels), training["batch_size"]
     steps_per_epoch = 1 if batch_size == "full" else -(-num_examples // batch_size)
-    objective = build_objective(training)
+    objective = build_objective(training, teacher_of(spec, splits, device))
     columns: dict[str, list[Any]] = {name: [] for name in tables.MEASUREMENTS.names}
     names = spec["dataset"]["name"], spec["model"]["name"]
     for epoch in spec["snapshots"]:

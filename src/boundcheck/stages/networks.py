@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from boundcheck.contracts import Split, Splits
 from boundcheck.models.stacking import stack
 from boundcheck.objectives import build_objective
-from boundcheck.stages.cell import PRECISIONS, build_method, build_network
+from boundcheck.stages.cell import PRECISIONS, build_method, build_network, teacher_of
 from boundcheck.stages.layout import layout_for
 from boundcheck.stages.restarts import held, reset_slices, takes_slice_rates
 
@@ -45,7 +45,8 @@ class Networks:
         training = spec["training"]
         self.device = torch.device(device)
         self.num_seeds, self.keep_gradient, self.may_restart = len(seeds), keep_gradient, may_restart
-        self.objective, self.method = build_objective(training), build_method(spec)
+        self.objective = build_objective(training, teacher_of(spec, splits, device))
+        self.method = build_method(spec)
         nets = [build_network(spec, splits, seed) for seed in seeds]
         self.stacked = len(nets) > 1
         self.model = (stack(nets) if self.stacked else nets[0]).to(device, PRECISIONS[training["precision"]])
@@ -71,7 +72,8 @@ class Networks:
             moves: whether each seed does; the others keep their weights.
         """
         self._set_rates(factors)
-        inputs, targets = self.batch = self.layout.inputs(batch.inputs), self.objective.targets(batch)
+        with self.layout.precision():
+            inputs, targets = self.batch = self.layout.inputs(batch.inputs), self.objective.targets(batch)
         is_first = True
 
         def closure() -> Tensor:

@@ -55,6 +55,20 @@ def rows_figure(names: Sequence[str]) -> tuple[Figure, Axes]:
     return figure, axis
 
 
+def strips(names: Sequence[str], height: int, width: int) -> tuple[Figure, list[Axes]]:
+    """A figure with a frameless strip of `height` x `width` square pixels for each name, which stands on its left."""
+    margin, tall = 0.2 + CHARACTER * max(map(len, names)), ROW_WIDTH * height / width
+    figure = Figure((margin + ROW_WIDTH + RIGHT, 0.1 + len(names) * (tall + 0.1)))
+    axes = []
+    for index, name in enumerate(names):
+        y = figure.get_figheight() - (index + 1) * (tall + 0.1)
+        axes.append(axes_at(figure, margin, y, ROW_WIDTH, tall))
+        axes[-1].set_axis_off()
+        x, middle = (margin - 0.1) / figure.get_figwidth(), (y + tall / 2) / figure.get_figheight()
+        figure.text(x, middle, name, ha="right", va="center", fontsize=9)
+    return figure, axes
+
+
 def fitted_grid(num_panels: int) -> tuple[Figure, list[Axes]]:
     """A figure whose panels make room for what is written beside each of them."""
     columns = min(num_panels, max(PANEL_WIDTHS))

@@ -28,7 +28,7 @@ def preview(plan: Plan, root: Path) -> Path:
         the page, `reports/<scale>/preview/index.html`.
     """
     states = {folder: state_of(plan, batch, root) for folder, batch in plan.batches.items()}
-    usable = [folder for folder, (state, _) in states.items() if state in USABLE]
+    usable = [folder for folder, (state, detail) in states.items() if _is_usable(state, detail)]
     output = root / "reports" / plan.scale / "preview"
     with TemporaryDirectory() as temporary:
         results = Path(temporary)
@@ -44,12 +44,17 @@ def preview(plan: Plan, root: Path) -> Path:
     return output / "index.html"
 
 
+def _is_usable(state: str, detail: str) -> bool:
+    """Whether a batch's training is there; one whose measuring failed has its curves."""
+    return state in USABLE or (state == "failed" and Path(detail).parts[:2] == ("logs", "measure"))
+
+
 def _reasons(batches: list[Batch], states: Mapping[str, tuple[str, str]], root: Path) -> dict[str, str]:
     """Why each unusable batch is absent, by its folder within the paper; a failure in its log's last words."""
     reasons = {}
     for batch in batches:
         state, detail = states[batch.folder]
-        if state not in USABLE:
+        if not _is_usable(state, detail):
             why = f"{detail}: {_last_line(root / detail)}" if state == "failed" else detail
             reasons[batch.folder.partition("/")[2]] = f"{state}; {why}" if why else state
     return reasons

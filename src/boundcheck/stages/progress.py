@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from boundcheck.whole import write_text
+
 NAME = "progress.json"
 
 
@@ -34,10 +36,7 @@ def write_progress(folder: Path, epoch: float, epochs: int, seconds_left: float 
     """Say in `folder` which process trains, and how far it is; `seconds_left` is None before the first epoch."""
     state: dict[str, Any] = {"epoch": epoch, "epochs": epochs, "seconds_left": seconds_left, "time": time.time()}
     state |= {"process": os.getpid(), "host": socket.gethostname()}
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{NAME}.part"
-    temporary.write_text(json.dumps(state), encoding="utf-8")
-    temporary.replace(folder / NAME)
+    write_text(json.dumps(state), folder / NAME)
 
 
 def read_progress(folder: Path) -> dict[str, Any] | None:

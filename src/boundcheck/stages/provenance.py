@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from boundcheck.stages.loop import Loop
+from boundcheck.whole import write_text
 
 
 def write_provenance(job: Mapping[str, Any], loops: Sequence[Loop], path: Path) -> None:
@@ -36,9 +37,7 @@ def write_provenance(job: Mapping[str, Any], loops: Sequence[Loop], path: Path) 
         "cpu_seconds": sum(loop.cpu_seconds for loop in loops),
         "runs": [run for loop in loops for run in _runs(loop)],
     }
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(json.dumps(provenance, indent=1, sort_keys=True) + "\n")
-    temporary.replace(path)
+    write_text(json.dumps(provenance, indent=1, sort_keys=True) + "\n", path)
 
 
 def _runs(loop: Loop) -> list[dict[str, Any]]:

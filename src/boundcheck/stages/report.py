@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,50 +19,69 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from boundcheck.stages.drawing import PALETTE, draw, inline, looks
 from boundcheck.stages.page import ClaimSection, PaperSection, count_decisions, read_paper
 from boundcheck.stages.wording import links
+from boundcheck.whole import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def report(spec: Mapping[str, Any], results: Path, output: Path) -> None:
+def report(spec: Mapping[str, Any], results: Path, output: Path, processes: int = 1) -> None:
     """Write `index.html`, `figures/*.svg` and `tables/*.csv` into `output`; equal inputs give equal bytes.
 
     Args:
         spec: `scale`, `papers` (keys), `config` (the effective one).
         results: `results/<scale>`.
         output: `reports/<scale>`; figures and tables of an earlier report go.
+        processes: that draw figures.
     """
     config = spec["config"]
     headings = yaml.safe_load((TEMPLATES / "papers.yaml").read_text(encoding="utf-8"))
     papers = [
         read_paper(key, config["papers"].get(key, {}), headings.get(key, {}), results / key) for key in spec["papers"]
     ]
-    drawings = _draw_all(papers)
+    drawings = _draw_all(papers, processes)
     page = _render(spec, papers)
     _replace(output / "figures", ".svg", drawings)
     _replace(output / "tables", ".csv", {name: frame.to_csv(index=False) for name, frame in _tables(papers).items()})
-    _write(output / "index.html", page)
+    write_text(page, output / "index.html")
 
 
-def _draw_all(papers: Sequence[PaperSection]) -> dict[str, str]:
+def _draw_all(papers: Sequence[PaperSection], processes: int) -> dict[str, str]:
     """Draw every figure, hang it into its claim, and return the files by name."""
     claims = [(paper, claim) for paper in papers for claim in paper.claims]
     names = [_coloured(settings, data) for _, claim in claims for settings, data in claim.figures]
     shared = looks(set().union(*names)) if len(set().union(*names)) <= len(PALETTE) else None
+    drawable = [
+        (position, index, settings, data[np.isfinite(data["y"])])
+        for position, (_, claim) in enumerate(claims)
+        for index, (settings, data) in enumerate(claim.figures)
+        if np.isfinite(data["y"]).any()
+    ]
+    data_frames, all_settings = [job[3] for job in drawable], [job[2] for job in drawable]
+    columns = data_frames, all_settings, [shared or looks(data["series"]) for data in data_frames]
     files = {}
-    for position, (paper, claim) in enumerate(claims):
-        for index, (settings, data) in enumerate(claim.figures):
-            drawable = data[np.isfinite(data["y"])]
-            if len(drawable):
-                name, caption = f"{paper.key}_{claim.name}_{index}", settings["caption"]
-                files[name] = draw(drawable, settings, shared or looks(drawable["series"]))
-                svg = inline(files[name], f"f{position}-{index}", f"{claim.statement} {caption}")
-                claim.drawings.append({"svg": svg, "caption": caption, "file": name})
+    with _mapping(processes) as apply:
+        for (position, index, settings, _), svg in zip(drawable, apply(draw, *columns), strict=True):
+            paper, claim = claims[position]
+            name, caption = f"{paper.key}_{claim.name}_{index}", settings["caption"]
+            files[name] = svg
+            hung = inline(svg, f"f{position}-{index}", f"{claim.statement} {caption}")
+            claim.drawings.append({"svg": hung, "caption": caption, "file": name})
     return files
+
+
+@contextmanager
+def _mapping(processes: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """`map`, by so many processes. They begin as copies of this one, for importing matplotlib takes long."""
+    if processes == 1:
+        yield map
+        return
+    with ProcessPoolExecutor(processes, get_context("fork")) as pool:
+        yield partial(pool.map, chunksize=4)
 
 
 def _coloured(settings: Mapping[str, Any], data: pd.DataFrame) -> set[str]:
     """The series of a figure that have a colour: the same one in all figures, where the palette suffices for all."""
-    return set() if settings["mark"] == "heatmap" else set(data.loc[data["panel"] != "", "series"])
+    return set() if settings["mark"] in ("heatmap", "picture") else set(data.loc[data["panel"] != "", "series"])
 
 
 def _render(spec: Mapping[str, Any], papers: Sequence[PaperSection]) -> str:
@@ -103,10 +125,4 @@ def _replace(folder: Path, suffix: str, files: Mapping[str, str]) -> None:
         if stale.stem not in files:
             stale.unlink()
     for name, text in files.items():
-        _write(folder / f"{name}{suffix}", text)
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+        write_text(text, folder / f"{name}{suffix}")

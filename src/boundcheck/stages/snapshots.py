@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from boundcheck.whole import written_whole
 
 
 def save_snapshot(model: nn.Module, stacked: bool, path: Path, place: int | None = None) -> None:
@@ -25,10 +26,8 @@ def save_snapshot(model: nn.Module, stacked: bool, path: Path, place: int | None
         state = {name: value.unsqueeze(0) for name, value in state.items()}
     if place is not None:
         state = {name: value[place : place + 1] for name, value in state.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    save_file({name: value.cpu().contiguous() for name, value in state.items()}, temporary)
-    temporary.replace(path)
+    with written_whole(path) as temporary:
+        save_file({name: value.cpu().contiguous() for name, value in state.items()}, temporary)
 
 
 def write_snapshots(
@@ -42,21 +41,18 @@ def write_snapshots(
         arrays: of each stack, by the kind of the callback and their own names.
         folder: where `epoch_<n>.safetensors` and `<kind>.safetensors` go.
     """
-    temporary = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for epoch, paths in files.items():
-        parts = [load_file(path) if path.exists() else None for path in paths]
-        known = next((part for part in parts if part is not None), None)
-        if known is not None:
-            blank = {name: _blank(value, value.shape) for name, value in known.items()}
-            joined = {name: torch.cat([(part or blank)[name] for part in parts]) for name in known}
-            save_file(joined, temporary / f"epoch_{epoch}.safetensors")
-    for kind in arrays[0]:
-        named = {name: _joined(stack[kind][name] for stack in arrays) for name in arrays[0][kind]}
-        save_file(named, temporary / f"{kind}.safetensors")
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+    with written_whole(folder) as temporary:
+        temporary.mkdir()
+        for epoch, paths in files.items():
+            parts = [load_file(path) if path.exists() else None for path in paths]
+            known = next((part for part in parts if part is not None), None)
+            if known is not None:
+                blank = {name: _blank(value, value.shape) for name, value in known.items()}
+                joined = {name: torch.cat([(part or blank)[name] for part in parts]) for name in known}
+                save_file(joined, temporary / f"epoch_{epoch}.safetensors")
+        for kind in arrays[0]:
+            named = {name: _joined(stack[kind][name] for stack in arrays) for name in arrays[0][kind]}
+            save_file(named, temporary / f"{kind}.safetensors")
 
 
 def _joined(parts: Iterable[Tensor]) -> Tensor:

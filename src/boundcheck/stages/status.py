@@ -9,7 +9,7 @@ from typing import Any
 
 from boundcheck.code_version import reached_from
 from boundcheck.config import ConfigError
-from boundcheck.job_code import measure_modules, train_modules
+from boundcheck.job_code import fetch_modules, measure_modules, train_modules
 from boundcheck.plan import Batch, Plan
 from boundcheck.stages.progress import read_progress
 from boundcheck.tables import read_metadata
@@ -33,7 +33,18 @@ def status_lines(plan: Plan, root: Path) -> Iterator[str]:
         for cell in cells:
             counts["skipped"] = counts.get("skipped", 0) + 1
             yield f"{'skipped':<12} {paper}/{cell['dataset']}/{cell['model']}/{cell['method']}  {cell['reason']}"
+    for log in _stage_logs(plan):
+        if _failed(root / log):
+            counts["failed"] = counts.get("failed", 0) + 1
+            yield f"{'failed':<12} {log.parts[1]} of {log.stem}  {log}"
     yield f"{len(plan.batches)} batches: " + ", ".join(f"{count} {state}" for state, count in counts.items())
+
+
+def _stage_logs(plan: Plan) -> Iterator[Path]:
+    """Logs of the jobs that are not of one batch."""
+    for paper in plan.papers:
+        yield Path("logs", "check", plan.scale, f"{paper}.log")
+    yield Path("logs", "report", f"{plan.scale}.log")
 
 
 def state_of(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
@@ -96,14 +107,29 @@ def why_lines(plan: Plan, cell: str, root: Path) -> list[str]:
     lines = []
     for batch in batches:
         folder = root / "results" / plan.scale / batch.folder
-        training = train_reasons(batch, folder)
+        fetching = fetch_reasons(plan, batch.dataset, root)
+        training = ["its dataset is fetched again"] if fetching else train_reasons(batch, folder)
         measuring = ["its training runs"] if training else measure_reasons(batch, folder)
         lines.append(batch.folder)
+        lines += [f"  fetch    {reason}" for reason in fetching]
         lines += [f"  train    {reason}" for reason in training or ["up to date"]]
         if batch.analyses:
             lines += [f"  measure  {reason}" for reason in measuring or ["up to date"]]
         lines.append(f"  check    {'its results change' if measuring else 'no reason in this cell'}")
     return lines
+
+
+def fetch_reasons(plan: Plan, dataset: str, root: Path) -> list[str]:
+    """Why a dataset that is there would be fetched again; empty where it would not."""
+    path = root / "data" / dataset / "provenance.json"
+    if not path.exists():
+        return []
+    provenance = json.loads(path.read_text(encoding="utf-8"))
+    spec = plan.fetch_spec(dataset)
+    reasons = _differences(provenance, spec, fetch_modules(spec))
+    if provenance["source"] != plan.origin_state(dataset):
+        reasons.append(f"{spec['path']} has changed")
+    return reasons
 
 
 def train_reasons(batch: Batch, folder: Path) -> list[str]:

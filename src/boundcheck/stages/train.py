@@ -68,6 +68,7 @@ def _train(
     spec: Mapping[str, Any], arrays: Path, output: Path, job: Mapping[str, Any], checkpoint_seconds: float
 ) -> None:
     torch.set_num_threads(job["threads"])
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32; for speed there is bfloat16
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if spec["training"]["deterministic"]:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -80,10 +81,10 @@ def _train(
     parts = [folder / f"part_{number}" for number in range(len(stacks))]
     loops = []
     with stop_requests() as should_stop:
-        for seeds, part in zip(stacks, parts, strict=True):
+        for number, (seeds, part) in enumerate(zip(stacks, parts, strict=True), start=1):
             loop = Loop(spec, seeds, splits, floats, device)
             print(f"seeds {seeds} on {device}: {loop.networks.num_parameters} parameters", flush=True)
-            run(loop, part, identity, should_stop, checkpoint_seconds)
+            run(loop, part, identity, should_stop, checkpoint_seconds, len(stacks) - number)
             loops.append(loop)
     _write_curves(loops, output / "curves.parquet")
     _write_snapshots(loops, parts, spec["snapshots"], output / "snapshots")
@@ -104,7 +105,8 @@ def _stacks(spec: Mapping[str, Any], splits: Splits) -> list[list[int]]:
 
 def _identity(spec: Mapping[str, Any], arrays: Path, code: str, device: str, threads: int) -> str:
     """A hash of all that a training must share with the one that it resumes."""
-    data = arrays_digest(arrays)
+    teacher = spec["training"].get("teacher")
+    data = [arrays_digest(file) for file in (arrays, *([Path(teacher["file"])] if teacher else []))]
     what = json.dumps([spec, data, code, device, threads, torch.__version__, platform.machine()], sort_keys=True)
     return hashlib.sha256(what.encode()).hexdigest()
 

@@ -16,8 +16,8 @@ from boundcheck.methods import METHODS
 from boundcheck.models import MODELS
 from boundcheck.objectives import build_objective
 from boundcheck.plan import Plan
-from boundcheck.registry import as_variant, build
-from boundcheck.stages.cell import VIEW_KEYS, settings_of, view_of
+from boundcheck.registry import VIEW_KEYS, as_variant, build
+from boundcheck.stages.cell import settings_of, view_of
 from boundcheck.stages.recorders import Recorders
 
 SECTIONS = {"datasets": DATASETS, "models": MODELS, "methods": METHODS, "analyses": ANALYSES}

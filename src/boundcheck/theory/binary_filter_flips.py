@@ -47,33 +47,100 @@ def sgd_correlation(lr: npt.ArrayLike, weight_decay: npt.ArrayLike, momentum: np
     return (1 + momentum - lr * weight_decay) / (1 + momentum)
 
 
-def scheduled_flip_ratio(
-    alpha: npt.ArrayLike, gamma: npt.ArrayLike, start_variance: float = 0.0, start_momentum: float = 0.0
-) -> FloatArray:
-    """Flip ratio of a second-order filter at each step, for rates that move and for any start.
+def nesterov_correlation(lr: npt.ArrayLike, weight_decay: npt.ArrayLike, momentum: npt.ArrayLike) -> FloatArray:
+    """ρ = r₁/r₀ of torch's SGD with Nesterov momentum, from the Yule-Walker equations of its difference equation.
 
-    P_t = F P_{t−1} Fᵀ + G Gᵀ for x = (I, M), F = [[1−α, α(1−γ)], [0, 1−γ]], G = (αγ, γ); the correlation of I_{t−1}
-    and I_t is (F P_{t−1})₁₁/√(P_{t−1,11} P_{t,11}). From a start of 0 the first step is ½: the old bits say nothing.
+    I_t = a₁I_{t−1} + a₂I_{t−2} + b₀g_t + b₁g_{t−1} with a₁ = (1+μ)(1−β), a₂ = −μ(1−β), b₀ = β(1+μ), b₁ = −βμ, β = ελ:
+    r₀ = a₁r₁ + a₂r₂ + p, r₁ = a₁r₀ + a₂r₁ + q, r₂ = a₁r₁ + a₂r₀, with p = b₀² + b₁(a₁b₀ + b₁) and q = b₀b₁.
+    """
+    lr, weight_decay, momentum = floats(lr, weight_decay, momentum)
+    beta = lr * weight_decay
+    a1, a2 = (1 + momentum) * (1 - beta), -momentum * (1 - beta)
+    b0, b1 = beta * (1 + momentum), -beta * momentum
+    p, q = b0**2 + b1 * (a1 * b0 + b1), b0 * b1
+    r0 = (p * (1 - a2) + a1 * (1 + a2) * q) / ((1 - a2**2) * (1 - a2) - a1**2 * (1 + a2))
+    return (a1 * r0 + q) / (1 - a2) / r0
+
+
+def scheduled_flip_ratio(
+    alpha: npt.ArrayLike,
+    gamma: npt.ArrayLike = 1.0,
+    delta: npt.ArrayLike = 1.0,
+    *,
+    start_variance: float = 0.0,
+    start_momentum: float = 0.0,
+) -> FloatArray:
+    """Flip ratio of a filter of order 1 to 3 at each step, for rates that move and for any start.
+
+    `propagated_flip_ratio` of x = (I, M, N): N ← (1−δ)N + δg, M ← (1−γ)M + γN, I ← (1−α)I + αM.
+    From a start of 0 the first step is ½: the old bits say nothing.
 
     Args:
         alpha: α_t, (T,).
         gamma: γ_t, (T,) or a number; 1 for the first order.
+        delta: δ_t, (T,) or a number; 1 up to the second order.
         start_variance: variance of I_0 over the weights, in units of the gradient's variance.
-        start_momentum: that of M_0, where M_0 is proportional to I_0.
+        start_momentum: that of M_0 (and of N_0), where they are proportional to I_0.
 
     Returns:
         (T,), in [0, 1].
     """
-    alpha, gamma = np.broadcast_arrays(*floats(alpha, gamma))
-    cross = np.sqrt(start_variance * start_momentum)
-    covariance = np.array([[start_variance, cross], [cross, start_momentum]], dtype=np.float64)
-    ratios = np.empty(alpha.shape)
-    for t, (a, g) in enumerate(zip(alpha, gamma, strict=True)):
-        forward = np.array([[1 - a, a * (1 - g)], [0.0, 1 - g]])
-        push = np.array([a * g, g])
-        moved = forward @ covariance
-        before = covariance[0, 0]
-        covariance = moved @ forward.T + np.outer(push, push)
+    a, c, d = np.broadcast_arrays(*floats(np.atleast_1d(alpha), gamma, delta))
+    zero = np.zeros_like(a)
+    rows = ([1 - a, a * (1 - c), a * c * (1 - d)], [zero, 1 - c, c * (1 - d)], [zero, zero, 1 - d])
+    forward = np.moveaxis(np.array(rows), -1, 0)  # (T, 3, 3)
+    push = np.stack([a * c * d, c * d, d], -1)  # (T, 3)
+    start = np.sqrt([start_variance, start_momentum, start_momentum])
+    return propagated_flip_ratio(forward, push, np.outer(start, start))
+
+
+def scheduled_sgd_flip_ratio(
+    rate: npt.ArrayLike,
+    momentum: float = 0.0,
+    dampening: float = 0.0,
+    nesterov: bool = False,
+    *,
+    start_variance: float = 0.0,
+) -> FloatArray:
+    """Flip ratio of torch's SGD at each step, for any schedule, dampening and start, and for complex poles.
+
+    `propagated_flip_ratio` of x = (I, V): V ← μV + (1−d)(g − I), I ← I + β_t V (Nesterov: I + β_t(g − I + μV)), where
+    the first step has d = 0 and V_0 = 0: the recursion of `binary_filter.StateSpaceMap`.
+
+    Args:
+        rate: β_t = ε_t λ, (T,).
+        momentum: μ.
+        dampening: d.
+        nesterov: Nesterov's form.
+        start_variance: variance of I_0 over the weights, in units of the gradient's variance.
+
+    Returns:
+        (T,), in [0, 1].
+    """
+    beta = floats(np.atleast_1d(rate))[0]
+    share = np.full_like(beta, 1 - dampening)
+    share[:1] = 1.0
+    direct = beta * (1 + momentum * share) if nesterov else beta * share  # what g − I adds to I
+    carried = beta * momentum * (momentum if nesterov else 1.0)  # what V adds to I
+    rows = ([1 - direct, carried], [-share, np.full_like(beta, momentum)])
+    forward = np.moveaxis(np.array(rows), -1, 0)  # (T, 2, 2)
+    return propagated_flip_ratio(forward, np.stack([direct, share], -1), np.diag([start_variance, 0.0]))
+
+
+def propagated_flip_ratio(forward: FloatArray, push: FloatArray, start: FloatArray) -> FloatArray:
+    """Flip ratio of the first component of x_t = F_t x_{t−1} + G_t g_t at each step, g_t white of variance 1.
+
+    P_t = F_t P_{t−1} F_tᵀ + G_t G_tᵀ; ρ_t = (F_t P_{t−1})₁₁/√(P_{t−1,11} P_{t,11}). ½ where a variance is 0.
+
+    Args:
+        forward: F, (T, n, n).
+        push: G, (T, n).
+        start: P_0, (n, n), in units of the gradient's variance.
+    """
+    covariance, ratios = start, np.empty(len(forward))
+    for t, (f, g) in enumerate(zip(forward, push, strict=True)):
+        moved, before = f @ covariance, covariance[0, 0]
+        covariance = moved @ f.T + np.outer(g, g)
         scale = np.sqrt(before * covariance[0, 0])
         ratios[t] = flip_ratio(moved[0, 0] / scale) if scale > 0 else 0.5
     return ratios

@@ -119,6 +119,7 @@ def predicted_decrease(slope: npt.ArrayLike, update_norm: npt.ArrayLike, curvatu
     Statement: −⟨g, d⟩ − (λ_max/2) ‖d‖² ≤ E(w) − E(w + d) ≤ −⟨g, d⟩ − (λ_min/2) ‖d‖² for bounds λ_min, λ_max of the
     curvature ⟨d, ∇²E d⟩/‖d‖² on the segment.
     Proof: E(w + d) = E + ⟨g, d⟩ + ∫₀¹ (1 − t) ⟨d, ∇²E(w + td) d⟩ dt.
+    The lower side is checked on runs; the upper one wants a λ_min from below, which a Ritz value is not.
 
     Args:
         slope: ⟨g, d⟩, in units of the loss.

@@ -1,6 +1,8 @@
 """What is known of the methods that adaptive momentum is compared with: heavy ball, Polyak's choice, Nesterov.
 
-Heavy ball: Δw^{k+1} = −η g_k + β Δw^k with a constant β. Numbers and arrays broadcast.
+Heavy ball: Δw^{k+1} = −η g_k + β Δw^k with a constant β. Numbers and arrays broadcast. Only the Lyapunov function says
+something of networks, and only it is checked on runs; the rates are for convex functions and quadratics, on which they
+are tested.
 """
 
 from __future__ import annotations

@@ -2,6 +2,11 @@
 
 All from E_k − E_{k+1} ≥ c ‖g_k‖² with c > 0 (`dag_momentum.decrease`) and the bracket of the step length
 (`dag_momentum.update_bracket`). Numbers and arrays broadcast. Statements not attributed are derived here.
+
+On a recorded run E* is not known. Sums, minima, path length and linear rate hold with the last recorded loss in its
+place, for they follow from the recorded steps alone, and so they are checked there. `kl_rate_exponent`, `local_rate`
+and `stability_plateau` are no bounds: an exponent without its constant, a heuristic, an empirical law. The first two
+are tested on losses whose exponent and curvature are known, the third is a claim of its own.
 """
 
 from __future__ import annotations
@@ -36,8 +41,22 @@ def least_gradient_bound(initial_gap: npt.ArrayLike, decrease: npt.ArrayLike, nu
     return gradient_sum_bound(initial_gap, decrease) / K
 
 
+def update_sum_bound(
+    initial_gap: npt.ArrayLike, lr: npt.ArrayLike, s: npt.ArrayLike, decrease: npt.ArrayLike
+) -> FloatArray:
+    """Upper bound on Σ_{k<K} ‖Δw^{k+1}‖²: (1 + s)² η² (E_0 − E_K)/c, so that steps vanish.
+
+    Proof: ‖Δw‖ ≤ (1 + s) η ‖g‖ and `gradient_sum_bound`.
+    """
+    return effective_step(lr, s) ** 2 * gradient_sum_bound(initial_gap, decrease)
+
+
 def path_length_bound(
-    gap: npt.ArrayLike, lr: npt.ArrayLike, s: npt.ArrayLike, decrease: npt.ArrayLike, kl: tuple[float, float]
+    gap: npt.ArrayLike,
+    lr: npt.ArrayLike,
+    s: npt.ArrayLike,
+    decrease: npt.ArrayLike,
+    kl: tuple[npt.ArrayLike, npt.ArrayLike],
 ) -> FloatArray:
     """Upper bound on Σ_{k≥K} ‖Δw^{k+1}‖, where the loss has the Kurdyka–Łojasiewicz property from w^K on.
 
@@ -57,8 +76,8 @@ def path_length_bound(
         Absil, Mahony, Andrews 2005 (a single limit point under the primary descent condition).
     """
     gap, eta, s, c = floats(gap, lr, s, decrease)
-    theta, constant = kl
-    reject("kl", theta, not 0.5 <= theta < 1, "1/2 <= theta < 1")
+    theta, constant = floats(*kl)
+    reject("kl", theta, (theta < 0.5) | (theta >= 1), "1/2 <= theta < 1")
     reject("decrease", c, c <= 0, "decrease > 0")
     return (1 + s) * eta * constant * gap ** (1 - theta) / ((1 - theta) * c)
 
@@ -100,8 +119,8 @@ def weight_bound(initial_objective: npt.ArrayLike, weight_decay: npt.ArrayLike) 
 def effective_step(lr: npt.ArrayLike, s: npt.ArrayLike) -> FloatArray:
     """The step size of plain gradient descent that adaptive momentum amounts to on a smooth path: η (1 + s).
 
-    There Δw^k is parallel to −g_k, so Δw^{k+1} = −η (1 + s) g_k. It is never more than twice a plain step: the method
-    is not accelerated in the sense of a √κ.
+    There Δw^k is parallel to −g_k, so Δw^{k+1} = −η (1 + s) g_k. On any path it is a speed limit, ‖Δw‖ ≤ η (1 + s) ‖g‖
+    and Σ ‖Δw‖ ≤ η (1 + s) Σ ‖g‖, never more than twice a plain step: it is not accelerated in the sense of a √κ.
     """
     eta, s = floats(lr, s)
     return eta * (1 + s)

@@ -104,6 +104,12 @@ class Passes:
     rest: list[Tensor]
     f: Tensor
 
+    def part(self, inputs: slice) -> Passes:
+        """The passes of some of the n inputs."""
+        lists = ("a", "z", "slopes", "bends", "b", "g", "aligned", "rest")
+        cut = {name: [t[..., inputs, :] if t.dim() else t for t in getattr(self, name)] for name in lists}
+        return Passes(self.network, **cut, f=self.f[..., inputs])
+
 
 def paper_scales(widths: Sequence[int]) -> list[float]:
     """s_l = 1/√m_{l−1} for l = 1 … L+1, from the widths m_0 = d, m_1 … m_L."""

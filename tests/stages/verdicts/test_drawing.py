@@ -1,11 +1,16 @@
+import base64
+import io
 import itertools
 import re
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from boundcheck.stages.drawing import PAGE_COLOURS, PALETTE, draw, inline, looks
+from boundcheck.stages.marks import PIXEL
 
 SETTINGS = {"x_label": "epoch", "y_label": "loss (nats)", "log_x": False, "log_y": False}
 SVG = "{http://www.w3.org/2000/svg}"
@@ -20,6 +25,20 @@ def figure_data(roles=("measured",), xs=(0.0, 1.0, 2.0), panels=("d · m", "d ·
     )
 
 
+def picture_data():
+    """Two strips of two pictures of 2 x 2 pixels with a column between them."""
+    return pd.DataFrame(
+        [
+            {"panel": p, "series": str(row), "role": "measured", "x": float(x), "y": shade(p, row, x)}
+            for p, row, x in itertools.product(("original", "network"), range(2), (0, 1, 3, 4))
+        ]
+    ).assign(low=float("nan"), high=float("nan"))
+
+
+def shade(panel, row, x):
+    return (x + 4 * row) / 10 + (0.1 if panel == "network" else 0.0)
+
+
 def drawn(mark, data, **changes):
     return draw(data, {**SETTINGS, "mark": mark, **changes}, looks(data["series"]))
 
@@ -32,6 +51,7 @@ CASES = {
     "points": lambda: drawn("points", figure_data(("measured", "bound"), xs=(0.0,))),
     "interval": lambda: drawn("interval", figure_data(xs=(0.0,))),
     "heatmap": lambda: drawn("heatmap", figure_data()),
+    "picture": lambda: drawn("picture", picture_data()),
     "seven panels": lambda: drawn("line", figure_data(panels=tuple("abcdefg"))),
     "twelve series": lambda: drawn("line", figure_data(series=tuple("abcdefghijkl"))),
 }
@@ -42,7 +62,7 @@ def test_every_mark_is_well_formed_and_repeatable(case):
     svg = CASES[case]()
     root = ET.fromstring(svg)
     texts = {"".join(text.itertext()) for text in root.iter(f"{SVG}text")}
-    assert "loss (nats)" in texts or case == "interval"
+    assert "loss (nats)" in texts or case in ("interval", "picture")
     assert svg == CASES[case]()
     assert "<metadata" not in svg
     assert not re.search(r"\b20\d\d-\d\d-\d\d\b", svg)
@@ -61,6 +81,32 @@ def test_inlined_it_takes_the_colours_and_the_name_of_the_page(case):
     assert not any(colour in text for colour in PAGE_COLOURS)
     assert "font-family" not in text
     assert "<style" not in text
+
+
+def test_pictures_are_grey_and_sharp_and_stand_below_each_other():
+    root = ET.fromstring(CASES["picture"]())
+    images = list(root.iter(f"{SVG}image"))
+    assert len(images) == 2
+    for image, panel in zip(images, ("original", "network"), strict=True):
+        data = base64.b64decode(image.attrib["{http://www.w3.org/1999/xlink}href"].partition(",")[2])
+        pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
+        assert pixels.shape == (2 * PIXEL, 5 * PIXEL, 4)
+        blocks = pixels.reshape(2, PIXEL, 5, PIXEL, 4)
+        assert (blocks == blocks[:, :1, :, :1]).all()  # large pixels, none of them blurred
+        for row, x in itertools.product(range(2), (0, 1, 3, 4)):
+            red, green, blue, opacity = (int(v) for v in blocks[row, 0, x, 0])
+            assert (red, opacity) == (green, 255)
+            assert red == blue == pytest.approx(255 * shade(panel, row, x), abs=1.5)
+        assert (blocks[:, :, 2, :, 3] == 0).all()  # nothing between the pictures
+    lefts, tops = zip(*(box_of(image) for image in images), strict=True)
+    assert lefts[0] == lefts[1]
+    assert tops[0] != tops[1]
+
+
+def box_of(image):
+    """Where an image stands: its own place and that of its transformation."""
+    moved = [float(v) for v in re.findall(r"-?[\d.]+", image.attrib.get("transform", ""))[-2:]]
+    return image.attrib.get("x", "0"), (image.attrib.get("y", "0"), *moved)
 
 
 def test_measured_and_bound_share_one_axes():

@@ -153,6 +153,11 @@ def test_equal_inputs_give_equal_bytes(built, report_spec, checked_scale, tmp_pa
     assert files(tmp_path / "again") == files(built)
 
 
+def test_more_processes_draw_the_same_figures(built, report_spec, checked_scale, tmp_path):
+    report(report_spec, checked_scale[1], tmp_path / "again", processes=2)
+    assert files(tmp_path / "again") == files(built)
+
+
 def test_what_is_stale_goes_and_the_rest_stays(report_spec, checked_scale, built, tmp_path):
     output = tmp_path / "test"
     shutil.copytree(built, output)

@@ -18,8 +18,9 @@ from boundcheck.theory.weight_norm import (
     vector_norms,
 )
 from boundcheck.theory.weight_norm_activation import SMOOTH
-from boundcheck.theory.weight_norm_blocks import block_bounds, predictor_hessian
+from boundcheck.theory.weight_norm_blocks import block_bounds
 from boundcheck.theory.weight_norm_closed_form import closed_form_bounds
+from boundcheck.theory.weight_norm_hessian import predictor_hessian
 from boundcheck.theory.weight_norm_network import Network, gradient_norm, passes
 from boundcheck.theory.weight_norm_recursion import spectral_norm
 

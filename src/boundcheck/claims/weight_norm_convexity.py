@@ -1,0 +1,131 @@
+"""Restricted strong convexity of the loss of weight-normalised networks: where it holds, and the rate it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boundcheck.claims.decision import DECISION_OF_CELL
+from boundcheck.claims.figures import curve_figure
+from boundcheck.claims.pairs import absences
+from boundcheck.claims.rows import KEYS, RUN, check_rows, wide
+from boundcheck.claims.weight_norm_runs import check_not_negative
+from boundcheck.verdicts import Decision, Tables, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class RestrictedConvexityHolds:
+    """The curvature of the loss along every sampled direction of the cone is at least α, where α > 0.
+
+    Args:
+        tolerance: of arithmetic, relative to α; differences of losses over ρ² lose digits.
+    """
+
+    tolerance: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check_not_negative("tolerance", self.tolerance)
+
+    def rows(self, tables: Tables) -> pd.DataFrame:
+        """One row per run, snapshot, radius (the coordinate) and direction."""
+        rows = tables.measurements
+        sampled = rows[rows["quantity"] == "sampled_curvature"]
+        alpha = rows.loc[rows["quantity"] == "convexity", [*KEYS, "coordinate", "value"]]
+        found = sampled.merge(alpha, on=[*KEYS, "coordinate"], suffixes=("", "_alpha"))
+        bound, measured = found["value_alpha"].to_numpy(), found["value"].to_numpy()
+        tolerance, radius = self.tolerance * np.abs(bound), found["coordinate"].to_numpy()
+        return check_rows(found, "δᵀ∇²Lδ ≥ α‖δ‖²", "lower", bound, measured, tolerance, bound > 0, radius)
+
+
+@dataclass(frozen=True)
+class LinearRate:
+    """A certified step from θ brings the loss at least as low as restricted convexity promises, where α > 0.
+
+    L(θ) − L(θ⁺) ≥ (αω(2−ω)/β)(L(θ) − L′), with L′ the least loss found within the cone and the radius.
+
+    Args:
+        tolerance: of arithmetic, in units of the loss.
+    """
+
+    tolerance: float = 1e-12
+
+    def __post_init__(self) -> None:
+        check_not_negative("tolerance", self.tolerance)
+
+    def rows(self, tables: Tables) -> pd.DataFrame:
+        """One row per run, snapshot and radius (the coordinate) with α > 0."""
+        names = ["loss_after_step", "rate_bound"]
+        found = wide(tables.measurements, names, by_coordinate=True).dropna(subset=names)
+        start = wide(tables.measurements, ["loss"], by_coordinate=False).dropna(subset=["loss"])
+        found = found.merge(start[[*KEYS, "analysis", "loss"]], on=[*KEYS, "analysis"])
+        after, bound, loss = (found[name].to_numpy() for name in (*names, "loss"))
+        theorem, radius = "L(θ) − L(θ⁺) ≥ (αω(2−ω)/β)(L(θ) − L′)", found["coordinate"].to_numpy()
+        return check_rows(found, theorem, "lower", loss - bound, loss - after, self.tolerance, True, radius)
+
+
+@dataclass(frozen=True)
+class ConvexityReached:
+    """Whether restricted strong convexity holds along training: its constant α is positive at the snapshots.
+
+    A cell is `supported` where α > 0 at every snapshot of every finished run, `contradicted` where it is at none, else
+    `inconclusive`; the claim likewise over the cells. The effect is the share of snapshots with α > 0.
+
+    Args:
+        statement: what the paper states.
+        reference: where it does.
+        quantity: which α: convexity_limit, or convexity.
+        shown: models, patterns allowed, in the figure.
+    """
+
+    statement: str
+    reference: str
+    quantity: str = "convexity_limit"
+    shown: Sequence[str] = ("*",)
+
+    def decide(self, tables: Tables) -> Verdict:
+        """Count the snapshots with a positive α."""
+        rows = tables.measurements[tables.measurements["quantity"] == self.quantity]
+        done = tables.runs.loc[tables.runs["status"] == "done", list(RUN)]
+        rows = rows.merge(done, on=list(RUN))
+        if not len(rows):
+            return Verdict("not run", "; ".join(filter(None, ["no convexity was measured", absences(tables.runs)])))
+        cells: list[dict[str, Any]] = []
+        for (dataset, model, method), part in rows.groupby(["dataset", "model", "method"]):
+            share = float((part["value"] > 0).mean())
+            side = int(share == 1) - int(share == 0)
+            cells.append(
+                {
+                    "dataset": dataset,
+                    "model": model,
+                    "method": method,
+                    "least α": float(part["value"].min()),
+                    "largest α": float(part["value"].max()),
+                    "share of snapshots with α > 0": share,
+                    "n": int(part["seed"].nunique()),
+                    "decision": DECISION_OF_CELL[side],
+                }
+            )
+        decisions = {cell["decision"] for cell in cells}
+        decision: Decision = decisions.pop() if len(decisions) == 1 else "inconclusive"
+        share = float((rows["value"] > 0).mean())
+        number = sum(cell["decision"] == "supported" for cell in cells)
+        never = sum(cell["decision"] == "contradicted" for cell in cells)
+        reason = f"α > 0 at every snapshot of {number} of {len(cells)} cells, at none of {never}"
+        shown = [any(fnmatchcase(model, pattern) for pattern in self.shown) for model in rows["model"]]
+        figure = curve_figure(rows[shown], tables.runs, "restricted convexity α")
+        return Verdict(
+            decision,
+            "; ".join(filter(None, [reason, absences(tables.runs)])),
+            effect=100 * share,
+            unit="% of snapshots",
+            num_runs=len(rows[list(RUN)].drop_duplicates()),
+            cells=cells,
+            figures=[figure] if figure else [],
+        )

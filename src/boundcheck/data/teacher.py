@@ -1,0 +1,181 @@
+"""Trained networks of torchvision to learn from: their weights are fetched like a dataset, before any training."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from boundcheck.contracts import Splits
+from boundcheck.data.arrays import FILE_NAME
+from boundcheck.data.errors import DataError, explained, is_count, require
+from boundcheck.data.transfer import locked
+from boundcheck.whole import written_whole
+
+DAMAGE = (SafetensorError, OSError, KeyError, ValueError)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained network of torchvision, to be named in `training.teacher`; its classes are in the dataset's order.
+
+    It has no examples. Fetched are its weights, once, into one safetensors file, which the trainings read: they need no
+    network. Downloads are torchvision's own, checked by its hash, and read by torch as weights only, which runs no code;
+    they are kept in `downloads/teacher/`, where they can also be put by hand. ImageNet's classes have the order of their
+    folders' names, in torchvision's weights as here.
+
+    Args:
+        model: torchvision's name of a classifier, such as `resnet34`.
+        weights: torchvision's name of its weights, such as `IMAGENET1K_V1`.
+        path: a safetensors file with a state of the model, instead of `weights`.
+        num_classes: outputs of the network at `path`.
+        mean: of each channel of images in [0, 1], which the network at `path` was trained to see as (u − mean)/std; by
+            default it sees what the student sees.
+        std: as `mean`.
+    """
+
+    model: str
+    weights: str | None = None
+    path: str | None = None
+    num_classes: int | None = None
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        from torchvision import models as zoo
+
+        require(self.model in zoo.list_models(module=zoo), "model", self.model, "a classifier of torchvision")
+        require((self.weights is None) != (self.path is None), "weights", self.weights, "these or a path, one of them")
+        if self.weights is not None:
+            known = [entry.name for entry in zoo.get_model_weights(self.model)]
+            require(self.weights in known, "weights", self.weights, ", ".join(known))
+            for name in ("num_classes", "mean", "std"):
+                require(getattr(self, name) is None, name, getattr(self, name), "none, the weights say it themselves")
+        else:
+            require(is_count(self.num_classes), "num_classes", self.num_classes, "an integer >= 1")
+            both = (self.mean is None) == (self.std is None) and len(self.mean or ()) == len(self.std or ())
+            require(both, "std", self.std, "as many numbers as `mean`")
+            require(all(value > 0 for value in self.std or ()), "std", self.std, "> 0")
+
+    def fetch(self, root: Path) -> None:
+        """Download or read the weights, see that they fit the model, and write them into `root`."""
+        state = {
+            name: tensor.contiguous() for name, tensor in self._source(root.parent / "downloads" / "teacher").items()
+        }
+        self._network(state)
+        with written_whole(root / FILE_NAME) as temporary:
+            save_file(state, temporary, {"sha256": _digest(state)})
+
+    def load(self, root: Path) -> Splits:
+        """There are no examples.
+
+        Raises:
+            DataError: always.
+        """
+        raise DataError(f"{root}: {self.model} is a teacher without examples; name it in `training.teacher`")
+
+    def function(
+        self, file: Path, splits: Splits, normalise: str, device: torch.device | str, dtype: torch.dtype
+    ) -> Callable[[Tensor], Tensor]:
+        """The fetched network, in evaluation mode, of the very inputs (n, *input_shape) of the student -> (n, K).
+
+        They are brought from the student's normalisation to its own; a grey image goes into all of its channels.
+
+        Args:
+            file: what `fetch` wrote.
+            splits: the student's examples.
+            normalise: how their inputs are normalised.
+            device: where they are.
+            dtype: what they are.
+
+        Raises:
+            DataError: the file is missing or altered, or the network cannot take the inputs or has other classes.
+            ValueError: a normalisation that cannot be undone.
+        """
+        network = self._network(_read(file)).to(device, dtype)
+        gain, shift = (part.to(device, dtype) for part in self._change(splits, normalise))
+
+        def outputs(inputs: Tensor) -> Tensor:
+            return network(inputs * gain + shift)
+
+        subject = f"the teacher {self.model} on inputs of shape {tuple(splits.input_shape)}"
+        with torch.no_grad(), explained(subject, "take another teacher, or another size of the images", RuntimeError):
+            found = outputs(torch.zeros(1, *splits.input_shape, device=device, dtype=dtype)).shape[-1]
+        if found != splits.num_classes:
+            message = f"the teacher {self.model} tells {found} classes apart, the dataset has {splits.num_classes}"
+            raise DataError(f"{message}; both need the same ones")
+        return outputs
+
+    def _source(self, folder: Path) -> Mapping[str, Tensor]:
+        if self.path is not None:
+            with explained(self.path, "give the safetensors file of the model's state", *DAMAGE):
+                return load_file(Path(self.path).expanduser())
+        advice = f"check the network, or put torchvision's file into {folder} yourself"
+        with locked(folder), explained(f"{self.model} {self.weights}", advice, Exception):
+            return self._entry().get_state_dict(
+                progress=False, check_hash=True, model_dir=str(folder), weights_only=True
+            )
+
+    def _entry(self) -> Any:
+        """torchvision's entry of the weights."""
+        from torchvision import models as zoo
+
+        return zoo.get_model_weights(self.model)[str(self.weights)]
+
+    def _network(self, state: Mapping[str, Tensor]) -> nn.Module:
+        """The network with these weights, frozen; no random number is drawn for it.
+
+        Raises:
+            DataError: the weights are not of this model.
+        """
+        from torchvision import models as zoo
+
+        count = len(self._entry().meta["categories"]) if self.weights is not None else self.num_classes
+        with torch.device("meta"):
+            network = zoo.get_model(self.model, weights=None, num_classes=count)
+        with explained(f"{self.model} with {count} classes", "the weights are those of another network", RuntimeError):
+            network.load_state_dict(state, assign=True)
+        return network.eval().requires_grad_(False)
+
+    def _change(self, splits: Splits, normalise: str) -> tuple[Tensor, Tensor]:
+        """(gain, shift), each (C, 1, 1): from the student's inputs to the teacher's."""
+        mean, std = self.mean, self.std
+        if self.weights is not None:
+            preset = self._entry().transforms()
+            mean, std = preset.mean, preset.std
+        if mean is None:
+            return torch.ones(1), torch.zeros(1)
+        allowed = "standard or unit, from which a teacher's own normalisation can be made"
+        require(normalise in ("standard", "unit"), "normalise", normalise, allowed)
+        is_unit = normalise == "unit"
+        own_mean = torch.zeros_like(splits.mean) if is_unit else splits.mean
+        own_std = torch.ones_like(splits.std) if is_unit else torch.where(splits.std > 0, splits.std, 1.0)
+        wanted_mean, wanted_std = (torch.tensor(values, dtype=torch.float64) for values in (mean, std))
+        gain, shift = own_std / wanted_std, (own_mean - wanted_mean) / wanted_std
+        return gain.view(-1, 1, 1), shift.view(-1, 1, 1)
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    if not file.is_file():
+        raise DataError(f"{file}: no such file; fetch the teacher first (`snakemake data`)")
+    with explained(file, "the file is damaged: delete it and fetch the teacher again", *DAMAGE):
+        with safe_open(file, framework="pt") as opened:
+            expected = (opened.metadata() or {})["sha256"]
+        state = load_file(file)
+        if _digest(state) != expected:
+            raise ValueError("its content has changed (sha256)")
+        return state
+
+
+def _digest(state: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode() + state[name].numpy().tobytes())
+    return digest.hexdigest()
