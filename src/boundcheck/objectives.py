@@ -95,6 +95,7 @@ class Distillation:
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Outputs (..., n, K), targets (n, 2, K) or (..., n, 2, K) -> (...), in nats."""
+        outputs = outputs.to(torch.promote_types(outputs.dtype, targets.dtype))
         taught, given = targets.unbind(-2)
         loss = _cross_entropy(outputs / self.temperature, taught) * self.temperature**2
         w = self.label_weight
@@ -106,6 +107,7 @@ class Distillation:
         assert self.teacher is not None
         inputs = split.inputs.flatten(0, split.labels.dim() - 1)  # (k n, ...)
         outputs = torch.cat([self.teacher(part) for part in inputs.split(TAUGHT_AT_ONCE)])
+        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))  # of a network in bfloat16
         taught = F.softmax(outputs / self.temperature, -1).unflatten(0, split.labels.shape)
         return torch.stack([taught, F.one_hot(split.labels, outputs.shape[-1]).to(taught)], -2)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -112,3 +113,12 @@ def test_a_network_of_zeros_has_no_relative_radius(mlp, objective, train, genera
             parameter.zero_()
     rows = ANALYSIS.measure(mlp, objective, train, train, generator, {})
     assert not [row for row in rows if row.quantity.startswith("relative_")]
+
+
+def test_the_change_of_the_hessian_can_be_left_out(rows, mlp, objective, train, generator):
+    without = dataclasses.replace(ANALYSIS, hessian_change=False)
+    found = without.measure(mlp, objective, train, train, generator.manual_seed(0), {})
+    names = {"hessian_lipschitz", "relative_hessian_lipschitz"}
+    assert names <= {row.quantity for row in rows}
+    assert not names & {row.quantity for row in found}
+    assert at(found, "first_order_flatness", 0.3) == pytest.approx(at(rows, "first_order_flatness", 0.3), rel=1e-6)

@@ -16,7 +16,7 @@ from boundcheck.claims.statistics import log_log_slope
 from boundcheck.contracts import Split
 from boundcheck.curvature.predictor import PredictorHessians, spectral_norms
 from boundcheck.models import MLP, WeightNormMLP
-from boundcheck.models.weight_norm_mlp import WeightNormNetwork
+from boundcheck.models.weight_norm_network import WeightNormNetwork
 from boundcheck.objectives import CrossEntropy, Square
 from boundcheck.registry import build
 from boundcheck.theory.weight_norm_activation import SMOOTH

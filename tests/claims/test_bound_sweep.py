@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from boundcheck.claims.bound_sweep import BoundSweep
+from boundcheck.claims.bound_sweep import BoundSweep, as_sentence, short_names
 from boundcheck.claims.rows import check_rows
 
 KEYS = ["dataset", "model", "method", "seed", "step", "epoch"]
@@ -37,22 +37,43 @@ def test_decides_as_theorem_holds_does(tables):
 def test_all_bounds_stand_beside_what_was_measured(tables):
     (figure,) = BoundSweep("c", "s", "r", against=["width"], quantity="norm").decide(tables).figures
     data = figure.data.set_index(["panel", "series", "x"]).sort_index()
-    assert set(figure.data["panel"]) == {"gd: start", "gd: end"}
+    assert set(figure.data["panel"]) == {"gd: start", "gd: trained"}
     assert set(zip(figure.data["series"], figure.data["role"], strict=True)) == {
         ("measured", "measured"), ("B2", "bound"), ("B3", "bound")
     }  # fmt: skip
     for width in WIDTHS:
         start = data.loc[("gd: start", "measured", width)]
         assert (start["y"], start["low"], start["high"]) == pytest.approx((10.5 / width, 10 / width, 11 / width))
-        assert data.loc[("gd: end", "B3", width)]["y"] == pytest.approx(3 * 19.5 / width)
+        assert data.loc[("gd: trained", "B3", width)]["y"] == pytest.approx(3 * 19.5 / width)
     assert (figure.x_label, figure.y_label, figure.log_x) == ("width", "norm", True)
 
 
 def test_against_the_epoch_only_what_is_shown(tables):
     (figure,) = BoundSweep("c", "s", "r", against=["epoch"], shown=["net_8"]).decide(tables).figures
-    assert set(figure.data["panel"]) == {"m · net_8 · gd"}
+    assert set(figure.data["panel"]) == {"net_8"}
     assert sorted(set(figure.data["x"])) == [0, 5, 9]
     assert not BoundSweep("c", "s", "r", against=["epoch"], at_methods=["adam"]).decide(tables).figures
+    (same,) = BoundSweep("c", "s", "r", against=["epoch"], shown=["m/net_8", "other/net_16"]).decide(tables).figures
+    assert same.data.equals(figure.data)
+
+
+def test_panels_are_named_by_what_tells_them_apart():
+    names = ("dataset", "model", "method")
+    cells = [
+        ("d", "a", "gd"),
+        ("d", "b", "gd"),
+        ("e", "b", "gd"),
+        ("d", "c", "gd"),
+        ("d", "c", "sgd"),
+        ("e", "c", "gd"),
+    ]
+    found = short_names(pd.DataFrame(cells, columns=names))
+    assert found.tolist() == ["a", "b · d", "b · e", "c · d · gd", "c · d · sgd", "c · e"]
+
+
+def test_captions_start_with_a_capital_letter_and_keep_symbols():
+    assert as_sentence("norm of the Hessian") == "Norm of the Hessian"
+    assert as_sentence("λ_max(∇²L)") == "λ_max(∇²L)"
 
 
 def test_a_setting_that_was_not_swept_has_no_figure(tables):

@@ -455,8 +455,12 @@ def test_the_predicted_decrease_is_drawn_against_the_actual_one():
     assert (figure.mark, figure.x_label, figure.y_label) == ("points", "predicted decrease", "actual decrease")
     dots, line = (figure.data[figure.data["role"] == role] for role in ("measured", "lower bound"))
     assert (line["y"] == line["x"]).all()
+    assert sorted(line["x"]) == [dots["x"].min(), dots["x"].max()]
     assert (dots["y"].to_numpy() >= dots["x"].to_numpy() * (1 - 1e-9)).all()
-    assert len(verdict.figures) > 1
+    assert set(dots["series"]) == {"am", "hb"}
+    one = PredictedDecrease("prediction", "s", "r", shown=["h*"]).decide(tables)
+    assert set(one.figures[0].data["series"]) == {"hb"}
+    assert one.reason == verdict.reason  # all of them decide
     none = tables._replace(checks=tables.checks.iloc[:0])
     assert PredictedDecrease("prediction", "s", "r").decide(none).decision == "not run"
 
@@ -466,7 +470,8 @@ def test_the_break():
     verdict = decide(claim, "am", "gd", "am_beyond", num_steps=25)
     assert verdict.decision == "supported"
     assert verdict.effect > 10
-    assert [figure.y_label for figure in verdict.figures] == ["objective E", "gradient norm ‖g‖"]
+    assert [figure.y_label for figure in verdict.figures] == ["objective", "gradient norm"]
+    assert set(verdict.figures[0].data["panel"]) == {"quad · net: within", "quad · net: beyond"}
     found = {cell["method"]: cell for cell in verdict.cells}
     assert found["am"]["rises"] == 0 < found["am_beyond"]["rises"]
     same = DescentBreaks("s", "r", ["am"], ["gd"])

@@ -9,6 +9,7 @@ from boundcheck.claims.theorem_holds import TheoremHolds
 from boundcheck.claims.weight_norm import NestedBounds, PredictorBounds
 from boundcheck.claims.weight_norm_convexity import ConvexityReached, LinearRate, RestrictedConvexityHolds
 from boundcheck.claims.weight_norm_gap import GapBound, GapBoundSays
+from boundcheck.claims.weight_norm_row_course import RowNormCourse
 from boundcheck.claims.weight_norm_rows import OrthogonalRows, RowNormsGrow, RowScalingLaw
 from boundcheck.claims.weight_norm_training import Descent, Sharpness
 from boundcheck.contracts import NAN
@@ -162,6 +163,20 @@ def test_row_norms_grow(tables_of, last, decision):
     found = check.rows(tables)
     assert sorted(zip(found["coordinate"], found["step"], strict=True)) == [(1, 10), (1, 20), (2, 10)]
     assert decided(check, tables) == decision
+
+
+def test_row_norms_are_drawn_layer_by_layer(tables_of):
+    curves = [row(name, i + layer + seed, index=layer, epoch=e, seed=seed)
+              for i, name in enumerate(("row_norm_min", "row_norm_low", "row_norm_mean", "row_norm_high"))
+              for layer in (1, 2) for seed in SEEDS for e in (0, 10)]  # fmt: skip
+    tables = tables_of(curves=curves)
+    tables = tables._replace(checks=RowNormsGrow().rows(tables).assign(check="c"))
+    verdict = RowNormCourse("c", "s", "r").decide(tables)
+    assert (verdict.decision, len(verdict.figures)) == ("supported", 2)
+    data = verdict.figures[-1].data.set_index(["panel", "series", "x"])
+    assert set(data.index.get_level_values("series")) == {"least", "10 %", "mean", "90 %"}
+    assert tuple(data.loc[("wn, l = 2", "90 %", 10.0), ["y", "low", "high"]]) == (5.5, 5.0, 6.0)
+    assert len(RowNormCourse("c", "s", "r", shown=["other"]).decide(tables).figures) == 0
 
 
 BREAKS_THE_PREMISE = [

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -80,10 +78,10 @@ def test_named_weights_see_what_they_were_trained_on(downloaded, channels, norma
 def test_a_download_that_is_no_weights_is_not_run(downloaded):
     class Explosive:
         def __reduce__(self):
-            return os.abort, ()
+            return pytest.fail, ("it was run",)
 
     root = downloaded({"conv1.0.weight": Explosive()})
-    with pytest.raises(DataError, match="shufflenet_v2_x0_5 IMAGENET1K_V1: .*[Ww]eights.only.*check the network"):
+    with pytest.raises(DataError, match=r"shufflenet_v2_x0_5 IMAGENET1K_V1: .*[Ww]eights.only.*check the network"):
         build(DATASETS, WEIGHTS).fetch(root)
     assert not (root / "arrays.safetensors").exists()
 
@@ -120,7 +118,7 @@ def test_it_must_fit_the_student(local, examples, message):
 
 
 def test_weights_of_another_network_are_refused(local, tmp_path):
-    with pytest.raises(DataError, match="resnet18 with 7 classes: .*; the weights are those of another network"):
+    with pytest.raises(DataError, match=r"resnet18 with 7 classes: .*; the weights are those of another network"):
         local(7, model="resnet18")
     assert not (tmp_path / "taught").exists()
 

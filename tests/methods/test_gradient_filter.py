@@ -105,6 +105,39 @@ def test_a_bit_without_inertia_stays():
     assert parameter.tolist() == [1, -1]
 
 
+def test_a_bit_is_the_sign_of_its_inertia():
+    parameter = nn.Parameter(torch.randn(40, dtype=torch.float64))
+    optimizer = GradientFilter([parameter], alpha=0.1, gamma=0.3)
+    feed(optimizer, parameter, gradients(5, 40))
+    assert torch.equal(parameter.detach(), -optimizer.state[parameter]["inertia"].sign())
+
+
+def test_trained_signs_survive_a_preset_start_and_not_one_of_zero():
+    """The released code starts at zero: the first step sets every bit, whatever was trained before."""
+    trained = torch.randn(2000, dtype=torch.float64)
+    before = torch.where(trained >= 0, 1.0, -1.0).double()
+    kept = {}
+    for inertia in (0.0, 5.0):
+        parameter = nn.Parameter(trained.clone())
+        optimizer = GradientFilter([parameter], alpha=0.01, initial_inertia=inertia)
+        torch.manual_seed(1)
+        found = feed(optimizer, parameter, gradients(1, 2000))[0]
+        kept[inertia] = (found == before).double().mean().item()
+    assert kept[0.0] == pytest.approx(0.5, abs=0.05)
+    assert kept[5.0] > 0.99
+
+
+def test_a_bias_correction_would_change_no_bit():
+    """Another positive factor of the inertia has no effect on its sign, in time either."""
+    start, sequence = torch.zeros(30, dtype=torch.float64), gradients(50, 30)
+    parameter = nn.Parameter(start.clone())
+    found = feed(GradientFilter([parameter], alpha=0.1), parameter, sequence)
+    average = torch.zeros_like(start)
+    for t, g in enumerate(sequence, 1):
+        average = 0.9 * average + 0.1 * g
+        assert torch.equal(found[t - 1], -(average / (1 - 0.9**t)).sign())
+
+
 def test_the_learning_rate_is_a_schedule_and_nothing_else():
     """The released code multiplies α by whatever rate it is given; a rate of 0.1 shrinks it tenfold."""
     start, sequence = torch.randn(30, dtype=torch.float64), gradients(40, 30)
@@ -131,6 +164,7 @@ def test_any_scheduler_schedules_the_rates_that_decay(decay):
         inertia = (1 - a) * inertia + a * m
         b = torch.where(inertia * b > 0, -b, b)
         assert torch.equal(parameter.detach(), b)
+    assert optimizer.param_groups[0]["alpha"] == 0.2  # it is never multiplied in place, so never twice
 
 
 def test_the_state_space_form_is_the_cascade():

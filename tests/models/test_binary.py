@@ -95,7 +95,7 @@ def test_form_1_behind_a_normalisation_is_no_scaling():
 
 
 def test_a_dyadic_scale_changes_no_rounding_behind_a_normalisation():
-    """Sums of ±1 often equal their mean over the batch: rounding decides the sign, and another scale rounds otherwise."""
+    """Sums of ±1 often equal their mean over the batch: rounding decides the sign, other scales round otherwise."""
     x, found = sign(torch.randn(10, 8)).double(), {}
     for scaling in ("none", "form_1_dyadic", "form_1"):
         torch.manual_seed(1)

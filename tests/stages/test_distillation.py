@@ -1,10 +1,11 @@
-"""Learning from a teacher by the real stages: what is learnt, that stacks and resumes change nothing, what is refused."""
+"""Learning from a teacher by the real stages: what is learnt, stacks and resumes, and what is refused."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
 import math
+import shutil
 
 import pandas as pd
 import pytest
@@ -135,21 +136,46 @@ def test_seeds_trained_together_are_those_trained_alone(spec, data, tmp_path):
     assert curves[(curves.quantity == "flip_ratio") & (curves.step == 6)]["value"].gt(0).all()
 
 
-def test_a_training_that_is_stopped_and_resumed_ends_with_the_same_bits(spec, data, tmp_path, monkeypatch):
-    train(spec, data[0], tmp_path / "whole")
-    asked = []
+@pytest.mark.parametrize("is_same", [True, False], ids=["the same teacher", "another one in its file"])
+def test_a_stopped_training_ends_with_the_bits_of_its_teacher(is_same, spec, data, tmp_path, monkeypatch):
+    """And one whose teacher was fetched anew begins afresh."""
+    asked, file = [], tmp_path / "arrays.safetensors"
 
     @contextlib.contextmanager
     def after_four_steps():
         yield lambda: len(asked) == 4 or asked.append(0)
 
+    shutil.copy(data[1][10]["file"], file)
+    spec["training"]["teacher"] = data[1][10] | {"file": str(file)}
     monkeypatch.setattr(training_stage, "stop_requests", after_four_steps)
     with pytest.raises(TrainingInterrupted):
         train(spec, data[0], tmp_path / "cut")
     monkeypatch.undo()
+    if not is_same:
+        state = load_file(data[1][10]["file"])
+        save_file(state | {"fc.bias": torch.arange(10.0)}, tmp_path / "other.safetensors")
+        settings = {key: value for key, value in data[1][10].items() if key not in ("name", "file")}
+        fetch(settings | {"path": str(tmp_path / "other.safetensors")}, file)
     train(spec, data[0], tmp_path / "cut")
+    train(spec, data[0], tmp_path / "whole")
     for name in ("curves.parquet", "snapshots/epoch_2.safetensors"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_in_bfloat16_the_loss_is_about_the_same(spec, data):
+    """As the paper's scale trains: autocast and channels last, for both networks."""
+    spec["seeds"], spec["record"] = [0], ["loss"]
+    spec["model"] = {"name": "net", "kind": "birealnet", "depth": 8, "width": 4}
+    losses = {}
+    for precision, channels_last in (("float32", False), ("bfloat16", True)):
+        spec["training"] |= {"precision": precision, "channels_last": channels_last}
+        splits, floats = load_splits(spec["dataset"], data[0], "cpu", torch.float32)
+        loop = Loop(spec, [0], splits, floats, "cpu")
+        loop.make_step()
+        losses[precision] = loop.losses.item()
+        assert loop.batch[1].dtype == torch.float32
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
+    assert losses["bfloat16"] != losses["float32"]
 
 
 def test_it_can_be_measured(spec, data, tmp_path):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from boundcheck.contracts import Objective, Row, Split
-from boundcheck.models.weight_norm_mlp import WeightNormNetwork
+from boundcheck.models.weight_norm_network import WeightNormNetwork
 from boundcheck.objectives import Square
 from boundcheck.theory.weight_norm_generalisation import generalisation_gap_bound
 from boundcheck.theory.weight_norm_network import paper_scales

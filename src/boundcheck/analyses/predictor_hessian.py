@@ -14,7 +14,7 @@ from boundcheck.analyses.predictor_operators import output_directions, predictor
 from boundcheck.analyses.settings import check_at_least, check_positive
 from boundcheck.contracts import Objective, Row, Split
 from boundcheck.curvature.predictor import spectral_norms
-from boundcheck.models.weight_norm_mlp import WeightNormNetwork
+from boundcheck.models.weight_norm_network import WeightNormNetwork
 from boundcheck.theory.weight_norm import a_priori_bounds, layer_bounds, parameter_bounds, vector_norms
 from boundcheck.theory.weight_norm_blocks import block_bounds
 from boundcheck.theory.weight_norm_closed_form import closed_form_bounds

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from boundcheck.curvature.predictor import PredictorHessians
-from boundcheck.models.weight_norm_mlp import WeightNormNetwork
+from boundcheck.models.weight_norm_network import WeightNormNetwork
 from boundcheck.theory.weight_norm_network import Passes, passes
 
 

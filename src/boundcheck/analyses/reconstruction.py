@@ -22,8 +22,8 @@ class ReconstructionQuality:
 
     The same with the prefix `pca_` for principal components of the training images, and, as a difference of the means,
     `psnr_hvs_m_over_pca` and `psnr_over_pca`. `code_size`, `compression_ratio` = pixels over code size,
-    `num_parameters`. `picture`, `reconstruction`, `pca_reconstruction`: the pixels (index) of the first test images
-    (coordinate). Reconstructions are clipped to [0, 1]. Channels are taken one by one.
+    `num_parameters`. `picture`, `reconstruction`, `pca_reconstruction`: the pixels (index) of test images (coordinate)
+    that are spread evenly over them. Reconstructions are clipped to [0, 1]. Channels are taken one by one.
 
     Args:
         pictures: how many test images are kept as pictures.
@@ -76,7 +76,9 @@ class ReconstructionQuality:
         return rows + [row for name, values in pictures.items() for row in self._pixels(name, values)]
 
     def _pixels(self, name: str, images: Tensor) -> list[Row]:
-        flat = images[: self.pictures].flatten(1).clamp(0, 1).double().tolist()
+        num = min(self.pictures, len(images))
+        chosen = [place * len(images) // num for place in range(num)]
+        flat = images[chosen].flatten(1).clamp(0, 1).double().tolist()
         return [
             Row(name, value, pixel, float(number))
             for number, image in enumerate(flat)

@@ -15,7 +15,7 @@ from boundcheck.analyses.predictor_operators import output_directions
 from boundcheck.analyses.settings import check_at_least, check_positive
 from boundcheck.contracts import Objective, Row, Split
 from boundcheck.curvature.predictor import PredictorHessians, spectral_norms
-from boundcheck.models.weight_norm_mlp import WeightNormNetwork
+from boundcheck.models.weight_norm_network import WeightNormNetwork
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from boundcheck.contracts import Training
-from boundcheck.models.weight_norm_mlp import WeightNormNetwork
+from boundcheck.models.weight_norm_network import WeightNormNetwork
 from boundcheck.theory.weight_norm_network import Network
 from boundcheck.theory.weight_norm_recursion import spectral_norm
 from boundcheck.theory.weight_norm_training import certified_step, smoothness_along_step

@@ -5,6 +5,7 @@ from boundcheck.registry import lazy
 CHECKS: dict[str, str] = {
     "zeroth_below_first": "boundcheck.claims.gam:ZerothBelowFirst",
     "flatness_curvature": "boundcheck.claims.gam:FlatnessCurvature",
+    "zeroth_below_integral": "boundcheck.claims.gam_growth:ZerothBelowIntegral",
     "flatness_growth": "boundcheck.claims.gam_growth:FlatnessGrowth",
     "gam_converges": "boundcheck.claims.gam_convergence:GAMConverges",
     "pac_bayes": "boundcheck.claims.gam_risk:PacBayes",
@@ -47,6 +48,7 @@ CLAIMS: dict[str, str] = {
     "higher_model_value": "boundcheck.claims.model_comparison:HigherModelValue",
     "counter_example": "boundcheck.claims.counter_example:CounterExample",
     "bound_sweep": "boundcheck.claims.bound_sweep:BoundSweep",
+    "row_norm_course": "boundcheck.claims.weight_norm_row_course:RowNormCourse",
     "gap_bound_says": "boundcheck.claims.weight_norm_gap:GapBoundSays",
     "convexity_reached": "boundcheck.claims.weight_norm_convexity:ConvexityReached",
     "similar_when_tuned": "boundcheck.claims.tuned:SimilarWhenTuned",

@@ -27,17 +27,17 @@ class SameBits:
     stated (before a normalisation with ϵ < 1e-20, where they are), and (`needs_float64`) double precision, as float32
     may decide a near-tie either way. The row's step is the first at which a bit differs, or else the last.
 
-    Scaling of form 1 changes no bit in exact arithmetic, and with a power of two for each scale (`form_1_dyadic`) none in
-    float arithmetic either. With s = mean|w| itself, pre-activations that equal their mean over the batch, as sums of ±1
-    often do at first, are 0 behind the normalisation only up to rounding, and so have either sign: stated for `form_1`
-    can be what compares equal roundings alone.
+    Scaling of form 1 changes no bit in exact arithmetic, and with a power of two for each scale (`form_1_dyadic`) none
+    in float arithmetic either. With s = mean|w| itself, pre-activations that equal their mean over the batch, as sums
+    of ±1 often do at first, are 0 behind the normalisation only up to rounding, so that their sign is one of chance:
+    for `form_1` can be stated only what compares equal roundings.
 
     Args:
         pairs: names of two methods each.
         theorem: what is stated, for the report.
         needs_float64: false where both trainings do the same arithmetic up to powers of two.
-        scaling: of the layers that it is stated for: `none`, `form_1_dyadic`, `form_2`; `form_1` where `needs_float64` is
-            false.
+        scaling: of the layers that it is stated for: `none`, `form_1_dyadic`, `form_2`; `form_1` where `needs_float64`
+            is false.
     """
 
     pairs: Sequence[Sequence[str]]

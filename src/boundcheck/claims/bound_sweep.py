@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from boundcheck.claims.figures import is_logarithmic
 from boundcheck.claims.outside_theory import reasons_without_bound, with_reasons
 from boundcheck.claims.rows import RUN
@@ -31,7 +33,7 @@ class BoundSweep(TheoremHolds):
     Args:
         against: "epoch", the check's "coordinate", or settings of models (`width`) or datasets (`dataset.train_size`)
             that were swept; of a sweep the first and the last snapshot are shown.
-        shown: models, patterns allowed, in figures against the epoch.
+        shown: models, or datasets/models, patterns allowed, in figures against the epoch.
         at_methods: methods, patterns allowed, in figures.
     """
 
@@ -43,25 +45,35 @@ class BoundSweep(TheoremHolds):
         """As `theorem_holds`, with figures of its own."""
         verdict = super().decide(tables)
         rows = tables.checks[(tables.checks["check"] == self.check) & tables.checks["premise_holds"].astype(bool)]
-        rows = rows[[_matches(method, self.at_methods) for method in rows["method"]]]
+        rows = rows[[matches(method, self.at_methods) for method in rows["method"]]]
         figures = [self._figure(rows, tables.runs, x) for x in self.against] if len(rows) else []
         cells, why_not = with_reasons(verdict.cells, reasons_without_bound(tables, self.check))
         reason = "; ".join(filter(None, (verdict.reason, why_not)))
         shown = [figure for figure in figures if figure is not None]
         return replace(verdict, reason=reason, cells=cells, figures=shown)
 
+    def is_shown(self, rows: pd.DataFrame) -> np.ndarray:
+        """Which rows (n,) are of a cell that stands in figures against the epoch."""
+        cells = zip(rows["dataset"], rows["model"], rows["method"], strict=True)
+        shown = [
+            (matches(model, self.shown) or matches(f"{dataset}/{model}", self.shown))
+            and matches(method, self.at_methods)
+            for dataset, model, method in cells
+        ]
+        return np.array(shown, dtype=bool)
+
     def _figure(self, rows: pd.DataFrame, runs: pd.DataFrame, x: str) -> Figure | None:
         if x in ("epoch", "coordinate"):
-            rows = rows[[_matches(model, self.shown) for model in rows["model"]]]
-            names = rows["dataset"] + " · " + rows["model"] + " · " + rows["method"]
-            rows, label = rows.assign(x=rows[x], panel=names), self.coordinate if x == "coordinate" else "epoch"
+            rows = rows[self.is_shown(rows)]
+            rows = rows.assign(x=rows[x], panel=short_names(rows))
+            label = self.coordinate if x == "coordinate" else "epoch"
         else:
             rows, label = sweep_rows(rows, runs, x), x.rpartition(".")[2].replace("_", " ")
             if not len(rows):
                 return None
             ends = [rows.groupby(list(RUN))["step"].transform(end) for end in ("min", "max")]
             first, last = (rows["step"] == end for end in ends)
-            rows = rows.assign(panel=rows["group"] + first.map({True: ": start", False: ": end"}))[first | last]
+            rows = rows.assign(panel=rows["group"] + first.map({True: ": start", False: ": trained"}))[first | last]
         panels = list(dict.fromkeys(sorted(rows["panel"])))[:MAX_PANELS]
         data = _series(rows[rows["panel"].isin(panels)])
         if not len(data):
@@ -71,11 +83,25 @@ class BoundSweep(TheoremHolds):
             "line" if data["x"].nunique() > 1 else "points",
             label,
             self.quantity,
-            f"{self.quantity.capitalize()} (dots: means over examples and seeds; bars: their range) and its bounds "
+            f"{as_sentence(self.quantity)} (dots: means over examples and seeds; bars: their range) and its bounds "
             f"(dotted, means) against {label}.",
             log_x=x != "epoch" and bool((data["x"] > 0).all()),
             log_y=is_logarithmic(data["y"]),
         )
+
+
+def short_names(rows: pd.DataFrame) -> pd.Series:
+    """The model of each row, with the dataset where the model met several, and the method where both met several."""
+    name = rows["model"]
+    for key in ("dataset", "method"):
+        several = rows.groupby(name)[key].transform("nunique") > 1
+        name = name.where(~several, name + " · " + rows[key])
+    return name
+
+
+def as_sentence(text: str) -> str:
+    """A text with a capital at its start, where that is a plain letter."""
+    return text[:1].upper() + text[1:] if text[:1].isascii() else text
 
 
 def _series(rows: pd.DataFrame) -> pd.DataFrame:
@@ -97,5 +123,6 @@ def _right_side(theorem: str) -> str:
     return theorem.replace("≥", "≤").rpartition("≤")[2].strip()
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a name fits one of some patterns."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)

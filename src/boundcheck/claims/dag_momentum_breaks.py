@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from boundcheck.claims.figures import curve_figure
 from boundcheck.claims.pairs import absences
 from boundcheck.claims.rows import RUN
 from boundcheck.claims.statistics import pool, student_interval
-from boundcheck.verdicts import Tables, Verdict
+from boundcheck.verdicts import Figure, Tables, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,8 +70,9 @@ class DescentBreaks:
             decision = "contradicted"
         names = {cell["method"] for cell in evidence}
         rows = tables.curves[tables.curves["method"].isin(names)]
-        shown = (("objective", "objective E"), ("gradient_norm", "gradient norm ‖g‖"))
-        figures = [curve_figure(rows[rows["quantity"] == name], tables.runs, label) for name, label in shown]
+        sides = {str(cell["method"]): str(cell["side"]) for cell in evidence}
+        shown = (("objective", "objective"), ("gradient_norm", "gradient norm"))
+        figures = [_by_side(rows[rows["quantity"] == name], tables.runs, label, sides) for name, label in shown]
         relevant = tables.runs[tables.runs["method"].isin(names)]
         return Verdict(
             decision,
@@ -84,6 +85,17 @@ class DescentBreaks:
             cells=evidence,
             figures=[figure for figure in figures if figure is not None],
         )
+
+
+def _by_side(rows: pd.DataFrame, runs: pd.DataFrame, name: str, sides: Mapping[str, str]) -> Figure | None:
+    """The courses of a quantity, those within the limit and those beyond it in panels of their own."""
+    figure = curve_figure(rows, runs, name)
+    if figure is None:
+        return None
+    panels = [
+        f"{panel}: {sides[series]}" for panel, series in zip(figure.data["panel"], figure.data["series"], strict=True)
+    ]
+    return replace(figure, data=figure.data.assign(panel=panels), log_y=bool((figure.data["y"] > 0).all()))
 
 
 def _rises(steps: pd.DataFrame) -> pd.DataFrame:

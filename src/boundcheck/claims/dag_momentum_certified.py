@@ -72,14 +72,16 @@ class CertifiedMode:
         if not len(steps):
             return Verdict("not run", joined("no steps with weight decay were recorded", absences(tables.runs)))
         runs = _runs(steps)
-        evidence = [self._cell(dict(zip(CELL, cell, strict=True)), part) for cell, part in runs.groupby(list(CELL))]
+        evidence = []
+        for cell, part in runs.groupby(list(CELL)):
+            evidence.append({**dict(zip(CELL, cell, strict=True)), **self._row(part)})
         falls = [dict(zip(part["seed"], part["E falls (%)"], strict=True)) for _, part in runs.groupby(list(CELL))]
         interval = student_interval(list(pool(falls).values()))
         decisions = [row["decision"] for row in evidence]
         decision: Any = next((d for d in ("contradicted", "vacuous") if d in decisions), "supported")
         absent = absences(tables.runs[tables.runs["method"].isin(runs["method"])])
         rows = tables.curves[tables.curves["quantity"] == "objective"].merge(runs[list(RUN)], on=list(RUN))
-        figure = curve_figure(rows, tables.runs, "objective E")
+        figure = curve_figure(rows, tables.runs, "objective")
         return Verdict(
             decision,
             joined(*map(_said, evidence), absent),
@@ -93,11 +95,11 @@ class CertifiedMode:
             figures=[] if figure is None else [figure],
         )
 
-    def _cell(self, names: dict[str, str], part: pd.DataFrame) -> dict[str, Any]:
+    def _row(self, part: pd.DataFrame) -> dict[str, Any]:
         kept = (part["rises"] == 0) & (part["‖w‖/R"] <= 1 + 1e-9) & (part["L(R)"] >= part["largest λ_max"])
         moves = (part["E falls (%)"] >= 100 * self.least_progress).all()
         means = {name: float(part[name].mean()) for name in ("η", "L(R)", "largest λ_max", "E falls (%)", "steps")}
-        row: dict[str, Any] = {**names, **means, "rises": int(part["rises"].sum()), "‖w‖/R": part["‖w‖/R"].max()}
+        row: dict[str, Any] = {**means, "rises": int(part["rises"].sum()), "‖w‖/R": part["‖w‖/R"].max()}
         row["steps for the least progress"] = _steps_needed(part, self.least_progress)
         decision = "contradicted" if not kept.all() else "supported" if moves else "vacuous"
         return {**row, "n": len(part), "decision": decision}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from boundcheck.claims.dag_momentum_steps import KINDS, momentum_steps
-from boundcheck.claims.figures import COLUMNS, is_logarithmic, over_seeds
+from boundcheck.claims.figures import COLUMNS, bound_figures, is_logarithmic, over_seeds
+from boundcheck.claims.pairs import matching
 from boundcheck.claims.rows import RUN
 from boundcheck.claims.theorem_holds import TheoremHolds
 from boundcheck.verdicts import Figure, Tables, Verdict
@@ -18,36 +20,60 @@ NUM_DRAWN = 200
 
 
 @dataclass(frozen=True)
-class CertifiedDescent(TheoremHolds):
+class Shown(TheoremHolds):
+    """`theorem_holds` whose figures show some of the methods only.
+
+    Args:
+        shown: names of methods in figures; patterns are allowed. All of them count for the verdict.
+    """
+
+    shown: Sequence[str] = ("*",)
+
+    def decide(self, tables: Tables) -> Verdict:
+        """As `theorem_holds`, with figures of what is to be shown."""
+        verdict = super().decide(tables)
+        rows = tables.checks[(tables.checks["check"] == self.check) & tables.checks["premise_holds"].astype(bool)]
+        rows = rows[rows["method"].isin(matching(list(rows["method"].unique()), self.shown, ""))]
+        return self._drawn(verdict, rows, tables) if len(rows) else verdict
+
+    def _drawn(self, verdict: Verdict, rows: pd.DataFrame, tables: Tables) -> Verdict:
+        return replace(verdict, figures=bound_figures(rows, self.quantity, self.coordinate))
+
+
+@dataclass(frozen=True)
+class CertifiedDescent(Shown):
     """`theorem_holds` of a check whose premise is a curvature that was measured on some steps only.
 
     Its reason says on how many, for that is a sampled certificate. Shown besides: ‖g‖ of the same runs, since ‖g‖ → 0
     alone says nothing of E.
+
+    Args:
+        shown: names of methods in figures; patterns are allowed. All of them count for the verdict.
     """
 
-    def decide(self, tables: Tables) -> Verdict:
-        """As `theorem_holds`."""
-        verdict = super().decide(tables)
-        rows = tables.checks[tables.checks["check"] == self.check]
-        held = rows.loc[rows["premise_holds"].astype(bool), list(RUN)].drop_duplicates()
-        if not len(held):
-            return verdict
-        steps = momentum_steps(tables, KINDS).merge(held, on=list(RUN))
-        num = int(steps["local_curvature"].notna().sum())
-        reason = f"{verdict.reason}; a sampled certificate: curvature measured on {num} of {len(steps)} steps"
-        return replace(verdict, reason=reason, figures=[*verdict.figures, course_figure(steps, "gradient_norm", "‖g‖")])
+    def _drawn(self, verdict: Verdict, rows: pd.DataFrame, tables: Tables) -> Verdict:
+        checks = tables.checks
+        premise = checks[(checks["check"] == self.check) & checks["premise_holds"].astype(bool)]
+        steps = momentum_steps(tables, KINDS)
+        certified = steps.merge(premise[list(RUN)].drop_duplicates(), on=list(RUN))
+        num = int(certified["local_curvature"].notna().sum())
+        reason = f"{verdict.reason}; a sampled certificate: curvature measured on {num} of {len(certified)} steps"
+        gradients = course_figure(steps.merge(rows[list(RUN)].drop_duplicates(), on=list(RUN)), "gradient_norm", "‖g‖")
+        figures = [*bound_figures(rows, self.quantity, self.coordinate), gradients]
+        return replace(verdict, reason=reason, figures=figures)
 
 
 @dataclass(frozen=True)
-class PredictedDecrease(TheoremHolds):
-    """`theorem_holds` of a check that bounds the decrease of a step, drawn as predicted against actual decrease."""
+class PredictedDecrease(Shown):
+    """`theorem_holds` of a check that bounds the decrease of a step, drawn as predicted against actual decrease.
 
-    def decide(self, tables: Tables) -> Verdict:
-        """As `theorem_holds`, with the figure of both decreases first."""
-        verdict = super().decide(tables)
-        rows = tables.checks[(tables.checks["check"] == self.check) & tables.checks["premise_holds"].astype(bool)]
+    Args:
+        shown: names of methods in figures; patterns are allowed. All of them count for the verdict.
+    """
+
+    def _drawn(self, verdict: Verdict, rows: pd.DataFrame, tables: Tables) -> Verdict:
         figure = prediction_figure(rows)
-        return verdict if figure is None else replace(verdict, figures=[figure, *verdict.figures])
+        return verdict if figure is None else replace(verdict, figures=[figure])
 
 
 def prediction_figure(rows: pd.DataFrame) -> Figure | None:
@@ -70,17 +96,17 @@ def prediction_figure(rows: pd.DataFrame) -> Figure | None:
         }
     )
     points = points.assign(low=points["y"], high=points["y"], role="measured")
-    line = points.assign(role="lower bound", y=points["x"], low=points["x"], high=points["x"])
-    caption = (
-        "Actual decrease of each measured step (dots) against the predicted one; no dot lies below the line of equals."
-    )
+    ends = points.groupby("panel").agg(series=("series", "min"), low=("x", "min"), high=("x", "max")).reset_index()
+    line = ends.melt(["panel", "series"], value_name="x").assign(role="lower bound")
+    line = line.assign(y=line["x"], low=line["x"], high=line["x"])
+    caption = "Actual decrease of a measured step (dots) against the predicted one; none lies below the line of equals."
     data = pd.concat([points, line], ignore_index=True)[list(COLUMNS)]
     return Figure(data, "points", "predicted decrease", "actual decrease", caption, log_x=True, log_y=True)
 
 
 def course_figure(steps: pd.DataFrame, quantity: str, label: str) -> Figure:
     """The mean over seeds of a quantity by step, with their range."""
-    every = max(int(steps["step"].max()) // NUM_DRAWN, 1)
+    every = (steps.groupby(["dataset", "model", "method"])["step"].transform("max") // NUM_DRAWN).clip(lower=1)
     data = over_seeds(steps[steps["step"] % every == 0], x="step", y=quantity).assign(role="measured")
     caption = f"{label[0].upper() + label[1:]} along the run: mean over seeds, and their range."
     return Figure(data[list(COLUMNS)], "line", "step", label, caption, log_y=is_logarithmic(data["y"]))

@@ -121,6 +121,8 @@ def _recorded(curves: pd.DataFrame) -> tuple[pd.DataFrame, dict[Any, int]]:
     if _kept and _kept[0][0]() is curves:
         return _kept[0][1]
     rows = curves[curves["quantity"].isin([*EVERY_STEP, *MEASURED])]
+    if not len(rows):
+        return rows, {}
     table: Any = rows.set_index([*KEYS, "quantity"])["value"].unstack("quantity")
     table = table.reindex(columns=[*EVERY_STEP, *MEASURED]).astype(np.float64).reset_index()
     table = table.sort_values([*RUN, "step"], ignore_index=True)

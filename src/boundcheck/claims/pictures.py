@@ -14,6 +14,7 @@ from boundcheck.verdicts import Figure
 if TYPE_CHECKING:
     import pandas as pd
 
+NAMES = {"psnr": "PSNR", "psnr_hvs": "PSNR-HVS", "psnr_hvs_m": "PSNR-HVS-M", "ssim": "SSIM"}
 GAP = 1  # columns between pictures
 
 
@@ -42,43 +43,45 @@ def size_figure(rows: pd.DataFrame, size: str, quantity: str, twins: Mapping[str
         part["series"] = part["model"].map(families) if name == quantity else "principal components"
         parts.append(part)
     points = pd.concat(parts, ignore_index=True).dropna(subset=["x", "y"])
-    if points["x"].nunique() < 2:
+    points = points[points.groupby("dataset")["x"].transform("nunique") > 1]  # one size is no curve
+    if not len(points):
         return None
     data = points.groupby(["dataset", "series", "x"])["y"].agg(["mean", "min", "max"]).reset_index()
     data = data.rename(columns={"dataset": "panel", "mean": "y", "min": "low", "max": "high"}).assign(role="measured")
-    label = quantity.replace("_", " ") + (f" ({unit})" if unit else "")
+    label = NAMES.get(quantity, quantity.replace("_", " ")) + (f" ({unit})" if unit else "")
     caption = f"{label} against {size.replace('_', ' ')}: mean over seeds; the band is their range."
     return Figure(data[list(COLUMNS)], "line", size.replace("_", " "), label, caption)
 
 
-def picture_figure(rows: pd.DataFrame, models: Sequence[str], twins: Mapping[str, str]) -> Figure | None:
-    """The first pictures of a run: originals and, below each, what the model, its twin and principal components make.
+def picture_figures(rows: pd.DataFrame, models: Sequence[str], twins: Mapping[str, str]) -> list[Figure]:
+    """For each dataset some pictures: originals and, below each, what a model, its twin and principal components make.
 
     Args:
         rows: measurements with `picture`, `reconstruction` and `pca_reconstruction`.
-        models: the last of them that has pictures is shown, of its first seed.
+        models: the last of them that has pictures, and a twin with pictures, is shown, of its first seed.
         twins: the twin of each model.
     """
+    found = rows[rows["quantity"].isin(["picture", "reconstruction", "pca_reconstruction"])]
+    figures = []
+    for dataset, part in found.groupby("dataset"):
+        there = set(part["model"])
+        shown = [model for model in models if {model, twins[model]} - {"self"} <= there]
+        if shown:
+            figures.append(_picture_figure(str(dataset), part, shown[-1], twins[shown[-1]]))
+    return figures
+
+
+def _picture_figure(dataset: str, rows: pd.DataFrame, model: str, twin: str) -> Figure:
     import pandas as pd
 
-    names = ("picture", "reconstruction", "pca_reconstruction")
-    found = rows[rows["quantity"].isin(names)]
-    shown = [model for model in models if (found["model"] == model).any()]
-    if not shown:
-        return None
-    model, twin = shown[-1], twins[shown[-1]]
-    dataset = found.loc[found["model"] == model, "dataset"].iloc[0]
-    found = found[(found["dataset"] == dataset) & (found["seed"] == found["seed"].min())]
-    found = found[found["step"] == found["step"].max()]
     wanted = [("original", model, "picture"), (model, model, "reconstruction")]
     wanted += [] if twin == "self" else [(twin, twin, "reconstruction")]
     wanted.append(("principal components", model, "pca_reconstruction"))
     parts = []
     for panel, owner, name in wanted:
-        part = found[(found["model"] == owner) & (found["quantity"] == name)]
-        if len(part):
-            method = part["method"].iloc[0]
-            parts.append(_strip(part[part["method"] == method]).assign(panel=panel))
+        part = rows[(rows["model"] == owner) & (rows["quantity"] == name)]
+        part = part[(part["method"] == part["method"].iloc[0]) & (part["seed"] == part["seed"].min())]
+        parts.append(_strip(part[part["step"] == part["step"].max()]).assign(panel=panel))
     data = pd.concat(parts, ignore_index=True).assign(role="measured", low=NAN, high=NAN)
     caption = f"Test images of {dataset} and their reconstructions (first seed)."
     return Figure(data[list(COLUMNS)], "picture", "", "", caption)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from boundcheck.claims.bound_sweep import as_sentence
 from boundcheck.claims.pairs import AmbiguousValueError, At, absences, run_values
 from boundcheck.claims.rows import RUN
 from boundcheck.claims.statistics import Slope, log_log_slope
@@ -148,7 +149,10 @@ class PowerLaw:
     def _figure(self, slopes: dict[str, Slope], points: pd.DataFrame) -> Figure:
         import pandas as pd
 
-        name, setting = self.quantity.replace("_", " "), self.x.rpartition(".")[2].replace("_", " ")
+        name, setting = (
+            self.quantity.replace("_", " ").replace("hessian", "Hessian"),
+            self.x.rpartition(".")[2].replace("_", " "),
+        )
         table = points.groupby(["group", "x"])["value"].agg(["mean", "min", "max"]).reset_index()
         table = table.set_axis(["series", "x", "y", "low", "high"], axis=1).assign(panel=name, role="measured")
         fitted = []
@@ -160,7 +164,7 @@ class PowerLaw:
                 pd.DataFrame({"series": group, "x": x, "y": y, "low": y, "high": y, "panel": name, "role": "bound"})
             )
         data = pd.concat([table, *fitted], ignore_index=True)[COLUMNS]
-        caption = f"{name.capitalize()} against {setting}: mean over seeds with their range, and the fit (dotted)."
+        caption = f"{as_sentence(name)} against {setting}: mean over seeds with their range, and the fit (dotted)."
         return Figure(data, "line", setting, name, caption, log_x=True, log_y=self.logarithmic)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from boundcheck.claims.comparison import HigherValue, LowerValue
 from boundcheck.claims.pairs import At, matching
-from boundcheck.claims.pictures import picture_figure, size_figure
+from boundcheck.claims.pictures import picture_figures, size_figure
 from boundcheck.claims.steps_to_level import steps_to_level
 from boundcheck.verdicts import Figure, Tables, Verdict
 
@@ -120,5 +120,5 @@ class TwinValue:
         if self.size is not None:
             found.append(size_figure(rows, self.size, self.quantity, self.twins, self.unit))
         if self.pictures:
-            found.append(picture_figure(rows, list(self.twins), self.twins))
+            found += picture_figures(rows, list(self.twins), self.twins)
         return [figure for figure in found if figure is not None]

@@ -14,10 +14,15 @@ from boundcheck.claims.figures import curve_figure
 from boundcheck.claims.pairs import absences
 from boundcheck.claims.rows import KEYS, RUN, check_rows, wide
 from boundcheck.claims.weight_norm_runs import check_not_negative
-from boundcheck.verdicts import Decision, Tables, Verdict
+from boundcheck.verdicts import Decision, Figure, Tables, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
+
+CURVES = {
+    "convexity_limit": "restricted convexity α",
+    "average_gradient_norm": "norm of the average predictor gradient ‖ḡ‖",
+}
 
 
 @dataclass(frozen=True)
@@ -118,8 +123,7 @@ class ConvexityReached:
         number = sum(cell["decision"] == "supported" for cell in cells)
         never = sum(cell["decision"] == "contradicted" for cell in cells)
         reason = f"α > 0 at every snapshot of {number} of {len(cells)} cells, at none of {never}"
-        shown = [any(fnmatchcase(model, pattern) for pattern in self.shown) for model in rows["model"]]
-        figure = curve_figure(rows[shown], tables.runs, "restricted convexity α")
+        figures = [self._figure(tables, name, label) for name, label in CURVES.items()]
         return Verdict(
             decision,
             "; ".join(filter(None, [reason, absences(tables.runs)])),
@@ -127,5 +131,10 @@ class ConvexityReached:
             unit="% of snapshots",
             num_runs=len(rows[list(RUN)].drop_duplicates()),
             cells=cells,
-            figures=[figure] if figure else [],
+            figures=[figure for figure in figures if figure is not None],
         )
+
+    def _figure(self, tables: Tables, quantity: str, label: str) -> Figure | None:
+        rows = tables.measurements[tables.measurements["quantity"] == quantity]
+        shown = [any(fnmatchcase(model, pattern) for pattern in self.shown) for model in rows["model"]]
+        return curve_figure(rows[np.array(shown, dtype=bool)], tables.runs, label)

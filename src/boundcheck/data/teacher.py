@@ -26,10 +26,10 @@ DAMAGE = (SafetensorError, OSError, KeyError, ValueError)
 class Teacher:
     """A trained network of torchvision, to be named in `training.teacher`; its classes are in the dataset's order.
 
-    It has no examples. Fetched are its weights, once, into one safetensors file, which the trainings read: they need no
-    network. Downloads are torchvision's own, checked by its hash, and read by torch as weights only, which runs no code;
-    they are kept in `downloads/teacher/`, where they can also be put by hand. ImageNet's classes have the order of their
-    folders' names, in torchvision's weights as here.
+    It has no examples. Its weights are fetched, once, into one safetensors file; the trainings that read it need no
+    network. Downloads are torchvision's own, checked by its hash and read by torch as weights only, which runs no code.
+    They are kept in `downloads/teacher/`, where they can also be put by hand. ImageNet's classes have the order of
+    their folders' names, in torchvision's weights as here.
 
     Args:
         model: torchvision's name of a classifier, such as `resnet34`.

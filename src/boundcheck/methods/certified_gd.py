@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from boundcheck.methods.checks import check_number
-from boundcheck.models.weight_norm_mlp import WeightNormMLP, WeightNormNetwork
+from boundcheck.models.weight_norm_mlp import WeightNormMLP
+from boundcheck.models.weight_norm_network import WeightNormNetwork
 from boundcheck.theory.weight_norm_training import certified_step
 
 SKIPPED = "only weight_norm_mlp has a certified step"

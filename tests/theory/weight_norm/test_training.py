@@ -12,15 +12,13 @@ from torch.func import grad, hessian
 
 from boundcheck.theory.weight_norm import matrix_norms, parameter_bounds
 from boundcheck.theory.weight_norm_activation import SMOOTH
+from boundcheck.theory.weight_norm_convexity import rate_bound, restricted_convexity, restricted_lower_bound
 from boundcheck.theory.weight_norm_network import Network, paper_scales
 from boundcheck.theory.weight_norm_recursion import Bounds
 from boundcheck.theory.weight_norm_training import (
     certified_step,
     descent_bound,
     loss_smoothness,
-    rate_bound,
-    restricted_convexity,
-    restricted_lower_bound,
     row_norm_after_step,
     smoothness_along_step,
 )
