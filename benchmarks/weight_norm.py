@@ -37,7 +37,7 @@ def seconds(work: Callable[[], Tensor]) -> tuple[float, Tensor]:
 
 
 def bounds(network: Network, x: Tensor) -> dict[str, Callable[[], Tensor]]:
-    """B2 of all inputs at once; of one after another; and as its formula stands, by all singular values of each block."""
+    """B2 of all inputs at once; of one after another; and as its formula stands, by singular values of each block."""
 
     def loop() -> Tensor:
         found = []

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from boundcheck.callbacks import CALLBACKS
+from boundcheck.callbacks import CALLBACKS, curvature
 from boundcheck.callbacks.a_priori import curvature_on_the_ball
 from boundcheck.callbacks.curve import Curve
 from boundcheck.methods import AdaptiveMomentumMethod, GradientDescentMethod, HeavyBallMethod, NesterovMethod
@@ -309,6 +309,17 @@ def test_the_a_priori_rule_bounds_the_curvature_before_the_first_step(num_seeds)
     for seed in range(num_seeds):
         measured = [value for (name, _, s), value in rows.items() if name == "local_curvature" and s == seed]
         assert max(measured) <= rows["assumed_curvature", 5, seed]
+
+
+def test_a_curvature_above_its_a_priori_bound_is_recorded_and_mended_by_nothing(monkeypatch):
+    """It would refute the theorem; a new start would hide it."""
+    monkeypatch.setattr(curvature, "curvature_on_the_ball", lambda training: torch.full((K,), 1e-2))
+    training = Training(AdaptiveMomentumMethod(1e-3, 0.5, weight_decay=0.3))
+    callback = build(CALLBACKS, {"kind": "certificate", "rule": "a_priori", "every": 1})
+    training.run(callback, 4)
+    rows = training.rows()
+    assert training.steps_since_restart.tolist() == [3] * K
+    assert rows["local_curvature", 2, 0] > rows["assumed_curvature", 2, 0] == pytest.approx(1e-2)
 
 
 def test_the_a_priori_rule_says_what_it_wants():

@@ -15,6 +15,7 @@ from boundcheck.claims.frequency_response import FrequencyResponse, ReplayedMapp
 from boundcheck.claims.theorem_holds import TheoremHolds
 from boundcheck.contracts import NAN
 from boundcheck.theory import binary_filter_flips as theory
+from boundcheck.theory.binary_filter_fade import extra_fade_steps
 from boundcheck.verdicts import Tables
 
 CELL = ["dataset", "model", "method"]
@@ -328,7 +329,7 @@ def test_flip_ratio_not_recorded(made):
 @pytest.mark.parametrize(("slow", "decision"), [(1.0, "supported"), (2.0, "contradicted")])
 def test_starts_delay_by_a_logarithm(made, slow, decision):
     for scale in (1, 4, 16):
-        delay = 5 + slow * float(theory.extra_fade_steps(scale, 0.01))
+        delay = 5 + slow * float(extra_fade_steps(scale, 0.01))
         for seed in SEEDS:
             bits = np.zeros((600, WEIGHTS), dtype=int)
             bits[round(delay) + seed :, :10] = 1

@@ -201,10 +201,25 @@ def test_figures_show_the_intervals_and_the_curves(make_tables):
     assert (last["y"], last["low"], last["high"]) == pytest.approx((sum(SGD.values()) / 3, 0.90, 0.93))
 
 
+def test_other_quantities_are_shown_over_their_coordinate(make_tables):
+    rows = [
+        (*A, method, seed, 2, 2.0, "density", -1, x, x + seed, NAN, "spectrum")
+        for method in ("sgd", "gam")
+        for seed in (0, 1, 2)
+        for x in (1.0, 2.0)
+    ]
+    tables = make_tables({(*A, "sgd"): SGD, (*A, "gam"): BETTER}, measurements=rows)
+    *_, shown = higher(show={"density": "eigenvalue λ", "absent": "radius ρ"}).decide(tables).figures
+    assert (shown.x_label, shown.y_label) == ("eigenvalue λ", "density")
+    assert set(shown.data["series"]) == {"sgd", "gam"}
+    assert sorted(set(shown.data["y"])) == [2.0, 3.0]
+
+
 @pytest.mark.parametrize(
     ("settings", "name"),
     [
         ({"source": "logs"}, "source"),
+        ({"show": ["density"]}, "show"),
         ({"at": "middle"}, "at"),
         ({"methods": []}, "methods"),
         ({"methods": "gam"}, "methods"),

@@ -69,6 +69,7 @@ def run(spec, seed, num_steps):
             "effective_momentum": tau if length else 0.0,
             "path_length": path,
             "sharpness": L + decay,
+            "lowest_curvature": EIGENVALUES[-1] + decay,
             "local_curvature": L + decay,
             "assumed_curvature": L + decay,
         }
@@ -504,7 +505,8 @@ def test_convergence_of_the_weights():
     assert at_saddle.decision == "inconclusive"  # it may yet leave
     undecided = [(*row[:9], 5e-4, 1e-3, "a") for row in eigenvalue]
     assert decide(claim, "am", num_steps=300, measurements=undecided).cells[0]["points"] == "undecided"
-    assert [figure.y_label for figure in verdict.figures] == ["length of the path of the weights", "E", "‖g‖", "θ"]
+    labels = ["length of the path of the weights", "E", "‖g‖", "lowest curvature found (not below λ_min)", "θ"]
+    assert [figure.y_label for figure in verdict.figures] == labels
     assert decide(claim, "gd").decision == "not run"
 
 

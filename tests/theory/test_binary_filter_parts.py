@@ -8,6 +8,7 @@ import pytest
 from boundcheck.theory import binary_filter_flips as flips
 from boundcheck.theory import binary_filter_response as response
 from boundcheck.theory.binary_filter import sgd_rates
+from boundcheck.theory.binary_filter_fade import extra_fade_steps, fade_steps
 from boundcheck.theory.binary_filter_symmetry import Latent, rescaled, rescaled_with_form_2, same_start
 
 
@@ -188,11 +189,11 @@ def test_sgd_without_momentum_is_one_average():
 
 def test_a_large_start_fades_after_the_predicted_steps():
     lr, decay, std = 0.5, 0.02, 1.0  # alpha 0.01
-    fade = flips.fade_steps([0.01, 100.0, 1000.0], lr, decay, std)
+    fade = fade_steps([0.01, 100.0, 1000.0], lr, decay, std)
     assert fade.is_delayed.tolist() == [False, True, True]
     assert fade.steps[0] == 0
     assert fade.steps[2] - fade.steps[1] == pytest.approx(np.log(10) / 0.01)
-    assert flips.extra_fade_steps(10, 0.01) == pytest.approx(np.log(10) / -np.log(0.99))
+    assert extra_fade_steps(10, 0.01) == pytest.approx(np.log(10) / -np.log(0.99))
     for latent, steps in zip((100.0, 1000.0), fade.steps[1:], strict=True):
         start = -decay * latent * np.ones((1, 2000))
         ratios = simulated((lr * decay,), 1200, weights=2000, start=start)
@@ -285,4 +286,4 @@ def test_symmetry_arguments():
     with pytest.raises(ValueError, match="scale: got 0; allowed: > 0"):
         rescaled(Latent(*np.ones(3)), 0.0)
     with pytest.raises(ValueError, match="gradient_std: got 0; allowed: > 0"):
-        flips.fade_steps(1.0, 0.1, 0.1, 0.0)
+        fade_steps(1.0, 0.1, 0.1, 0.0)

@@ -13,7 +13,7 @@ from boundcheck.claims.pairs import absences, matching
 from boundcheck.claims.rows import RUN
 from boundcheck.claims.statistics import student_interval
 from boundcheck.contracts import NAN
-from boundcheck.theory.binary_filter_flips import extra_fade_steps
+from boundcheck.theory.binary_filter_fade import extra_fade_steps
 from boundcheck.verdicts import Figure, Tables, Verdict
 
 

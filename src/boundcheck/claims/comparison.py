@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from boundcheck.claims.decision import SignDecision, decide_sign
@@ -48,7 +48,8 @@ class _Comparison:
         coordinate: which coordinate (a radius, say), where the quantity has several.
         analysis: whose measurements, where several analyses measure the quantity.
         paper_value: the paper's own figure, where one is sourced.
-        show: other quantities of the measurements, each drawn over its coordinate at the last snapshot.
+        show: other quantities of the measurements, each with the name of its coordinate, over which it is drawn at the
+            last snapshot.
     """
 
     statement: str
@@ -64,7 +65,7 @@ class _Comparison:
     coordinate: float | None = None
     analysis: str | None = None
     paper_value: str = "not available"
-    show: Sequence[str] = ()
+    show: Mapping[str, str] = field(default_factory=dict)
 
     favoured_sign: ClassVar[int]
 
@@ -77,6 +78,8 @@ class _Comparison:
             raise ValueError(f"methods: got {self.methods!r}; allowed: a list of names, at least one")
         if not (self.scale > 0 and math.isfinite(self.scale)):
             raise ValueError(f"scale: got {self.scale}; allowed: > 0")
+        if not isinstance(self.show, Mapping):
+            raise ValueError(f"show: got {self.show!r}; allowed: a mapping of a quantity to the name of its coordinate")
         if self.relative and (self.scale != 1 or self.unit):
             raise ValueError("relative: got scale or unit beside it; allowed: neither, the effect is in percent")
 
@@ -97,12 +100,12 @@ class _Comparison:
             return self._without_pairs(cells, runs, tables)
         relation = f"{'higher' if self.favoured_sign > 0 else 'lower'} than {self.baseline}"
         verdict = self._verdict(decide_sign(differences, self.favoured_sign, relation), cells, rows, runs)
-        shown = [self._shown(name, tables, [*methods, self.baseline]) for name in self.show]
+        shown = [self._shown(*named, tables, [*methods, self.baseline]) for named in self.show.items()]
         return replace(verdict, figures=[*verdict.figures, *filter(None, shown)])
 
-    def _shown(self, name: str, tables: Tables, methods: Sequence[str]) -> Figure | None:
+    def _shown(self, name: str, coordinate: str, tables: Tables, methods: Sequence[str]) -> Figure | None:
         rows = quantity_rows(tables, "measurements", name, methods)
-        return coordinate_figure(rows, tables.runs, name.replace("_", " "))
+        return coordinate_figure(rows, tables.runs, name.replace("_", " "), coordinate)
 
     def _rows(self, tables: Tables, methods: Sequence[str]) -> pd.DataFrame:
         return quantity_rows(tables, self.source, self.quantity, methods, self.analysis, self.coordinate)

@@ -112,8 +112,13 @@ def _last_eigenvalues(tables: Tables) -> dict[Any, tuple[float, float]]:
 
 
 def _path_figures(steps: pd.DataFrame) -> list[Figure]:
-    names = (("path_length", "length of the path of the weights"), ("objective", "E"), ("gradient_norm", "‖g‖"))
-    figures = [course_figure(steps, quantity, label) for quantity, label in names]
+    names = {
+        "path_length": "length of the path of the weights",
+        "objective": "E",
+        "gradient_norm": "‖g‖",
+        "lowest_curvature": "lowest curvature found (not below λ_min)",
+    }
+    figures = [course_figure(steps, name, label) for name, label in names.items() if steps[name].notna().any()]
     return [*figures, *filter(None, [_exponent_figure(steps)])]
 
 

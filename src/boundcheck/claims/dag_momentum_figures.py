@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from boundcheck.claims.dag_momentum_steps import KINDS, momentum_steps
+from boundcheck.claims.dag_momentum_steps import CELL, KINDS, momentum_steps
 from boundcheck.claims.figures import COLUMNS, bound_figures, is_logarithmic, over_seeds
 from boundcheck.claims.pairs import matching
 from boundcheck.claims.rows import RUN
@@ -105,8 +105,11 @@ def prediction_figure(rows: pd.DataFrame) -> Figure | None:
 
 
 def course_figure(steps: pd.DataFrame, quantity: str, label: str) -> Figure:
-    """The mean over seeds of a quantity by step, with their range."""
-    every = (steps.groupby(["dataset", "model", "method"])["step"].transform("max") // NUM_DRAWN).clip(lower=1)
-    data = over_seeds(steps[steps["step"] % every == 0], x="step", y=quantity).assign(role="measured")
+    """The mean over seeds of a quantity by step, with their range, at no more than 400 of the steps that have it."""
+    steps = steps[steps[quantity].notna()]
+    places = steps.groupby(list(CELL))["step"]
+    every = (places.transform("nunique") // NUM_DRAWN).clip(lower=1)
+    drawn = steps[(places.rank("dense") - 1) % every == 0]
+    data = over_seeds(drawn, x="step", y=quantity).assign(role="measured")
     caption = f"{label[0].upper() + label[1:]} along the run: mean over seeds, and their range."
     return Figure(data[list(COLUMNS)], "line", "step", label, caption, log_y=is_logarithmic(data["y"]))

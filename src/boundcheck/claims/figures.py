@@ -62,8 +62,8 @@ def curve_figure(rows: pd.DataFrame, runs: pd.DataFrame, name: str) -> Figure | 
     return Figure(data[list(COLUMNS)], "line", "epoch", name, caption, log_y=is_logarithmic(data["y"]))
 
 
-def coordinate_figure(rows: pd.DataFrame, runs: pd.DataFrame, name: str) -> Figure | None:
-    """A quantity over its coordinate (a radius, an eigenvalue) at each run's last snapshot; None without a coordinate.
+def coordinate_figure(rows: pd.DataFrame, runs: pd.DataFrame, name: str, coordinate: str) -> Figure | None:
+    """A quantity over its `coordinate` (radius ρ, eigenvalue λ) at each run's last snapshot; None without a coordinate.
 
     Where the seeds have equal coordinates it is their mean with their range, else the curve of the first seed.
     """
@@ -83,7 +83,7 @@ def coordinate_figure(rows: pd.DataFrame, runs: pd.DataFrame, name: str) -> Figu
     if (data["y"] >= 0).all() and (data["y"] < floor).any():  # a density, whose zeros no logarithmic axis can hold
         data = data[data["y"] >= floor]
     logarithmic = is_logarithmic(data["x"]), is_logarithmic(data["y"])
-    return Figure(data, "line", "coordinate", name, caption, log_x=logarithmic[0], log_y=logarithmic[1])
+    return Figure(data, "line", coordinate, name, caption, log_x=logarithmic[0], log_y=logarithmic[1])
 
 
 def bound_figures(rows: pd.DataFrame, quantity: str, coordinate: str) -> list[Figure]:

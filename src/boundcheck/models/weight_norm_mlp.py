@@ -84,7 +84,7 @@ class WeightNormMLP:
             )
 
     @torch.no_grad()
-    def build(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> nn.Module:
+    def build(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> WeightNormNetwork:
         """The network on the CPU, its values drawn from the generator layer by layer."""
         network = self.architecture(input_shape, num_outputs)
         allocate(network)

@@ -1,4 +1,4 @@
-"""The network of the weight-normalisation paper, one or a stack of them, and its parameters as the theory takes them."""
+"""The network of the weight-normalisation paper, one or a stack, and its parameters as the theory takes them."""
 
 from __future__ import annotations
 

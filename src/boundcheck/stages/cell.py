@@ -56,7 +56,7 @@ def build_method(spec: Mapping[str, Any]) -> Method:
 
 
 def num_outputs(loss: str, splits: Splits) -> int:
-    """Numbers that a network gives: all of an input, one (for ±1) where two classes meet the square loss, or one a class."""
+    """Numbers that a network gives: an input's, one for ±1 (two classes under the square loss), or one a class."""
     if loss == "reconstruction":
         return math.prod(splits.input_shape)
     return 1 if loss == "square" and splits.num_classes == 2 else splits.num_classes

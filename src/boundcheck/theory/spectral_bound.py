@@ -66,7 +66,7 @@ def largest_eigenvalue_bound(matrices: Tensor) -> Tensor:
 
 
 def _ritz_values(matrices: Tensor) -> Tensor:
-    """The largest Ritz value (b,) of Lanczos steps on positive semidefinite matrices (b, m, m): an estimate, in float32.
+    """The largest Ritz value (b,) of Lanczos steps on semidefinite matrices (b, m, m): an estimate, in float32.
 
     Products are made one by one: a batched product with single columns takes several times as long.
     """

@@ -66,7 +66,7 @@ def _hessian_bound(at: Passes) -> Tensor:
 
 
 def second_derivatives(at: Passes) -> dict[int, Tensor]:
-    """Q^k = ∂²f/∂(z^k)² (..., n, m_k, m_k) for k = 1 … L − 1; of the last, which is diagonal, the diagonal (..., n, m_L).
+    """Q^k = ∂²f/∂(z^k)² (..., n, m_k, m_k) for k = 1 … L − 1, and the diagonal (..., n, m_L) that Q^L is.
 
     Statement: Q^L = diag(b^L ∘ φ″(z^L)), Q^k = diag(b^k ∘ φ″(z^k)) + D_k T_{k+1}ᵀ Q^{k+1} T_{k+1} D_k.
     """
