@@ -36,7 +36,7 @@ class Splits(NamedTuple):
 
 
 class Dataset(Protocol):
-    """Where examples come from: `fetch` writes one checked array file, and only it may use the network."""
+    """Where examples come from. Only `fetch` may use the network; a field `path` is the folder that it reads."""
 
     def fetch(self, root: Path) -> None: ...
     def load(self, root: Path) -> Splits: ...

@@ -63,7 +63,7 @@ def test_no_theorem_fails_where_its_premise_holds(plan, arrays, tmp_path):
     assert not len(violated(rows)), violated(rows).to_string()
     held = rows[rows["premise_holds"]]
     assert set(held["check"]) == set(plan.check_spec("dag_momentum")["checks"])  # each of them met its premise
-    theorems = claims[claims["kind"].isin(["theorem_holds", "certified_descent", "predicted_decrease"])]
+    theorems = claims[claims["kind"].isin(["theorem_holds", "step_theorem", "certified_descent", "predicted_decrease"])]
     assert set(theorems["decision"]) <= {"supported", "vacuous"}
     assert claims.loc["a_priori_step_descends_with_sigmoid_layers", "decision"] != "contradicted"
     for figures in claims["figures"]:

@@ -178,6 +178,15 @@ def test_the_error_names_the_path_and_no_shell_reads_it(holes):
     assert not list(holes.folder.rglob("stolen"))
 
 
+def test_without_keep_going_it_is_said_before_the_first_job(holes):
+    (holes.folder / "logs/fetch/absent.log").rename(holes.folder / "absent.log")
+    said = holes.snakemake(expect=1)
+    (holes.folder / "absent.log").rename(holes.folder / "logs/fetch/absent.log")
+    assert "config/small.yaml: datasets.absent.path: got " in said
+    assert "nothing is there" in said
+    assert "localrule fetch" not in said
+
+
 def test_status_names_the_log_of_the_failure(holes):
     said = holes.boundcheck("status", "--configfile", *CONFIGS)
     assert "6 batches: 3 done, 3 failed" in said

@@ -45,7 +45,7 @@ class Flatness:
         samples: examples from the start of the training split; None: all of it.
         starts: random starts.
         iterations: ascent steps from each start.
-        hessian_change: whether γ₂ is estimated; it costs a third of the time, and means nothing where L has kinks (ReLU).
+        hessian_change: whether γ₂ is estimated: a third of the time, and without a meaning where L has kinks (ReLU).
         segment: grid points between θ and the maximiser of R⁰.
         tolerance: an ascent ends early when it moves by less than tolerance · ρ.
         dtype: precision; float32 blurs the values at small radii.

@@ -65,6 +65,7 @@ CLAIMS: dict[str, str] = {
     "descent_breaks": "boundcheck.claims.dag_momentum_breaks:DescentBreaks",
     "weights_converge": "boundcheck.claims.dag_momentum_convergence:WeightsConverge",
     "stability_plateau": "boundcheck.claims.dag_momentum_plateau:StabilityPlateau",
+    "step_theorem": "boundcheck.claims.dag_momentum_figures:StepTheorem",
     "certified_descent": "boundcheck.claims.dag_momentum_figures:CertifiedDescent",
     "predicted_decrease": "boundcheck.claims.dag_momentum_figures:PredictedDecrease",
     "certified_mode": "boundcheck.claims.dag_momentum_certified:CertifiedMode",

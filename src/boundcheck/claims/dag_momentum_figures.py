@@ -20,7 +20,7 @@ NUM_DRAWN = 200
 
 
 @dataclass(frozen=True)
-class Shown(TheoremHolds):
+class StepTheorem(TheoremHolds):
     """`theorem_holds` whose figures show some of the methods only.
 
     Args:
@@ -41,7 +41,7 @@ class Shown(TheoremHolds):
 
 
 @dataclass(frozen=True)
-class CertifiedDescent(Shown):
+class CertifiedDescent(StepTheorem):
     """`theorem_holds` of a check whose premise is a curvature that was measured on some steps only.
 
     Its reason says on how many, for that is a sampled certificate. Shown besides: ‖g‖ of the same runs, since ‖g‖ → 0
@@ -64,7 +64,7 @@ class CertifiedDescent(Shown):
 
 
 @dataclass(frozen=True)
-class PredictedDecrease(Shown):
+class PredictedDecrease(StepTheorem):
     """`theorem_holds` of a check that bounds the decrease of a step, drawn as predicted against actual decrease.
 
     Args:

@@ -62,8 +62,8 @@ def choose(splits: Splits, train_size: int | None, test_size: int | None, pool: 
 def two_classes(splits: Splits, positive: Sequence[int]) -> Splits:
     """The examples with label 1 where theirs is one of `positive`, else 0."""
     wanted = torch.tensor(positive)
-    parts = (Split(part.inputs, torch.isin(part.labels, wanted).long()) for part in (splits.train, splits.test))
-    return splits._replace(**dict(zip(("train", "test"), parts, strict=True)), num_classes=2)
+    train, test = (Split(part.inputs, torch.isin(part.labels, wanted).long()) for part in (splits.train, splits.test))
+    return splits._replace(train=train, test=test, num_classes=2)
 
 
 def pool_window(splits: Splits) -> tuple[int, int]:
