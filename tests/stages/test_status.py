@@ -6,10 +6,12 @@ import os
 import pytest
 import yaml
 
+from boundcheck.code_version import reached_from
 from boundcheck.config import ConfigError
 from boundcheck.grid import make_plan
+from boundcheck.job_code import fetch_modules
 from boundcheck.stages.progress import read_progress, write_progress
-from boundcheck.stages.status import status_lines, why_lines
+from boundcheck.stages.status import fetch_reasons, status_lines, why_lines
 
 CELL = "gam/digits/mlp/sgd"
 CONFIG = {
@@ -153,3 +155,37 @@ def test_why_names_the_key_and_the_module(plan_of, train, folder, tmp_path):
 def test_why_knows_its_cells(plan_of, tmp_path):
     with pytest.raises(ConfigError, match="allowed: gam/digits/mlp/sgd"):
         why_lines(plan_of(), "gam/digits/mlp/gam", tmp_path)
+
+
+def fetched(plan, root, **changes):
+    """A dataset's files, as its fetching would leave them now, but for some changes."""
+    folder = root / "data/digits"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "arrays.safetensors").touch()
+    spec = plan.fetch_spec("digits")
+    provenance = {"spec": spec, "modules": reached_from(*fetch_modules(spec)), "source": "none", **changes}
+    (folder / "provenance.json").write_text(json.dumps(provenance))
+
+
+def test_why_knows_a_dataset_that_would_be_fetched_again(plan_of, train, tmp_path):
+    train()
+    plan = plan_of()
+    fetched(plan, tmp_path)
+    assert fetch_reasons(plan, "digits", tmp_path) == []
+    assert not any("fetch" in line for line in why_lines(plan, CELL, tmp_path))
+    fetched(plan, tmp_path, source="another")
+    modules = {**reached_from(*fetch_modules(plan.fetch_spec("digits"))), "boundcheck.stages.fetch": "old"}
+    fetched(plan, tmp_path, modules=modules)
+    lines = why_lines(plan, CELL, tmp_path)
+    assert "  fetch    code of boundcheck.stages.fetch changed" in lines
+    assert "  train    its dataset is fetched again" in lines
+
+
+def test_status_names_a_check_or_report_that_failed(plan_of, tmp_path):
+    for log in ("logs/check/tiny/gam.log", "logs/report/tiny.log"):
+        (tmp_path / log).parent.mkdir(parents=True)
+        (tmp_path / log).write_text("python -m boundcheck\nboundcheck check: OSError: [Errno 28] No space left\n")
+    *_, check, report, counts = status_lines(plan_of(), tmp_path)
+    assert check.split() == ["failed", "check", "of", "gam", "logs/check/tiny/gam.log"]
+    assert report.split() == ["failed", "report", "of", "tiny", "logs/report/tiny.log"]
+    assert counts == "1 batches: 1 waiting, 2 failed"

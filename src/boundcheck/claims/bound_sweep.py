@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 COLUMNS = ["panel", "series", "role", "x", "y", "low", "high"]
 MAX_PANELS = 12
 MEASURED = "measured"
+LABELS = {"train_size": "training examples n"}  # of settings whose name says less
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class BoundSweep(TheoremHolds):
             rows = rows.assign(x=rows[x], panel=short_names(rows))
             label = self.coordinate if x == "coordinate" else "epoch"
         else:
-            rows, label = sweep_rows(rows, runs, x), x.rpartition(".")[2].replace("_", " ")
+            rows, name = sweep_rows(rows, runs, x), x.rpartition(".")[2]
+            label = LABELS.get(name, name.replace("_", " "))
             if not len(rows):
                 return None
             ends = [rows.groupby(list(RUN))["step"].transform(end) for end in ("min", "max")]

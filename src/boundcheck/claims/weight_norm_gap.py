@@ -57,7 +57,7 @@ class GapBoundSays(BoundSweep):
         says = int((excess < 1).sum())
         reason = (
             f"the bound is {excess.min():.3g} to {excess.max():.3g} times the loss of predicting 0, and below it on "
-            f"{says} of {len(found)} rows; it would fall below it from n = {needed.min():.0f} to {needed.max():.0f}; "
+            f"{says} of {len(found)} rows; it would fall below it from n = {needed.min():.3g} to {needed.max():.3g}; "
             f"measured gaps lie in [{gap.min():.3g}, {gap.max():.3g}]; {verdict.reason}"
         )
         effect = float(np.median(excess))

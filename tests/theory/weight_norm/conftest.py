@@ -51,8 +51,8 @@ class Batch:
         )
 
 
-ROWS = ("uniform", "normal", "tiny", "huge", "spread", "one_tiny", "equal", "one_hot")
-OUTPUTS = ("normal", "one_hot", "zero", "large")
+ROWS = ("uniform", "normal", "tiny", "huge", "spread", "one_tiny", "equal", "two", "one_hot")
+OUTPUTS = ("normal", "one_hot", "zero", "large", "small")
 
 
 def draw_rows(kind: str, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
@@ -69,6 +69,8 @@ def draw_rows(kind: str, shape: tuple[int, int], generator: torch.Generator) -> 
         normal[0] *= 1e-4
     if kind == "equal":
         return normal[:1].expand(shape).clone()
+    if kind == "two":
+        return normal[torch.arange(shape[0]) % 2 % shape[0]]
     if kind == "one_hot":
         return torch.eye(shape[1], dtype=torch.float64)[torch.randint(shape[1], (shape[0],), generator=generator)]
     return normal
@@ -79,7 +81,7 @@ def draw_output(kind: str, size: int, generator: torch.Generator) -> Tensor:
     v = torch.randn(size, generator=generator, dtype=torch.float64)
     if kind == "one_hot":
         return torch.eye(size, dtype=torch.float64)[int(torch.randint(size, (), generator=generator))]
-    return {"normal": v / v.norm(), "zero": 0 * v, "large": 100 * v}[kind]
+    return {"normal": v / v.norm(), "zero": 0 * v, "large": 100 * v, "small": v / 100}[kind]
 
 
 @pytest.fixture
