@@ -55,7 +55,7 @@ class Figure:
 
     - "line", "points": y against x, with the range from low to high. `role` says what y is: "measured" (a line with
       its band; dots with bars beside a bound, or where there is a single x), or a theorem's "bound" or "upper bound"
-      (dotted), "lower bound" (dash-dotted), whose low and high are not drawn.
+      (dotted), "lower bound" (dash-dotted), or what a "formula" predicts (dotted), whose low and high are not drawn.
     - "interval": a row per entry under the name of its panel, y its effect and [low, high] its confidence interval
       (NaN: none, drawn hollow), with a line at 0; an entry with panel "" stands on its own (the pooled one). x is not
       used, role is "measured".

@@ -257,7 +257,7 @@ def test_flip_ratio_is_compared_up_to_a_factor(made, ratio, decision):
     verdict = flipping(made, ratio)
     assert verdict.decision == decision
     assert verdict.effect == pytest.approx(ratio * 1.02, rel=1e-3)
-    assert {"measured", "bound"} == set(verdict.figures[0].data["role"])
+    assert {"measured", "formula"} == set(verdict.figures[0].data["role"])
     assert "layer 1" in set(verdict.figures[1].data["series"])
 
 
@@ -339,7 +339,7 @@ def test_starts_delay_by_a_logarithm(made, slow, decision):
     assert verdict.effect == pytest.approx(slow, rel=0.02)
     rows = {row["init scale"]: row for row in verdict.cells}
     assert rows[16.0]["extra steps"] == pytest.approx(slow * math.log(16) / -math.log(0.99), abs=1)
-    assert {"measured", "bound"} == set(verdict.figures[0].data["role"])
+    assert {"measured", "formula"} == set(verdict.figures[0].data["role"])
 
 
 def test_frequency_responses_are_those_of_the_optimizers():

@@ -505,7 +505,7 @@ def test_convergence_of_the_weights():
     assert at_saddle.decision == "inconclusive"  # it may yet leave
     undecided = [(*row[:9], 5e-4, 1e-3, "a") for row in eigenvalue]
     assert decide(claim, "am", num_steps=300, measurements=undecided).cells[0]["points"] == "undecided"
-    labels = ["length of the path of the weights", "E", "‖g‖", "lowest curvature found (not below λ_min)", "θ"]
+    labels = ["length of the path", "E", "‖g‖", "lowest Ritz value ≥ λ_min", "θ"]
     assert [figure.y_label for figure in verdict.figures] == labels
     assert decide(claim, "gd").decision == "not run"
 

@@ -164,7 +164,7 @@ def _course_figure(courses: pd.DataFrame) -> Figure:
     import pandas as pd
 
     parts = []
-    for role, column in (("measured", "measured"), ("bound", "predicted")):
+    for role, column in (("measured", "measured"), ("formula", "predicted")):
         groups = courses.groupby(["dataset", "model", "method", "epoch"])[column]
         parts.append(groups.agg(y="mean", low="min", high="max").reset_index().assign(role=role))
     data = pd.concat(parts, ignore_index=True)
@@ -187,7 +187,7 @@ def _layer_figure(tables: Tables, courses: pd.DataFrame) -> list[Figure]:
     groups = rows.groupby(["dataset", "model", "method", "index", "epoch"])["value"]
     data = groups.agg(y="mean", low="min", high="max").reset_index()
     predicted = courses.groupby(["dataset", "model", "method", "epoch"])["predicted"].mean().reset_index(name="y")
-    predicted = predicted.assign(index="formula", low=NAN, high=NAN, role="bound")
+    predicted = predicted.assign(index="every layer", low=NAN, high=NAN, role="formula")
     data = data.assign(index=[f"layer {i}" for i in data["index"]], role="measured")
     data = pd.concat([data, predicted], ignore_index=True)
     data = data[data["y"] > 0].rename(columns={"index": "series", "epoch": "x"})

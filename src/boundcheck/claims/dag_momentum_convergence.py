@@ -113,10 +113,10 @@ def _last_eigenvalues(tables: Tables) -> dict[Any, tuple[float, float]]:
 
 def _path_figures(steps: pd.DataFrame) -> list[Figure]:
     names = {
-        "path_length": "length of the path of the weights",
+        "path_length": "length of the path",
         "objective": "E",
         "gradient_norm": "‖g‖",
-        "lowest_curvature": "lowest curvature found (not below λ_min)",
+        "lowest_curvature": "lowest Ritz value ≥ λ_min",
     }
     figures = [course_figure(steps, name, label) for name, label in names.items() if steps[name].notna().any()]
     return [*figures, *filter(None, [_exponent_figure(steps)])]

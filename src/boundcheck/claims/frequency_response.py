@@ -57,7 +57,7 @@ class FrequencyResponse:
             found = np.abs(_transform(self._impulse(name), frequencies))
             expected = np.abs(self._theory(name, frequencies))
             cells.append({"filter": name, "largest difference of |H|": float(np.abs(found - expected).max())})
-            for role, values in (("measured", found), ("bound", expected)):
+            for role, values in (("measured", found), ("formula", expected)):
                 common = {"panel": "gain", "series": name, "role": role}
                 rows += [
                     {**common, "x": w, "y": y, "low": y, "high": y} for w, y in zip(frequencies, values, strict=True)

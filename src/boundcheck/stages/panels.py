@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 INK, PAPER = "#1f2a37", "#fdfefe"
 MARKERS = "osD^vP*X"
-DASHES = {"bound": ":", "upper bound": ":", "lower bound": "-."}
+DASHES = {"bound": ":", "upper bound": ":", "lower bound": "-.", "formula": ":"}
 # Inches. Sizes are laid down rather than fitted: fitting draws every figure three times.
 PANEL_WIDTHS = {1: 3.6, 2: 2.8, 3: 2.05}  # by the number of columns
 PANEL_HEIGHT = 1.6

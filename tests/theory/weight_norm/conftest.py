@@ -70,7 +70,7 @@ def draw_rows(kind: str, shape: tuple[int, int], generator: torch.Generator) -> 
     if kind == "equal":
         return normal[:1].expand(shape).clone()
     if kind == "two":
-        return normal[torch.arange(shape[0]) % 2 % shape[0]]
+        return normal[torch.arange(shape[0]) % 2]
     if kind == "one_hot":
         return torch.eye(shape[1], dtype=torch.float64)[torch.randint(shape[1], (shape[0],), generator=generator)]
     return normal
