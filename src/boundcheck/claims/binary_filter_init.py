@@ -131,7 +131,7 @@ class InitDelays:
         frame = pd.DataFrame(list(rows)).dropna(subset=["extra"])
         groups = frame.groupby(["dataset", "model", "scale"])
         data = groups["extra"].agg(y="mean", low="min", high="max").reset_index().assign(role="measured")
-        bound = groups["predicted"].mean().reset_index(name="y").assign(role="bound", low=NAN, high=NAN)
+        bound = groups["predicted"].mean().reset_index(name="y").assign(role="formula", low=NAN, high=NAN)
         data = pd.concat([data, bound], ignore_index=True)
         data = data.assign(panel=data["dataset"] + " · " + data["model"], series="latent SGD")
         data = data.rename(columns={"scale": "x"})
