@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from boundcheck.methods import GAM, SAM, GradientPenalty
+from boundcheck.methods import GAM, GSAM, SAM, GradientPenalty
 from boundcheck.methods.schedule import scheduled
 
 
@@ -78,3 +78,30 @@ def test_the_coefficient_of_a_penalty_moves_and_its_radius_stays(make_network):
     g = network.gradient(network.theta())
     torch.testing.assert_close(directions[1] - g, 2 * (directions[0] - g), rtol=0, atol=1e-13)
     assert perturbations(optimizer, network, 1) == pytest.approx([0.1])
+
+
+def direction_of(network, kind, lr, **settings):
+    """What a step along the network's gradient field is made of, when the learning rate has gone from 0.1 to `lr`."""
+    optimizer = kind(torch.optim.SGD(network.model.parameters(), lr=0.1), 0.3, **settings)
+    optimizer.param_groups[0] |= {"initial_lr": 0.1, "lr": lr}
+    optimizer.step(network.closure(optimizer))
+    return network.direction()
+
+
+@pytest.mark.parametrize("kind", [GAM, GSAM])
+def test_the_coefficient_falls_with_the_learning_rate_and_has_no_warmup(make_network, kind):
+    found = direction_of(make_network(), kind, 0.025, alpha=0.8, alpha_min=0.4)
+    expected = direction_of(make_network(), kind, 0.025, alpha=0.5)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-15)
+    assert not torch.allclose(found, direction_of(make_network(), kind, 0.025, alpha=0.8))
+    warm = {"alpha": 0.8, "alpha_min": 0.8, "warmup": 1}
+    torch.testing.assert_close(
+        direction_of(make_network(), kind, 0.1, **warm), direction_of(make_network(), kind, 0.1, alpha=0.8)
+    )
+    with pytest.raises(ValueError, match=r"alpha_min: got 0.9; allowed: a number in \[0, alpha\]"):
+        direction_of(make_network(), kind, 0.1, alpha=0.8, alpha_min=0.9)
+
+
+def test_parameters_in_place_of_an_optimizer_are_refused(make_network):
+    with pytest.raises(TypeError, match="base: got a generator; allowed: an optimizer"):
+        SAM(make_network().model.parameters(), 0.1)

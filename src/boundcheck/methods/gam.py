@@ -57,6 +57,7 @@ class GAM(MultiPass):
         oracle_rho: the radius of SAM or GSAM.
         oracle_alpha: the α of GSAM.
         rho_min: ρ falls with the learning rate, to `rho_min` where that is 0; None: it does not.
+        alpha_min: as `rho_min`, of α.
         warmup: steps over which ρ grows from 0.
         model: the network, if its batch normalisation shall count the first pass only.
         num_stacked: k seeds trained at once.
@@ -64,6 +65,8 @@ class GAM(MultiPass):
     References:
         Zhang, Xu, Yu, Zou, Cui 2023, Gradient norm aware minimization, arXiv:2303.03108, and the authors' public code.
     """
+
+    coefficient = "alpha"
 
     def __init__(
         self,
@@ -80,6 +83,7 @@ class GAM(MultiPass):
         oracle_rho: float | None = None,
         oracle_alpha: float | None = None,
         rho_min: float | None = None,
+        alpha_min: float | None = None,
         warmup: int = 0,
         model: nn.Module | None = None,
         num_stacked: int = 1,
@@ -93,7 +97,8 @@ class GAM(MultiPass):
         self.second_order = form == "exact"
         numbers = {"rho": rho, "alpha": alpha, "radius": radius, "beta": beta, "gamma": gamma}
         numbers |= {"oracle_rho": oracle_rho, "oracle_alpha": oracle_alpha}
-        super().__init__(base, numbers, least_strength=rho_min, warmup=warmup, model=model, num_stacked=num_stacked)
+        least = {"least_strength": rho_min, "least_coefficient": alpha_min}
+        super().__init__(base, numbers, **least, warmup=warmup, model=model, num_stacked=num_stacked)
 
     def direction(
         self,
@@ -164,6 +169,7 @@ class GAMMethod(MultiPassMethod):
     oracle_rho: float | None = None
     oracle_alpha: float | None = None
     rho_min: float | None = None
+    alpha_min: float | None = None
     warmup: int = 0
 
     wrapper: ClassVar[type[MultiPass]] = GAM

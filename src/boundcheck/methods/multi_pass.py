@@ -30,6 +30,7 @@ class MultiPass(Optimizer, ABC):
         base: any torch optimizer that can step without a closure; its groups and its state are shared.
         numbers: the method's numbers by name, as defaults of the groups.
         least_strength: how far the number that `strength` names falls with the learning rate; see `scheduled`.
+        least_coefficient: the same of the number that `coefficient` names, which has no warm-up.
         warmup: of that number, in steps; 0: none.
         model: the network, if its batch normalisation shall count the first pass only.
         num_stacked: k; when it is more than 1, every parameter has a leading axis of k independent networks.
@@ -40,6 +41,7 @@ class MultiPass(Optimizer, ABC):
 
     second_order = False
     strength: ClassVar[str] = "rho"
+    coefficient: ClassVar[str | None] = None
 
     def __init__(
         self,
@@ -47,16 +49,21 @@ class MultiPass(Optimizer, ABC):
         numbers: Mapping[str, float | None],
         *,
         least_strength: float | None = None,
+        least_coefficient: float | None = None,
         warmup: int = 0,
         model: nn.Module | None = None,
         num_stacked: int = 1,
     ) -> None:
+        if not isinstance(base, Optimizer):
+            raise TypeError(f"base: got a {type(base).__name__}; allowed: an optimizer, as torch.optim.SGD(parameters)")
         whole = isinstance(num_stacked, int)
         check_number("num_stacked", num_stacked, ">= 1, whole", lambda k: whole and k >= 1)
         self.base, self.model, self.num_stacked = base, model, num_stacked
         self._layout: FlatLayout | None = None
         self._names = tuple(numbers)
         self._own = {**numbers, f"{self.strength}_min": least_strength, "warmup": warmup, "num_steps": 0}
+        if self.coefficient:
+            self._own[f"{self.coefficient}_min"] = least_coefficient
         for name in self._own:
             if name in base.defaults:
                 raise ValueError(
@@ -132,6 +139,10 @@ class MultiPass(Optimizer, ABC):
             raise ValueError("maximize: got True; allowed: False (change the sign of the loss instead)")
         self.check(group)
         check_schedule(group, self.strength)
+        if self.coefficient:
+            check_schedule(group, self.coefficient)
 
     def _now(self, group: Mapping[str, Any], name: str) -> Any:
-        return scheduled(group, name) if name == self.strength else group[name]
+        if name not in (self.strength, self.coefficient):
+            return group[name]
+        return scheduled(group, name, has_warmup=name == self.strength)

@@ -8,7 +8,7 @@ from typing import Any
 from boundcheck.methods.checks import check_number
 
 
-def scheduled(group: Mapping[str, Any], name: str) -> Any:
+def scheduled(group: Mapping[str, Any], name: str, has_warmup: bool = True) -> Any:
     """The strength s at this step, read off a parameter group: constant unless the group says otherwise.
 
     s_t = (s_min + (s − s_min) η_t/η_0) · min(1, (t + 1)/warmup), where η_t is `lr` and η_0 is `initial_lr`, which
@@ -18,6 +18,7 @@ def scheduled(group: Mapping[str, Any], name: str) -> Any:
     Args:
         group: holds `name`, `<name>_min`, `warmup` (steps), `num_steps` and `lr`.
         name: which number is the strength.
+        has_warmup: whether `warmup` is of this strength.
 
     Returns:
         s_t, in the unit of s.
@@ -28,7 +29,7 @@ def scheduled(group: Mapping[str, Any], name: str) -> Any:
     strength, least = group[name], group[f"{name}_min"]
     if least is not None:
         strength = least + (strength - least) * group["lr"] / group.get("initial_lr", group["lr"])
-    if group["warmup"]:
+    if has_warmup and group["warmup"]:
         strength = strength * min(1.0, (group["num_steps"] + 1) / group["warmup"])
     return strength
 

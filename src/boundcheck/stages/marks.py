@@ -34,27 +34,28 @@ MAX_ANNOTATED = 36  # a heat map of at most so many cells shows their values
 
 
 def curves(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[str, Look]) -> Figure:
-    """Lines with the range of the seeds; beside a bound, measured dots and the dotted bound."""
+    """Lines with the range of the seeds; dots for "points" and beside a bound, which is dotted, or a dash at a single x."""
     panels = list(dict.fromkeys(data["panel"]))
     series = sorted(set(data["series"]))
     is_single = data["x"].nunique() == 1
     if is_single:
         data = data.assign(x=data["series"].map(series.index))
     bounds = [role for role in DASHES if (data["role"] == role).any()]
+    is_dotted = bool(bounds) or is_single or settings["mark"] == "points"
     figure, axes = grid(len(panels), [*series, *bounds])
     for axis, panel in zip(axes, panels, strict=True):
         for (name, role), part in data[data["panel"] == panel].groupby(["series", "role"]):
             ordered = part.sort_values("x", kind="stable")
             if role != "measured":
-                _bound(axis, ordered, look_of[name], DASHES[role], is_single)
-            elif bounds or is_single:
+                _bound(axis, ordered, look_of[name], DASHES[role], ordered["x"].nunique() == 1)
+            elif is_dotted:
                 _dots(axis, ordered, look_of[name])
             else:
                 _line(axis, ordered, look_of[name])
         _scale(axis, settings, is_single)
         axis.set_title(panel, y=1.02)
     label_axes(figure, "" if is_single else settings["x_label"], settings["y_label"])
-    legend(figure, {name: look_of[name] for name in series}, bounds, is_single)
+    legend(figure, {name: look_of[name] for name in series}, bounds, is_single, is_dotted)
     sns.despine(figure)
     return figure
 

@@ -106,9 +106,11 @@ def bound_shape(dashes: str, is_single: bool) -> dict[str, Any]:
     return {"ls": "", "marker": "_", "ms": 14} if is_single else {"ls": dashes}
 
 
-def legend(figure: Figure, look_of: Mapping[str, Look], bounds: Sequence[str], is_single: bool) -> None:
+def legend(
+    figure: Figure, look_of: Mapping[str, Look], bounds: Sequence[str], is_single: bool, is_dotted: bool
+) -> None:
     """Every series, then every kind of bound."""
-    width = 0 if bounds else 1.6
+    width = 0 if is_dotted else 1.6
     handles = [
         Line2D([], [], color=look.colour, marker=look.marker, ms=4, lw=width, label=name)
         for name, look in look_of.items()
