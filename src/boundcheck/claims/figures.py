@@ -95,19 +95,20 @@ def bound_figures(rows: pd.DataFrame, quantity: str, coordinate: str) -> list[Fi
     Args:
         rows: the rows of one check.
         quantity: label of the ordinate, with its unit.
-        coordinate: label of the coordinate, with its unit.
+        coordinate: label of the coordinate, with its unit; of a theorem that names κ it is in units of ‖θ‖.
     """
     figures = []
     for part in _sharing_what_was_measured(rows[rows["premise_holds"]]):
+        label = f"{coordinate} / ‖θ‖" if part["theorem"].str.contains("κ").all() else coordinate
         largest, last = part["coordinate"].max(), part.groupby(list(RUN))["epoch"].transform("max")
         at_largest = part if np.isnan(largest) else part[part["coordinate"] == largest]
-        where = "" if np.isnan(largest) else f", {coordinate} {largest:g}"
+        where = "" if np.isnan(largest) else f", {label} {largest:g}"
         several = part["coordinate"].nunique() > 1
         if at_largest["epoch"].nunique() > 1 or not several:
             figures.append(_bound_figure(at_largest, "epoch", "epoch", quantity, where))
         if several:
             figures.append(
-                _bound_figure(part[part["epoch"] == last], "coordinate", coordinate, quantity, ", last snapshot")
+                _bound_figure(part[part["epoch"] == last], "coordinate", label, quantity, ", last snapshot")
             )
     return figures
 

@@ -34,7 +34,7 @@ MAX_ANNOTATED = 36  # a heat map of at most so many cells shows their values
 
 
 def curves(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[str, Look]) -> Figure:
-    """Lines with the range of the seeds; dots for "points" and beside a bound, which is dotted, or a dash at a single x."""
+    """Lines with the range of the seeds; dots for "points" and beside a bound, dotted or, at a single x, a dash."""
     panels = list(dict.fromkeys(data["panel"]))
     series = sorted(set(data["series"]))
     is_single = data["x"].nunique() == 1
