@@ -110,16 +110,18 @@ def files(folder):
 
 
 @trained
-def test_a_training_that_is_stopped_and_resumed_ends_with_the_same_bits(section, kind, run, monkeypatch):
+@pytest.mark.parametrize("asked_before", [2, 3], ids=["after a step", "before an evaluation"])
+def test_a_training_that_is_stopped_and_resumed_ends_with_the_same_bits(asked_before, section, kind, run, monkeypatch):
+    """It is asked after every step, and before every evaluation: of four steps an epoch the last is asked of twice."""
     spec = small(cells()[section, kind])
     whole = files(run(spec, "whole"))
     asked = []
 
     @contextlib.contextmanager
-    def after_three_steps():
-        yield lambda: len(asked) == 3 or asked.append(0)
+    def stop():
+        yield lambda: len(asked) == asked_before or asked.append(0)
 
-    monkeypatch.setattr(training_stage, "stop_requests", after_three_steps)
+    monkeypatch.setattr(training_stage, "stop_requests", stop)
     with pytest.raises(TrainingInterrupted):
         run(spec, "cut")
     monkeypatch.undo()

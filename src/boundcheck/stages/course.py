@@ -41,14 +41,20 @@ def run(
         if at_end or loop.step % FLUSH_EVERY == 0:
             loop.test_divergence()
         if at_end:
-            loop.end_of_epoch(folder)
-            loop.curve.flush()
+            if should_stop():  # an evaluation may take longer than whoever asks will wait
+                _save(loop, path, identity, watch, before_evaluation=True)
+                raise TrainingInterrupted(_stopped(loop))
+            _end_epoch(loop, folder)
             _report(loop, (loop.step - first_step) / since_start.wall, folder.parent, loops_after)
         stop = should_stop()
         if stop or loop.finished or watch.wall > every_seconds:
             _save(loop, path, identity, watch)
             if stop and not loop.finished:
-                raise TrainingInterrupted(f"stopped at epoch {loop.epochs_done:.2f}; the same command resumes")
+                raise TrainingInterrupted(_stopped(loop))
+
+
+def _stopped(loop: Loop) -> str:
+    return f"stopped at epoch {loop.epochs_done:.2f}; the same command resumes"
 
 
 def _begin(loop: Loop, path: Path, identity: str) -> None:
@@ -60,16 +66,23 @@ def _begin(loop: Loop, path: Path, identity: str) -> None:
     else:
         loop.load_state_dict(state)
         print(f"resumed at epoch {loop.epochs_done:.2f} (step {loop.step})", flush=True)
+        if state["before_evaluation"]:
+            _end_epoch(loop, path.parent)
     write_progress(path.parent.parent, loop.epochs_done, loop.training["epochs"], None)
     loop.model.train()
 
 
-def _save(loop: Loop, path: Path, identity: str, watch: Stopwatch) -> None:
+def _end_epoch(loop: Loop, folder: Path) -> None:
+    loop.end_of_epoch(folder)
+    loop.curve.flush()
+
+
+def _save(loop: Loop, path: Path, identity: str, watch: Stopwatch, before_evaluation: bool = False) -> None:
     loop.test_divergence()
     wall, cpu = watch.lap()
     loop.wall_seconds += wall
     loop.cpu_seconds += cpu
-    checkpoint.save(path, loop.state_dict(), identity)
+    checkpoint.save(path, {**loop.state_dict(), "before_evaluation": before_evaluation}, identity)
 
 
 def _report(loop: Loop, steps_per_second: float, folder: Path, loops_after: int) -> None:
