@@ -107,9 +107,7 @@ def bound_figures(rows: pd.DataFrame, quantity: str, coordinate: str) -> list[Fi
         if at_largest["epoch"].nunique() > 1 or not several:
             figures.append(_bound_figure(at_largest, "epoch", "epoch", quantity, where))
         if several:
-            figures.append(
-                _bound_figure(part[part["epoch"] == last], "coordinate", label, quantity, ", last snapshot")
-            )
+            figures.append(_bound_figure(part[part["epoch"] == last], "coordinate", label, quantity, ", last snapshot"))
     return figures
 
 
