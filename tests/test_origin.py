@@ -52,7 +52,7 @@ def test_an_archive_is_known_by_size_and_time(tmp_path):
 
 def test_nothing_is_no_state(tmp_path):
     assert origin_state(tmp_path / "absent") is None
-    assert fetched_state("absent", tmp_path) is None
+    assert fetched_state("absent", {}, tmp_path) is None
 
 
 @pytest.fixture
@@ -80,9 +80,12 @@ def test_a_folder_that_went_away_after_fetching_is_not_missed(plan, images, tmp_
     assert f"datasets.mine.path: got {str(images)!r}: nothing is there" in problem
     (tmp_path / "data/mine").mkdir(parents=True)
     (tmp_path / "data/mine/arrays.safetensors").touch()
-    (tmp_path / "data/mine/provenance.json").write_text(json.dumps({"source": state}))
+    provenance = {"spec": plan.fetch_spec("mine"), "source": state}
+    (tmp_path / "data/mine/provenance.json").write_text(json.dumps(provenance))
     assert plan.origin_state("mine") == state
-    assert plan.missing_origin("mine") == []
+    plan.config["datasets"]["mine"]["path"] = str(tmp_path / "typo")
+    assert plan.origin_state("mine") == "none", "arrays of another path say nothing of this one"
+    assert plan.missing_origin("mine")
 
 
 def test_other_datasets_have_no_origin(plan):

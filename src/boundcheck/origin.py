@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 DEPTH = 2  # folders below the top whose change is seen: splits and classes
 
@@ -39,12 +41,13 @@ def _folder_times(folder: Path, depth: int) -> list[str]:
     return times
 
 
-def fetched_state(dataset: str, root: Path = Path()) -> str | None:
-    """The state that a dataset's folder or archive had when its arrays were made; None where there are no arrays."""
+def fetched_state(dataset: str, spec: Mapping[str, Any], root: Path = Path()) -> str | None:
+    """The state of its folder or archive when a dataset's arrays were made; None without arrays of this very spec."""
     folder = root / "data" / dataset
     if not (folder / "arrays.safetensors").exists():
         return None
     try:
-        return json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["source"]
+        known = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        return known["source"] if known["spec"] == spec else None
     except (OSError, ValueError, KeyError):
         return None

@@ -111,13 +111,13 @@ class Plan:
         One that is gone, whose arrays are here, is as it was: the arrays can be used without it.
         """
         path = self.config["datasets"][dataset].get("path")
-        state = path and (origin_state(Path(path).expanduser()) or fetched_state(dataset))
+        state = path and (origin_state(Path(path).expanduser()) or fetched_state(dataset, self.fetch_spec(dataset)))
         return state or "none"
 
     def missing_origin(self, dataset: str) -> list[str]:
-        """What is wrong where a dataset's folder or archive is not there, and no arrays are either."""
+        """What is wrong where the folder or archive of a dataset that is to be fetched is not there."""
         path = self.config["datasets"][dataset].get("path")
-        if path is None or self.origin_state(dataset) != "none":
+        if path is None or Path(path).expanduser().exists():
             return []
         problem = f"got {path!r}: nothing is there; allowed: the folder or archive of the images"
         return [str(self.sources.error(("datasets", dataset, "path"), problem))]

@@ -174,11 +174,20 @@ def test_why_knows_a_dataset_that_would_be_fetched_again(plan_of, train, tmp_pat
     assert fetch_reasons(plan, "digits", tmp_path) == []
     assert not any("fetch" in line for line in why_lines(plan, CELL, tmp_path))
     fetched(plan, tmp_path, source="another")
+    assert fetch_reasons(plan, "digits", tmp_path) == ["its source has changed"]
+    (tmp_path / "data/digits/provenance.json").write_text("{}")
+    assert fetch_reasons(plan, "digits", tmp_path) == ["its arrays are of an older version"]
+    fetched(plan, tmp_path, spec={"kind": "image_folder", "path": "images"}, source="another")
+    assert fetch_reasons(plan, "digits", tmp_path) == [
+        "kind: was image_folder, is digits",
+        "path: was images, is not set",
+    ]
     modules = {**reached_from(*fetch_modules(plan.fetch_spec("digits"))), "boundcheck.stages.fetch": "old"}
     fetched(plan, tmp_path, modules=modules)
     lines = why_lines(plan, CELL, tmp_path)
     assert "  fetch    code of boundcheck.stages.fetch changed" in lines
     assert "  train    its dataset is fetched again" in lines
+    assert "data: code of boundcheck.stages.fetch changed" in state(plan, tmp_path)
 
 
 def test_status_names_a_check_or_report_that_failed(plan_of, tmp_path):

@@ -62,10 +62,13 @@ def origin_state(wildcards):
 
 
 def refuse_missing_origins(jobs):
-    """Stop before the first job where a dataset's folder or archive is not there, unless the others shall go on."""
-    if workflow.execution_settings.keep_going:
-        return
+    """Stop before the first job where a dataset's folder or archive is not there.
+
+    With --keep-going the others go on, unless there are arrays: those a fetch that must fail would cost.
+    """
     datasets = [job.wildcards.dataset for job in jobs if job.rule.name == "fetch"]
+    if workflow.execution_settings.keep_going:
+        datasets = [dataset for dataset in datasets if Path(f"data/{dataset}/arrays.safetensors").exists()]
     problems = [problem for dataset in sorted(datasets) for problem in PLAN.missing_origin(dataset)]
     if problems:
         raise WorkflowError("config: " + "\n".join(problems))

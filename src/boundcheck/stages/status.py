@@ -73,7 +73,8 @@ def state_of(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
 def _finished(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
     folder = root / "results" / plan.scale / batch.folder
     is_measured = not batch.analyses or (folder / "measurements.parquet").exists()
-    reasons = train_reasons(batch, folder) or (measure_reasons(batch, folder) if is_measured else [])
+    reasons = [f"data: {reason}" for reason in fetch_reasons(plan, batch.dataset, root)]
+    reasons = reasons or train_reasons(batch, folder) or (measure_reasons(batch, folder) if is_measured else [])
     if reasons:
         return "outdated", reasons[0]
     measuring = f"logs/measure/{plan.scale}/{batch.folder}.log"
@@ -125,10 +126,12 @@ def fetch_reasons(plan: Plan, dataset: str, root: Path) -> list[str]:
     if not path.exists():
         return []
     provenance = json.loads(path.read_text(encoding="utf-8"))
+    if not {"spec", "modules", "source"} <= provenance.keys():
+        return ["its arrays are of an older version"]
     spec = plan.fetch_spec(dataset)
     reasons = _differences(provenance, spec, fetch_modules(spec))
-    if provenance["source"] != plan.origin_state(dataset):
-        reasons.append(f"{spec['path']} has changed")
+    if not reasons and provenance["source"] != plan.origin_state(dataset):
+        reasons.append(f"{spec.get('path', 'its source')} has changed")
     return reasons
 
 
