@@ -13,7 +13,8 @@ from pathlib import Path
 def written_whole(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`; what stands under it at the end, a file or a folder, replaces what `path` was.
 
-    The name is this process's own: two that write one path never mix. What a killed process left goes first.
+    The name is this process's own, so that two that write one path never mix. What another process left goes first: it
+    was killed, or it has lost, and fails when it renames.
 
     Raises:
         OSError: the disk is full or cannot be written, with the name of a file; `path` is as it was.

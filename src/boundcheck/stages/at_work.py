@@ -11,7 +11,7 @@ PROCESSES = Path("/proc")
 def snakemakes_at_work(folder: Path) -> list[int]:
     """Process numbers of the Snakemakes of this machine that run in `folder`, but those that this process runs under.
 
-    One on another machine, which shares the folder, is not seen.
+    One on another machine, which shares the folder, is not seen, nor that of another user.
     """
     found = []
     above = _ancestors(os.getpid())
@@ -21,7 +21,7 @@ def snakemakes_at_work(folder: Path) -> list[int]:
             is_here = (process / "cwd").resolve() == folder.resolve()
         except OSError:  # it ended, or is another user's
             continue
-        is_snakemake = any(Path(os.fsdecode(word)).name == "snakemake" for word in words[:3])
+        is_snakemake = any(Path(os.fsdecode(word)).name == "snakemake" for word in words[:5])
         if is_here and is_snakemake and int(process.name) not in above:
             found.append(int(process.name))
     return sorted(found)
