@@ -24,7 +24,6 @@ from boundcheck.curvature.hessian import HessianOperator
 from boundcheck.curvature.hessian_lipschitz import hessian_lipschitz
 from boundcheck.curvature.lanczos import lanczos
 from boundcheck.theory.flatness import scaling_exponent
-from boundcheck.theory.gam import best_radius
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,8 @@ class Flatness:
     Rows: `num_samples`, `loss`, `gradient_norm`, `parameter_norm`, `spectral_norm` (‖H(θ)‖₂, with its certified
     error), and per radius (coordinate = ρ) `zeroth_order_flatness`, `first_order_flatness`, `one_step_ratio` (the R¹
     that one ascent step reaches, over the R¹ found), `hessian_lipschitz` (a lower estimate of γ₂, from where the
-    evaluator went; it never falls with ρ), `num_gradients` and `num_hvps`; `best_radius`, where R¹/ρ² is nearest to ‖H‖
-    by the largest γ₂; of two radii or more `first_order_exponent`, the slope of log R¹ over log ρ.
+    evaluator went; it never falls with ρ), `num_gradients` and `num_hvps`; of two radii or more
+    `first_order_exponent`, the slope of log R¹ over log ρ.
     Radii relative to ‖θ‖ give the same rows named `relative_...`, coordinate = κ.
     Larger radii start also from the maximisers of smaller ones, so both flatnesses grow with ρ.
     A network that is not finite has only the row `loss`.
@@ -115,8 +114,6 @@ class Flatness:
                 if self.hessian_change:
                     lipschitz = radius_rows["hessian_lipschitz"] = max(lipschitz, radius_rows["hessian_lipschitz"])
                 rows += [Row(prefix + name, value, coordinate=coordinate) for name, value in radius_rows.items()]
-        if lipschitz:
-            rows.append(Row("best_radius", float(best_radius(rows[2].value, lipschitz))))
         return [*rows, *_exponent(rows)]
 
     def _at_radius(
