@@ -494,7 +494,8 @@ def test_convergence_of_the_weights():
     assert verdict.effect < 2
     early = decide(claim, "am", num_steps=12)
     assert early.decision == "inconclusive"
-    assert early.cells[0]["points"] == "not measured"
+    assert early.cells[0]["points"] == "not stationary"
+    assert decide(claim, "am", num_steps=300).cells[0]["points"] == "not measured"
     decayed = [(*row[:2], "am_decay", *row[3:9], -0.05, 1e-3, "a") for row in eigenvalue]  # λ = 0.1 on top
     found = decide(WeightsConverge("s", "r", ["am_decay"]), "am_decay", num_steps=300, measurements=decayed)
     assert found.cells[0]["points"] == "minimum"
@@ -505,6 +506,8 @@ def test_convergence_of_the_weights():
     assert at_saddle.decision == "inconclusive"  # it may yet leave
     undecided = [(*row[:9], 5e-4, 1e-3, "a") for row in eigenvalue]
     assert decide(claim, "am", num_steps=300, measurements=undecided).cells[0]["points"] == "undecided"
+    strict = WeightsConverge("s", "r", ["am"], stationary=1e-300)
+    assert decide(strict, "am", num_steps=300, measurements=saddle).cells[0]["points"] == "not stationary"
     labels = ["length of the path", "E", "‖g‖", "lowest Ritz value ≥ λ_min", "θ"]
     assert [figure.y_label for figure in verdict.figures] == labels
     assert decide(claim, "gd").decision == "not run"

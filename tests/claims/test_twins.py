@@ -72,18 +72,42 @@ def test_another_quantity_of_the_same_run(make_tables):
     assert verdict.cells[0]["twin"] == "pca_psnr"
 
 
-def test_steps_to_a_level(make_tables):
-    """The value is a third, a half and the whole of it after 0, 10 and 20 steps; it must rise for this test's `≤`."""
-    values = cells(0.0, spread=0.0)
-    for seed in range(3):
-        values["digits", "seq_code2", "am"][seed] = 100.0
-        values["digits", "dag_code2", "am"][seed] = -10.0 * (seed + 1)
-    tables = make_tables(values)
-    twins = {"dag_code2": "seq_code2"}
-    verdict = claim(side="lower", level=-5.0, twins=twins).decide(tables)
-    steps = {0: 10, 1: 0, 2: 0}  # −3.3, −5, −10; −6.7 …
-    assert verdict.cells[0]["effect"] == pytest.approx(sum(steps.values()) / 3 - 20)
+def courses(make_tables, **values_of):
+    """Curves of hand-made values at steps 0, 10, 20 for all seeds of a model; keys `dag_code2`, `seq_code2`, ..."""
+    tables = make_tables({("digits", model, "am"): dict.fromkeys(range(3), 1.0) for model in values_of})
+    value = [
+        values_of[model][seed][step // 10] for model, seed, step in tables.curves[["model", "seed", "step"]].values
+    ]
+    return tables._replace(curves=tables.curves.assign(value=value))
+
+
+def test_steps_to_a_share_of_the_first_value(make_tables):
+    tables = courses(
+        make_tables,
+        dag_code2=[(6.0, 2.0, 1.0), (9.0, 4.0, 3.0), (6.0, 1.0, 9.0)],  # a third after 10, 20 and 10 steps
+        seq_code2=[(3.0, 2.0, 1.0), (3.0, 2.0, 2.0), (3.0, 0.5, 3.0)],  # after 20, never, 10
+    )
+    verdict = claim(side="lower", share=1 / 3, twins={"dag_code2": "seq_code2"}).decide(tables)
+    assert verdict.effect == pytest.approx((-10 + 0 + 0) / 3)
     assert verdict.unit == "steps"
+    assert "1 runs never reach it and count as their last step" in verdict.reason
+    assert "left out: 0" in verdict.reason
+    assert "steps until test accuracy is 0.333 of its first value" in verdict.figures[0].x_label
+
+
+def test_a_pair_of_which_neither_gets_there_is_no_tie(make_tables):
+    twins = {"dag_code2": "seq_code2", "dag_code4": "seq_code4"}
+    tables = courses(
+        make_tables,
+        dag_code2=[(6.0, 1.0, 1.0)] * 3,
+        seq_code2=[(6.0, 5.0, 1.0)] * 3,
+        dag_code4=[(6.0, 5.0, 5.0)] * 3,
+        seq_code4=[(6.0, 5.0, 5.0)] * 3,
+    )
+    verdict = claim(side="lower", share=1 / 3, twins=twins).decide(tables)
+    assert verdict.effect == pytest.approx(-10)
+    assert "6 runs never reach it" in verdict.reason
+    assert "left out: 3" in verdict.reason
 
 
 def test_quality_against_size_and_pictures(make_tables):
@@ -130,7 +154,8 @@ def test_pairs_without_numbers_are_not_run(make_tables):
         ({"side": "best"}, "side"),
         ({"twins": {}}, "twins"),
         ({"twins": ["a"]}, "twins"),
-        ({"level": 1.0, "source": "measurements"}, "level"),
+        ({"share": 0.5, "source": "measurements"}, "share"),
+        ({"share": 1.0}, "share"),
     ],
 )
 def test_settings_without_meaning_are_rejected(settings, field):

@@ -239,11 +239,18 @@ def test_rate(tables_of, after, decision):
 
 
 @pytest.mark.parametrize(
-    ("values", "decision"),
-    [((0.1, 0.2), "supported"), ((-0.1, 0.2), "inconclusive"), ((-0.1, -0.2), "contradicted"), ((), "not run")],
+    ("values", "curvature", "decision"),
+    [
+        ((0.1, 0.2), 0.3, "supported"),
+        ((-0.1, 0.2), 0.3, "inconclusive"),
+        ((-0.1, -0.2), 0.3, "inconclusive"),  # nothing is certified, and nothing found against it
+        ((-0.1, -0.2), -0.3, "contradicted"),
+        ((), 0.3, "not run"),
+    ],
 )
-def test_convexity_reached(tables_of, values, decision):
+def test_convexity_reached(tables_of, values, curvature, decision):
     rows = [measured("convexity_limit", value, epoch=i) for i, value in enumerate(values)]
+    rows.append(measured("sampled_curvature", curvature, coordinate=0.1))
     verdict = ConvexityReached("s", "r").decide(tables_of(rows))
     assert verdict.decision == decision
 

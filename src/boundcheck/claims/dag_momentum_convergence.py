@@ -28,10 +28,10 @@ class WeightsConverge:
 
     No finite run can refute it, so it is `supported` or `inconclusive`. Supported where in every run the second half
     holds at most `tail_share` of the path, the exponent θ of ‖g‖ ~ (E − E_end)^θ over the middle of the descent is in
-    [0.45, 1) (a smaller one means that E_end is not the limit yet), and the run does not end at a saddle, which can
-    hold it for very long. "Minimum" is said only where the smallest Hessian eigenvalue at the end, the penalty of
-    weight decay included, is positive beyond its error, and "saddle" where it is negative beyond it. The effect is the
-    share of the second half, in percent.
+    [0.45, 1) (a smaller one means that E_end is not the limit yet), ‖g‖ has fallen to `stationary` of its start, and
+    the run does not end at a saddle, which can hold it for very long. "Minimum" is said only where the smallest Hessian
+    eigenvalue at the end, the penalty of weight decay included, is positive beyond its error, and "saddle" where it is
+    negative beyond it. The effect is the share of the second half, in percent.
 
     Args:
         statement: what the paper states.
@@ -39,6 +39,7 @@ class WeightsConverge:
         methods: names of methods; patterns are allowed.
         models: names of models; patterns are allowed.
         tail_share: of the path, for its second half.
+        stationary: the last ‖g‖ over the first up to which a run has come to a stationary point.
     """
 
     statement: str
@@ -46,6 +47,7 @@ class WeightsConverge:
     methods: Sequence[str]
     models: Sequence[str] = ("*",)
     tail_share: float = 0.02
+    stationary: float = 1e-3
 
     def decide(self, tables: Tables) -> Verdict:
         """Measure the tails."""
@@ -59,8 +61,10 @@ class WeightsConverge:
             value += part["weight_decay"].iloc[0]  # the spectrum is that of the loss without its penalty
             lengths = part["update_norm"].to_numpy(np.float64)
             tail = lengths[len(lengths) // 2 :].sum() / lengths.sum()
-            theta, point = kl_exponent(part), _point(value, error)
-            converged = tail <= self.tail_share and 0.45 <= theta < 1 and point != "saddle"
+            theta, norms = kl_exponent(part), part["gradient_norm"].to_numpy(np.float64)
+            point = _point(value, error) if norms[-1] <= self.stationary * norms[0] else "not stationary"
+            is_there = point not in ("saddle", "not stationary")
+            converged = tail <= self.tail_share and 0.45 <= theta < 1 and is_there
             rows.append((*run, 100 * tail, theta, part["gradient_norm"].iloc[-1], value, point, converged))
         columns = [*RUN, "tail share (%)", "KL exponent", "last ‖g‖", "λ_min", "point", "converged"]
         return self._verdict(_frame(rows, columns), steps, tables)
@@ -78,7 +82,7 @@ class WeightsConverge:
         num, points = int(found["converged"].sum()), found["point"].value_counts().sort_index()
         reason = (
             f"{num} of {len(found)} runs have converged (second half at most {100 * self.tail_share:g}% of the path, "
-            f"KL exponent in [0.45, 1), no saddle); by the smallest eigenvalue they end at: "
+            f"KL exponent in [0.45, 1), ‖g‖ down to {self.stationary:g} of its start, no saddle); they end at: "
             + ", ".join(f"{name} {count}" for name, count in points.items())
         )
         return Verdict(

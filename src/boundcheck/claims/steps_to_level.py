@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def steps_to_level(rows: pd.DataFrame, level: float) -> pd.DataFrame:
     """One row per run and quantity whose value is the first step at which it is at or below `level`.
 
-    A run that never is gets its last step, which can only make it look faster.
+    A run that never is gets its last step, which can only make it look faster, and `reached` False.
 
     Args:
         rows: tidy rows of curves.
@@ -30,7 +30,14 @@ def steps_to_level(rows: pd.DataFrame, level: float) -> pd.DataFrame:
     reached = ordered[ordered["value"] <= level].groupby(keys).head(1)
     found = reached.set_index(keys)["step"].reindex(last.set_index(keys).index)
     steps = np.where(found.isna(), last["step"], found).astype(np.float64)
-    return last.assign(value=steps)
+    return last.assign(value=steps, reached=found.notna().to_numpy())
+
+
+def steps_to_share(rows: pd.DataFrame, share: float) -> pd.DataFrame:
+    """As `steps_to_level`, the level of each run being a share of its first value."""
+    ordered = rows[np.isfinite(rows["value"])].sort_values("step", kind="stable")
+    first = ordered.groupby([*RUN, "quantity"])["value"].transform("first")
+    return steps_to_level(ordered.assign(value=ordered["value"] / first), share)
 
 
 def never_reached(rows: pd.DataFrame, level: float) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from boundcheck.claims.comparison import HigherValue, LowerValue
 from boundcheck.claims.pairs import At, matching
 from boundcheck.claims.pictures import picture_figures, size_figure
-from boundcheck.claims.steps_to_level import steps_to_level
+from boundcheck.claims.steps_to_level import steps_to_share
 from boundcheck.verdicts import Figure, Tables, Verdict
 
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ class TwinValue:
         side: "higher" or "lower".
         methods: names of methods; patterns are allowed.
         twin_quantity: the quantity of the twin, if it has another name (`pca_psnr`).
-        level: compare the number of steps after which the quantity is first at or below this level; a run that never
-            is counts as its last step.
+        share: compare the number of steps after which the quantity is first at or below this share of its first value.
+            A run that never is counts as its last step; a pair of which neither is has no difference. The reason says
+            how many.
         source, at, relative, unit, analysis, paper_value: as for comparisons of methods.
         size: a measured quantity (`code_size`) against which `quantity` is drawn, for models and twins.
         pictures: whether reconstructions are shown beside the originals.
@@ -47,7 +48,7 @@ class TwinValue:
     side: str = "higher"
     methods: Sequence[str] = ("*",)
     twin_quantity: str | None = None
-    level: float | None = None
+    share: float | None = None
     source: str = "measurements"
     at: At = "last"
     relative: bool = False
@@ -62,8 +63,8 @@ class TwinValue:
             raise ValueError(f"side: got {self.side!r}; allowed: {', '.join(SIDES)}")
         if not isinstance(self.twins, Mapping) or not self.twins:
             raise ValueError(f"twins: got {self.twins!r}; allowed: a mapping of models to their twins")
-        if self.level is not None and self.source != "curves":
-            raise ValueError("level: got a number; allowed: none, or with source curves")
+        if self.share is not None and not (self.source == "curves" and 0 < self.share < 1):
+            raise ValueError(f"share: got {self.share}; allowed: none, or with source curves a number in (0, 1)")
         self._comparison()
 
     def decide(self, tables: Tables) -> Verdict:
@@ -73,22 +74,29 @@ class TwinValue:
         methods = matching(list(tables.runs["method"].unique()), self.methods, "")
         rows = rows[rows["quantity"].isin(wanted) & rows["method"].isin(methods)].astype({"value": "float64"})
         runs = tables.runs[tables.runs["method"].isin(methods)]
-        if self.level is not None:
-            rows = steps_to_level(rows, self.level)
+        if self.share is not None:
+            rows = steps_to_share(rows, self.share)
         renamed = tables._replace(runs=self._paired(runs), skipped=tables.skipped.iloc[:0])
         paired = self._paired(rows, own=self.quantity)
+        unreached = ""
+        if self.share is not None:
+            unreached = _unreached(paired)
+            paired = paired[paired.groupby(["dataset", "model", "seed"])["reached"].transform("any")]
         is_curve = self.source == "curves"
         renamed = renamed._replace(curves=paired) if is_curve else renamed._replace(measurements=paired)
         verdict = self._comparison().decide(renamed)
         figures = [*verdict.figures, *self._more_figures(tables, methods)]
-        return replace(verdict, figures=figures, cells=[self._cell(cell) for cell in verdict.cells])
+        if self.share is not None:
+            figures = [self._about_steps(figure) for figure in figures]
+        reason = "; ".join(filter(None, (verdict.reason, unreached)))
+        return replace(verdict, reason=reason, figures=figures, cells=[self._cell(cell) for cell in verdict.cells])
 
     def _comparison(self) -> LowerValue | HigherValue:
         common: dict[str, Any] = {
             name: getattr(self, name)
             for name in ("statement", "reference", "quantity", "source", "at", "relative", "analysis", "paper_value")
         }
-        unit = "steps" if self.level is not None and not self.relative else self.unit
+        unit = "steps" if self.share is not None and not self.relative else self.unit
         return SIDES[self.side](methods=["model"], baseline="twin", unit=unit, **common)
 
     def _paired(self, frame: pd.DataFrame, own: str | None = None) -> pd.DataFrame:
@@ -106,6 +114,11 @@ class TwinValue:
                 parts.append(part.assign(model=label, method=role))
         return pd.concat(parts, ignore_index=True)
 
+    def _about_steps(self, figure: Figure) -> Figure:
+        what = f"steps until {self.quantity.replace('_', ' ')} is {self.share:.3g} of its first value"
+        caption = f"Difference from the twin in {what}: mean over paired seeds and its 95% interval."
+        return replace(figure, x_label=f"{what}: difference from twin", caption=caption)
+
     def _cell(self, cell: Mapping[str, Any]) -> dict[str, Any]:
         model, _, method = str(cell["model"]).partition(" (")
         twin = self.twins[model]
@@ -122,3 +135,12 @@ class TwinValue:
         if self.pictures:
             found += picture_figures(rows, list(self.twins), self.twins)
         return [figure for figure in found if figure is not None]
+
+
+def _unreached(paired: pd.DataFrame) -> str:
+    """In words, how many runs never reach the share, and of how many pairs neither does."""
+    runs = int((~paired["reached"]).sum())
+    pairs = int((~paired.groupby(["dataset", "model", "seed"])["reached"].any()).sum())
+    if not runs:
+        return ""
+    return f"{runs} runs never reach it and count as their last step; pairs of which neither does, left out: {pairs}"

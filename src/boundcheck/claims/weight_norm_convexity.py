@@ -79,8 +79,9 @@ class LinearRate:
 class ConvexityReached:
     """Whether restricted strong convexity holds along training: its constant α is positive at the snapshots.
 
-    A cell is `supported` where α > 0 at every snapshot of every finished run, `contradicted` where it is at none, else
-    `inconclusive`; the claim likewise over the cells. The effect is the share of snapshots with α > 0.
+    A cell is `supported` where α > 0 at every snapshot of every finished run. α is a lower bound: where it is not
+    positive, nothing is certified, and only a sampled direction of the cone with a negative curvature contradicts. Else
+    the cell is `inconclusive`; the claim likewise over the cells. The effect is the share of snapshots with α > 0.
 
     Args:
         statement: what the paper states.
@@ -101,10 +102,13 @@ class ConvexityReached:
         rows = rows.merge(done, on=list(RUN))
         if not len(rows):
             return Verdict("not run", "; ".join(filter(None, ["no convexity was measured", absences(tables.runs)])))
+        sampled = tables.measurements[tables.measurements["quantity"] == "sampled_curvature"]
+        least = sampled.groupby(["dataset", "model", "method"])["value"].min().to_dict()
         cells: list[dict[str, Any]] = []
         for (dataset, model, method), part in rows.groupby(["dataset", "model", "method"]):
             share = float((part["value"] > 0).mean())
-            side = int(share == 1) - int(share == 0)
+            curvature = least.get((dataset, model, method), np.nan)
+            side = int(share == 1) - int(curvature < 0)
             cells.append(
                 {
                     "dataset": dataset,
@@ -113,6 +117,7 @@ class ConvexityReached:
                     "least α": float(part["value"].min()),
                     "largest α": float(part["value"].max()),
                     "share of snapshots with α > 0": share,
+                    "least sampled curvature": curvature,
                     "n": int(part["seed"].nunique()),
                     "decision": DECISION_OF_CELL[side],
                 }
@@ -122,7 +127,10 @@ class ConvexityReached:
         share = float((rows["value"] > 0).mean())
         number = sum(cell["decision"] == "supported" for cell in cells)
         never = sum(cell["decision"] == "contradicted" for cell in cells)
-        reason = f"α > 0 at every snapshot of {number} of {len(cells)} cells, at none of {never}"
+        reason = (
+            f"certified, α > 0, at every snapshot of {number} of {len(cells)} cells; of {never} a sampled direction has"
+        )
+        reason += " a negative curvature; the others are neither"
         figures = [self._figure(tables, name, label) for name, label in CURVES.items()]
         return Verdict(
             decision,
