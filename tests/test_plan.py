@@ -99,6 +99,20 @@ def test_a_cell_with_two_settings_is_refused(plan_of):
         plan_of(config)
 
 
+def test_a_block_may_have_its_own_seeds_per_job(plan_of):
+    config = copy.deepcopy(CONFIG)
+    config["papers"]["gam"]["grid"][1]["seeds_per_job"] = 1
+    net = [folder for folder in plan_of(config).batches if "/net/" in folder]
+    assert net == [f"gam/digits/net/gam/seeds_{seed}-{seed}" for seed in range(3)]
+
+
+def test_a_cell_with_two_seeds_per_job_is_refused(plan_of):
+    config = copy.deepcopy(CONFIG)
+    config["papers"]["gam"]["grid"].append({**config["papers"]["gam"]["grid"][1], "seeds_per_job": 1})
+    with pytest.raises(ConfigError, match="two blocks with different seeds_per_job"):
+        plan_of(config)
+
+
 def test_blocks_that_share_a_cell_join_their_analyses(plan_of):
     config = copy.deepcopy(CONFIG)
     config["papers"]["gam"]["grid"].append({**config["papers"]["gam"]["grid"][0], "analyses": ["spectrum"]})

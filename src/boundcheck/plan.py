@@ -56,6 +56,7 @@ class Plan:
     sources: Sources
     batches: dict[str, Batch] = field(default_factory=dict)
     skipped: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    seeds_per_job: dict[str, int] = field(default_factory=dict)  # by cell
 
     @property
     def scale(self) -> str:
@@ -88,6 +89,9 @@ class Plan:
         Raises:
             ConfigError: the same cell with other settings.
         """
+        if len(batch.seeds) != self.seeds_per_job.setdefault(batch.cell, len(batch.seeds)):
+            problem = f"the cell {batch.cell} stands in two blocks with different seeds_per_job"
+            raise self.sources.error(where, problem)
         known = self.batches.get(batch.folder)
         if known is not None:
             differing = [key for key in batch.train if known.train[key] != batch.train[key]]
