@@ -28,7 +28,7 @@ $(READY): envs/requirements.lock
 	@touch $@
 
 reproduce: $(READY) ## train, measure, check and report: everything on the embedded data
-	@snakemake --cores $(CORES) --scheduler greedy --show-failed-logs $(if $(CONFIG),--configfile $(CONFIG))
+	@snakemake --cores $(CORES) --scheduler greedy --quiet reason --show-failed-logs $(if $(CONFIG),--configfile $(CONFIG))
 
 resume: $(READY) ## go on after a killed run, from the checkpoints
 	@python -m boundcheck idle

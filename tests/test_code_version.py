@@ -29,6 +29,7 @@ def package(tmp_path, monkeypatch):
 def versions():
     module._read.cache_clear()
     module._closure.cache_clear()
+    module.reached_from.cache_clear()
     return {
         "a": module.code_version("boundcheck.train", "boundcheck.methods.a"),
         "b": module.code_version("boundcheck.train", "boundcheck.methods.b"),

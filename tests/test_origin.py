@@ -28,13 +28,24 @@ def images(tmp_path):
         lambda images: (images / "train/c").mkdir(),
     ],
 )
-def test_a_change_of_the_files_is_seen(images, change):
-    for folder in (images, *images.rglob("*")):
+@pytest.mark.parametrize("above", [".", ".."], ids=["splits at the top", "one folder above them"])
+def test_a_change_of_the_files_is_seen(images, change, above):
+    top = (images / above).resolve()
+    for folder in (top, *top.rglob("*")):
         os.utime(folder, (1, 1))
-    before = origin_state(images)
-    assert origin_state(images) == before
+    before = origin_state(top)
+    assert origin_state(top) == before
     change(images)
-    assert origin_state(images) != before
+    assert origin_state(top) != before
+
+
+def test_a_folder_that_may_not_be_read_has_a_state(images, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(folder)
+
+    before = origin_state(images)
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert origin_state(images) not in (None, before)
 
 
 def test_an_archive_is_known_by_size_and_time(tmp_path):

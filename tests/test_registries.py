@@ -14,8 +14,8 @@ OFFERS = {
     "datasets": ("fetch", "load"),
     "models": ("build", "stackable"),
     "methods": ("prepare", "optimizer", "num_gradients", "second_order"),
-    "analyses": ("measure",),
-    "record": ("on_step", "on_epoch", "needs_gradient"),
+    "analyses": ("measure", "quantities"),
+    "record": ("on_step", "on_epoch", "needs_gradient", "quantities"),
     "checks": ("rows",),
     "claims": ("decide",),
 }

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -42,7 +42,8 @@ def code_version(*modules: str, files: Iterable[Path] = ()) -> str:
     return digest.hexdigest()[:16]
 
 
-def reached_from(*modules: str) -> dict[str, str]:
+@cache
+def reached_from(*modules: str) -> Mapping[str, str]:
     """Every module that `code_version` hashes for these, with the hash of its own code."""
     versions = {m: _read(m)[0] for m in sorted({reached for module in modules for reached in _closure(module)})}
     _keep_parsed()

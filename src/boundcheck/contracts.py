@@ -97,6 +97,7 @@ class Callback(Protocol):
     """What records a training. `callbacks/__init__.py` says what may come besides: a state, arrays, restarts."""
 
     needs_gradient: ClassVar[bool]  # `Training.gradient` is asked for after every step
+    quantities: ClassVar[str]  # what the curves get from it: names, blanks between them; `*` is any text
 
     def on_step(self, training: Training) -> Restart | None: ...
     def on_epoch(self, training: Training) -> None: ...
@@ -114,6 +115,8 @@ class Row(NamedTuple):
 
 class Analysis(Protocol):
     """What is measured on one network of a snapshot. Inputs are normalised; `settings` is the cell's `training`."""
+
+    quantities: ClassVar[str]  # of its rows, as a callback's
 
     def measure(
         self, model: nn.Module, objective: Objective, train: Split, test: Split, generator: Generator, settings: Mapping

@@ -86,7 +86,7 @@ def _batches(plan: Plan, where: tuple[Any, ...], block: Config, expanded: Mappin
         section: _resolve(plan, where, section, block.get(section, []), expanded)
         for section in ("datasets", "models", "methods", "analyses")
     }
-    per_job = block.get("seeds_per_job", plan.config.get("seeds_per_job", 3))
+    per_job: int = {"seeds_per_job": 3, **plan.config, **block}["seeds_per_job"]
     if block["seeds"] % per_job:
         allowed = f"a multiple of seeds_per_job ({per_job})"
         raise plan.sources.error((*where, "seeds"), f"got {block['seeds']}; allowed: {allowed}")

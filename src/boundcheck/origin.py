@@ -28,17 +28,19 @@ def origin_state(path: Path) -> str | None:
         about = path.stat()
     except OSError:
         return None
-    parts = _folder_times(path, DEPTH) if path.is_dir() else [f"{about.st_size} {about.st_mtime_ns}"]
+    depth = DEPTH if (path / "train").is_dir() else DEPTH + 1  # one folder above the splits is allowed
+    parts = _folder_times(path, depth) if path.is_dir() else [f"{about.st_size} {about.st_mtime_ns}"]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _folder_times(folder: Path, depth: int) -> list[str]:
     times = [f"{folder.name} {folder.stat().st_mtime_ns}"]
-    if depth:
+    try:
         with os.scandir(folder) as entries:
-            below = sorted(entry.path for entry in entries if entry.is_dir())
-        times += [time for path in below for time in _folder_times(Path(path), depth - 1)]
-    return times
+            below = sorted(entry.path for entry in entries if entry.is_dir()) if depth else []
+    except OSError:  # it may not be read: the fetch says so
+        return [*times, "unreadable"]
+    return times + [time for path in below for time in _folder_times(Path(path), depth - 1)]
 
 
 def fetched_state(dataset: str, spec: Mapping[str, Any], root: Path = Path()) -> str | None:

@@ -27,6 +27,7 @@ TIDY = pa.schema(
     ]
 )
 MEASUREMENTS = TIDY.append(pa.field("analysis", pa.string()))
+MEASURED = MEASUREMENTS.append(pa.field("settings", pa.dictionary(pa.int32(), pa.string())))  # the file; JSON
 CHECKS = pa.schema(
     [
         ("check", pa.string()),

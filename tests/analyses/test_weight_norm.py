@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch.func import functional_call, grad, hessian
 from boundcheck.analyses import ANALYSES
 from boundcheck.analyses.predictor_hessian import closed_form_applies
 from boundcheck.analyses.predictor_operators import output_directions, predictor_hessians
+from boundcheck.analyses.restricted_convexity import RestrictedConvexity, nearest_in_cone
 from boundcheck.claims.statistics import log_log_slope
 from boundcheck.contracts import Split
 from boundcheck.curvature.predictor import PredictorHessians, spectral_norms
@@ -198,9 +200,60 @@ def test_a_certified_rate(train):
     model = network(activation="softplus", width=64, row_norm=20.0)
     found = measure("restricted_convexity", model, train, radii=[0.001], directions=5)
     assert found["convexity", -1, 0.001].value > 0
-    loss = found["loss", -1, None].value
-    after, bound = (found[name, -1, 0.001].value for name in ("loss_after_step", "rate_bound"))
-    assert after <= bound <= loss
+    loss, names = found["loss", -1, None].value, ("loss_after_step", "rate_bound", "least_loss", "certified_rate")
+    after, bound, least, rate = (found[name, -1, 0.001].value for name in names)
+    assert least < loss - 1e-9
+    assert loss - bound == pytest.approx(rate * (loss - least))
+    assert after <= bound < loss
+
+
+@pytest.mark.parametrize("num_steps", [0, 400], ids=["on the edge of the set", "inside"])
+def test_the_least_loss_is_searched_down_the_gradient_within_the_set(train, num_steps):
+    """Along the direction of the cone nearest to −∇L the loss falls by slope²/(2 curvature), which random ones miss."""
+    model = network(activation="softplus", width=64, row_norm=20.0)
+    for _ in range(num_steps):
+        gradients = torch.autograd.grad(Square().losses(model(train.inputs), train.labels), [*model.parameters()])
+        with torch.no_grad():
+            for p, g in zip(model.parameters(), gradients, strict=True):
+                p -= 0.5 * g
+    found = measure("restricted_convexity", model, train, radii=[0.01], kappa=0.9, directions=2)
+    call, theta = flat(model)
+    loss = call(lambda net: Square().losses(net(train.inputs), train.labels))
+    average = call(lambda net: net(train.inputs).sum(1).mean() / math.sqrt(NUM_OUTPUTS))
+    gradient, axis = grad(loss)(theta), grad(average)(theta)
+    delta = nearest_in_cone(-gradient, axis / axis.norm(), 0.9)
+    down = -axis / axis.norm() * torch.sign(axis @ gradient)
+    steps = torch.linspace(0, 0.01, 200, dtype=torch.float64)
+    expected = min(loss(theta + step * d).item() for step in steps for d in (delta, down))
+    start = found["loss", -1, None].value
+    assert start - found["least_loss", -1, 0.01].value == pytest.approx(start - expected, rel=1e-3)
+
+
+def test_the_first_directions_descend():
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        gradient, average = torch.randn(2, 6, generator=generator, dtype=torch.float64)
+        around = SimpleNamespace(gradient=gradient, average_gradient=average)
+        found = torch.stack(RestrictedConvexity(kappa=0.8, directions=9)._directions(around, generator))
+        assert (found[:2] @ gradient < 0).all()
+        assert ((found @ average).abs() >= (0.8 - 1e-12) * average.norm()).all()
+        torch.testing.assert_close(found.norm(dim=1), torch.ones(9, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("kappa", [0.3, 0.9, 1.0])
+def test_the_nearest_direction_of_a_cone(kappa):
+    generator = torch.Generator().manual_seed(0)
+    axis = torch.nn.functional.normalize(torch.randn(5, generator=generator, dtype=torch.float64), dim=0)
+    others = torch.nn.functional.normalize(torch.randn(20_000, 5, generator=generator, dtype=torch.float64), dim=1)
+    others = others[(others @ axis).abs() >= kappa]
+    for scale in (0.2, 3.0):
+        wanted = torch.randn(5, generator=generator, dtype=torch.float64) * scale
+        found = nearest_in_cone(wanted, axis, kappa)
+        assert found.norm().item() == pytest.approx(1)
+        assert (found @ axis).abs() >= kappa - 1e-12
+        assert not len(others) or found @ wanted >= (others @ wanted).max()
+    for wanted in (axis, -axis, 0 * axis):
+        assert (nearest_in_cone(wanted, axis, kappa) @ axis).abs().item() == pytest.approx(1)
 
 
 def test_convexity_needs_the_square_loss_and_inputs_of_one_length(train):

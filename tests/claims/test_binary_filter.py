@@ -164,7 +164,10 @@ def test_bits_agree_says_what_was_compared(made, change, decision):
     assert verdict.effect == (change is not None)
     assert verdict.cells[0]["bits that differ"] == (change is not None)
     assert verdict.cells[0]["premise"] == "holds"
+    assert verdict.cells[0]["precision"] == "float64"
+    assert verdict.cells[0]["recorded steps"] == STEPS
     assert f"{3 * STEPS} recorded steps of 3 pairs" in verdict.reason
+    assert ("1 rows violate it" in verdict.reason) == (change is not None)
     empty = tables._replace(arrays=lambda *names: {}, checks=tables.checks[:0])
     assert BitsAgree("s", "r", "c", PAIRS).decide(empty).decision == "not run"
 
@@ -188,55 +191,71 @@ def test_bits_differ(made):
     made.run("a", LATENT, random_bits(), model="other")
     made.run("b", LATENT, random_bits(), model="other")
     assert BitsDiffer("s", "r", PAIRS).decide(made.tables()).decision == "inconclusive"
-    assert BitsDiffer("s", "r", PAIRS, models=["other"]).decide(made.tables()).decision == "contradicted"
+    assert BitsDiffer("s", "r", PAIRS, everywhere=False).decide(made.tables()).decision == "supported"
+    for everywhere, decision in ((True, "contradicted"), (False, "inconclusive")):  # what can be need not have been
+        nowhere = BitsDiffer("s", "r", PAIRS, models=["other"], everywhere=everywhere)
+        assert nowhere.decide(made.tables()).decision == decision
     assert BitsDiffer("s", "r", PAIRS, models=["mlp"]).decide(made.tables()).decision == "supported"
 
 
-def grid(made, broken=False):
-    """lr and decay of equal product have equal bits, and accuracies that depend on the start."""
-    for family, name in (("ratio", "r"), ("fixed", "f")):
-        for lr in (0.5, 1.0, 2.0):
-            for decay in (0.02, 0.04):
-                for seed in SEEDS:
-                    product = lr * decay
-                    bits = random_bits(int(1000 * product) + seed)
-                    accuracy = 0.5 + product
-                    if family == "fixed" or broken:
-                        bits[-1, : int(4 * lr)] ^= 1
-                        accuracy += 0.01 * lr
-                    method = f"{name}_lr{lr}_wd{decay}"
-                    spec = LATENT | {"lr": lr, "weight_decay": decay}
-                    made.run(method, spec, bits, [("test_accuracy", 9, 1.0, accuracy)], seed=seed)
-    return ActThroughProduct("s", "r", ["r_*"], ["f_*"], 1.0), made.tables()
+def grid(made, ratio_matters=False, product_matters=True):
+    """Equal products have equal bits, and accuracies that depend on the start; what is at lr 1 is of both families."""
+    for family, lr in (("r", 0.5), ("r", 2.0), ("f", 0.5), ("f", 2.0), ("c", 1.0)):
+        for decay in (0.02, 0.04):
+            for seed in SEEDS:
+                product = lr * decay if product_matters else 0.02
+                bits = random_bits(int(1000 * product) + seed)
+                accuracy = 0.5 + lr * decay
+                if family == "f" or (ratio_matters and family == "r"):
+                    bits[-1, : int(2 * lr)] ^= 1
+                    accuracy += 0.01 * (lr - 1)
+                scale = lr if family == "r" else 1.0
+                spec = LATENT | {"lr": lr, "weight_decay": decay, "init_scale": scale}
+                made.run(f"{family}_lr{lr}_wd{decay}", spec, bits, [("test_accuracy", 9, 1.0, accuracy)], seed=seed)
+    return ActThroughProduct("s", "r", ["r_*", "c_*"], ["f_*", "c_*"], "c_lr1.0_wd0.02"), made.tables()
 
 
 def test_product_of_learning_rate_and_decay(made):
     claim, tables = grid(made)
     verdict = claim.decide(tables)
     assert verdict.decision == "supported"
-    assert verdict.effect == pytest.approx(1.0)  # accuracies at lr 1 and 2, 0.5 and 1: a point apart
-    accuracy, agreement = (figure.data for figure in verdict.figures)
-    cell = accuracy[(accuracy["panel"] == "w₀ ∝ lr") & (accuracy["x"] == 0.5) & (accuracy["series"] == "0.04")]
-    assert cell["y"].item() == pytest.approx(52)
-    equal = agreement.set_index(["panel", "series", "x"])["y"]
-    assert equal["w₀ ∝ lr", "0.04", 0.5] == 100
-    assert equal["w₀ fixed", "0.04", 0.5] == pytest.approx(100 * (1 - 2 / WEIGHTS))
+    # of each side's 15 pairs of cells two have equal products, and the pair at lr 1 is on both sides
+    assert "0 bits differ between 6 pairs of runs of equal product" in verdict.reason
+    assert "of 81 pairs of runs of another product or w₀/lr 81 have other bits" in verdict.reason
+    assert verdict.effect == pytest.approx(1.0)  # accuracies at lr 1 and 2, 0.5 and 1: a point and half a point apart
+    assert "the largest difference" in verdict.unit
+    accuracy, by_product, by_centre = (
+        figure.data.set_index(["panel", "series", "x"])["y"] for figure in verdict.figures
+    )
+    assert accuracy["w₀ ∝ lr", "0.04", 0.5] == pytest.approx(52)
+    assert by_product["w₀ ∝ lr", "0.04", 0.5] == by_product["w₀ ∝ lr", "0.02", 2.0] == 100
+    assert by_product["w₀ fixed", "0.04", 0.5] == pytest.approx(100 * (1 - 1 / WEIGHTS))
+    assert ("w₀ ∝ lr", "0.02", 0.5) not in by_product.index  # nothing at lr 1 has its product
+    assert by_centre["w₀ ∝ lr", "0.04", 0.5] == by_centre["w₀ fixed", "0.02", 1.0] == 100
+    assert by_centre["w₀ ∝ lr", "0.04", 2.0] < 80
 
 
 def test_product_is_contradicted_by_a_bit(made):
-    claim, tables = grid(made, broken=True)
+    claim, tables = grid(made, ratio_matters=True)
     assert claim.decide(tables).decision == "contradicted"
+
+
+def test_product_says_nothing_where_other_products_do_the_same(made):
+    claim, tables = grid(made, product_matters=False)
+    verdict = claim.decide(tables)
+    assert verdict.decision == "inconclusive"
+    assert "none differs in c_lr1.0_wd0.02 | c_lr1.0_wd0.04" in verdict.reason
 
 
 def test_product_without_a_grid(made):
     made.run("r_1", LATENT, random_bits())
-    assert ActThroughProduct("s", "r", ["r_*"], ["f_*"], 0.1).decide(made.tables()).decision == "not run"
+    assert ActThroughProduct("s", "r", ["r_*"], ["f_*"], "r_1").decide(made.tables()).decision == "not run"
 
 
 FILTER = {"kind": "gradient_filter", "alpha": 0.02, "gamma": 0.3}
 
 
-def flipping(made, ratio):
+def flipping(made, ratio, name="only"):
     predicted = theory.scheduled_flip_ratio(np.full(60, 0.02), 0.3).reshape(6, 10).mean(1)
     for seed in SEEDS:
         curves = []
@@ -245,8 +264,8 @@ def flipping(made, ratio):
             curves += [("flip_ratio", 10 * epoch, float(epoch), found, i) for i in (-1, 0, 1)]
             curves += [("lr_factor", 10 * epoch, float(epoch), 1.0), ("gradient_rms", 10 * epoch, float(epoch), 0.01)]
         spec = FILTER | {"decay": ["alpha"]}
-        made.run("filter", spec, curves=curves, seed=seed)
-    return FlipRatioFormula("s", "r", ["filter"]).decide(made.tables())
+        made.run(f"filter_{name}", spec, curves=curves, seed=seed)
+    return FlipRatioFormula("s", "r", ["filter_*"]).decide(made.tables())
 
 
 @pytest.mark.parametrize(
@@ -257,8 +276,48 @@ def test_flip_ratio_is_compared_up_to_a_factor(made, ratio, decision):
     verdict = flipping(made, ratio)
     assert verdict.decision == decision
     assert verdict.effect == pytest.approx(ratio * 1.02, rel=1e-3)
-    assert {"measured", "formula"} == set(verdict.figures[0].data["role"])
-    assert "layer 1" in set(verdict.figures[1].data["series"])
+    data = verdict.figures[0].data
+    assert set(data["series"]) == {"all layers", "layer 0", "layer 1"}
+    assert set(data.loc[data["role"] == "formula", "series"]) == {"all layers"}
+    measured = data[(data["role"] == "measured") & (data["x"] == 3)].set_index("series")["y"]
+    predicted = data[(data["role"] == "formula") & (data["x"] == 3)]["y"].item()
+    assert measured["layer 1"] == measured["all layers"] == pytest.approx(1.02 * ratio * predicted)
+
+
+def test_a_cell_far_beyond_the_factor_is_not_averaged_away(made):
+    for name, ratio in (("near", 1.0), ("low", 0.9), ("far", 3.0)):
+        flipping(made, ratio, name)
+    verdict = FlipRatioFormula("s", "r", ["filter_*"]).decide(made.tables())
+    assert verdict.high < 2
+    assert verdict.decision == "inconclusive"
+    assert "in 2 of 3 cells; beyond it with their intervals: digits/mlp/filter_far" in verdict.reason
+
+
+def test_every_layer_of_every_network_is_shown_and_what_has_no_formula_is_named(made):
+    adam = {"kind": "latent_adam", "lr": 0.1}
+    rows = [("lr_factor", -1, 1.0), ("gradient_rms", -1, 0.01), *(("flip_ratio", i, 0.1) for i in (-1, 0, 1))]
+    curves = [(name, 10 * e, float(e), value, i) for e in (1, 2, 3) for name, i, value in rows]
+    for model in ("mlp", "other"):
+        for number in range(8):
+            made.run(f"filter_{number}", FILTER, curves=curves, model=model)
+        made.run("filter_adam", adam, curves=curves, model=model)
+    verdict = FlipRatioFormula("s", "r", ["filter_*"]).decide(made.tables())
+    assert verdict.reason.endswith("left out, as there is no formula: filter_adam")
+    assert [figure.data["panel"].nunique() for figure in verdict.figures] == [8, 8]
+    assert ["mlp" in verdict.figures[0].caption, "other" in verdict.figures[1].caption] == [True, True]
+
+
+def test_a_long_run_is_predicted_to_its_end(made):
+    last = 120_000
+    curves = [
+        (name, step, e, value, -1)
+        for step, e in ((60_000, 1.0), (last, 2.0), (last + 10, 3.0))
+        for name, value in (("flip_ratio", 0.1), ("lr_factor", 1.0), ("gradient_rms", 0.01))
+    ]
+    made.run("filter", FILTER, curves=curves)
+    verdict = FlipRatioFormula("s", "r", ["filter"]).decide(made.tables())
+    stationary = theory.flip_ratio(theory.second_order_correlation(0.02, 0.3))
+    assert verdict.cells[0]["predicted"] == pytest.approx(stationary, rel=1e-9)
 
 
 FACTOR = np.linspace(1.0, 0.2, 50)
@@ -304,6 +363,9 @@ SPREAD = {"kind": "binary_mlp", "init_scale": 0.3}
             {"kind": "mapped_filter", "latent": LATENT},
             lambda: theory.scheduled_sgd_flip_ratio(0.01 * FACTOR, start_variance=0.0075),
         ),
+        ({"kind": "mapped_filter", "latent": LATENT, "mapping": "product"}, lambda: None),
+        (LATENT | {"clip": True}, lambda: None),
+        (LATENT | {"dampening": 0.5}, lambda: theory.scheduled_sgd_flip_ratio(0.01 * FACTOR, start_variance=0.0075)),
         ({"kind": "latent_adamw", "lr": 0.1, "weight_decay": 0.1}, lambda: None),
     ],
 )
@@ -313,6 +375,12 @@ def test_what_theory_predicts_of_each_method(method, expected):
     assert (found is None) == (wanted is None)
     if wanted is not None:
         np.testing.assert_allclose(found, wanted, rtol=1e-9)
+
+
+@pytest.mark.parametrize("layers", [{"scaling": "form_2"}, {"weight_gradient": "clipped"}])
+def test_layers_that_change_the_gradient_have_no_formula(layers):
+    assert predicted_ratios(FILTER, SPREAD | layers, FACTOR, 0.2) is None
+    assert predicted_ratios(FILTER, SPREAD | {"scaling": "form_1"}, FACTOR, 0.2) is not None
 
 
 def test_a_start_of_zero_has_no_variance():
@@ -339,6 +407,7 @@ def test_starts_delay_by_a_logarithm(made, slow, decision):
     assert verdict.effect == pytest.approx(slow, rel=0.02)
     rows = {row["init scale"]: row for row in verdict.cells}
     assert rows[16.0]["extra steps"] == pytest.approx(slow * math.log(16) / -math.log(0.99), abs=1)
+    assert rows[16.0]["bits equal to the smallest start's at the end (%)"] == 100
     assert {"measured", "formula"} == set(verdict.figures[0].data["role"])
 
 
@@ -382,7 +451,6 @@ def test_replayed_mappings(made, schedule, shares, decision):
         (lambda: SameBits([["a"]]), "pairs: got"),
         (lambda: BitsDiffer("s", "r", []), "pairs: got"),
         (lambda: SameBits(PAIRS, scaling="form_1"), "scaling: got 'form_1'"),
-        (lambda: ActThroughProduct("s", "r", ["a"], ["b"], 0.0), "reference_lr: got 0"),
         (lambda: FlipRatioFormula("s", "r", ["a"], factor=1.0), "factor: got 1"),
         (lambda: InitDelays("s", "r", ["a"], share=1.5), "share: got 1.5"),
         (lambda: FrequencyResponse("s", "r", {"x": []}, {}), "filters: allowed"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from boundcheck.claims.bound_sweep import BoundSweep, as_sentence, short_names
+from boundcheck.claims.bound_sweep import BoundSweep, short_names
+from boundcheck.claims.figures import as_sentence, in_words
 from boundcheck.claims.rows import check_rows
 
 KEYS = ["dataset", "model", "method", "seed", "step", "epoch"]
@@ -45,7 +46,7 @@ def test_all_bounds_stand_beside_what_was_measured(tables):
         start = data.loc[("gd: start", "measured", width)]
         assert (start["y"], start["low"], start["high"]) == pytest.approx((10.5 / width, 10 / width, 11 / width))
         assert data.loc[("gd: trained", "B3", width)]["y"] == pytest.approx(3 * 19.5 / width)
-    assert (figure.x_label, figure.y_label, figure.log_x) == ("width", "norm", True)
+    assert (figure.x_label, figure.y_label, figure.log_x) == ("width m", "norm", True)
 
 
 def test_against_the_epoch_only_what_is_shown(tables):
@@ -74,6 +75,7 @@ def test_panels_are_named_by_what_tells_them_apart():
 def test_captions_start_with_a_capital_letter_and_keep_symbols():
     assert as_sentence("norm of the Hessian") == "Norm of the Hessian"
     assert as_sentence("λ_max(∇²L)") == "λ_max(∇²L)"
+    assert in_words("mean_predictor_hessian_norm") == "mean predictor Hessian norm"
 
 
 def test_a_setting_that_was_not_swept_has_no_figure(tables):

@@ -1,5 +1,8 @@
 """The checks of momentum on runs made by iterating the methods on a quadratic, whose curvature is known."""
 
+from fnmatch import fnmatchcase
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,9 +13,10 @@ from boundcheck.claims.dag_momentum import MomentumBracket, MomentumDescent, Mom
 from boundcheck.claims.dag_momentum_breaks import DescentBreaks
 from boundcheck.claims.dag_momentum_certified import APrioriCurvature, CertifiedMode
 from boundcheck.claims.dag_momentum_convergence import WeightsConverge
-from boundcheck.claims.dag_momentum_figures import CertifiedDescent, PredictedDecrease
+from boundcheck.claims.dag_momentum_figures import CertifiedDescent, CertifiedTheorem, PredictedDecrease, StepTheorem
 from boundcheck.claims.dag_momentum_kl import FiniteLength, MomentumLinearRate, kl_exponent, local_kl_exponents
 from boundcheck.claims.dag_momentum_laws import EffectiveMomentum, SpeedLimit, SummableSteps
+from boundcheck.claims.dag_momentum_lyapunov import LyapunovDescent
 from boundcheck.claims.dag_momentum_plateau import StabilityPlateau
 from boundcheck.claims.dag_momentum_runs import (
     GradientRate,
@@ -23,8 +27,10 @@ from boundcheck.claims.dag_momentum_runs import (
 )
 from boundcheck.claims.dag_momentum_steps import momentum_steps, worst_of_stretches
 from boundcheck.contracts import NAN
+from boundcheck.grid import make_plan
 from boundcheck.verdicts import Tables
 
+ROOT = Path(__file__).resolve().parents[2]
 EIGENVALUES = np.array([4.0, 1.0, 0.2])
 L = 4.0
 SPECS = {
@@ -41,6 +47,8 @@ SPECS = {
     "am_beyond": {"kind": "adaptive_momentum", "lr": 0.9, "s": 0.5},
     "hb": {"kind": "heavy_ball", "lr": 0.1, "momentum": 0.7},
     "hb_beyond": {"kind": "heavy_ball", "lr": 0.3, "momentum": 0.7},
+    "hb_damped": {"kind": "heavy_ball", "lr": 0.1, "momentum": 0.1},
+    "hb_light": {"kind": "heavy_ball", "lr": 0.009, "momentum": 0.98},
     "polyak": {"kind": "polyak", "curvature": 4.0, "strong_convexity": 0.2},
 }
 
@@ -328,6 +336,14 @@ def test_a_stretch_shows_its_worst_step():
     assert worst_of_stretches(frame, slack, 50)["step"].tolist() == [0, 1, 2, 3, 4, 5, 7, 8, 9]
 
 
+def test_a_change_below_rounding_predicts_nothing():
+    def standing(step, quantity, value):
+        return 0.3 if quantity == "objective" and step >= 30 else 1e-20 if quantity == "update_norm" else value
+
+    found = StepPrediction(stretches=60).rows(tables_of("am", change=standing))
+    assert set(found.loc[~found["premise_holds"], "step"]) == set(range(30, 59))
+
+
 def test_rounding_is_that_of_the_precision():
     def rounded(step, quantity, value):
         return float(np.float32(value))
@@ -445,6 +461,8 @@ def test_the_envelope_is_shown_with_the_gradient_and_called_sampled():
     assert set(envelope.data["role"]) == {"measured", "bound"}
     assert gradient.y_label == "‖g‖"
     assert set(gradient.data["series"]) == {"am", "gd"}
+    plain = CertifiedTheorem("envelope", "s", "r").decide(tables)
+    assert (plain.reason, len(plain.figures)) == (verdict.reason, 1)
     nothing = checked("envelope", MomentumEnvelope(), tables_of("am_beyond", num_steps=20))
     assert CertifiedDescent("envelope", "s", "r").decide(nothing).decision == "vacuous"
 
@@ -453,7 +471,16 @@ def test_the_predicted_decrease_is_drawn_against_the_actual_one():
     tables = checked("prediction", StepPrediction(), tables_of("am", "hb"))
     verdict = PredictedDecrease("prediction", "s", "r").decide(tables)
     figure = verdict.figures[0]
-    assert (figure.mark, figure.x_label, figure.y_label) == ("points", "predicted decrease", "actual decrease")
+    assert (figure.mark, figure.x_label, figure.y_label) == (
+        "points",
+        "predicted decrease of E",
+        "actual decrease of E",
+    )
+    num = int((tables.checks[["bound", "measured"]] > 0).all(axis=1).sum())
+    assert f"none of {num} lie below the line of equals" in figure.caption
+    assert f"; {len(tables.checks) - num} that are not positive have no place on these axes" in figure.caption
+    raised = tables._replace(checks=tables.checks.assign(holds=[False, *tables.checks["holds"][1:]]))
+    assert f"; 1 of {num} lie below" in PredictedDecrease("prediction", "s", "r").decide(raised).figures[0].caption
     dots, line = (figure.data[figure.data["role"] == role] for role in ("measured", "lower bound"))
     assert (line["y"] == line["x"]).all()
     assert sorted(line["x"]) == [dots["x"].min(), dots["x"].max()]
@@ -466,15 +493,45 @@ def test_the_predicted_decrease_is_drawn_against_the_actual_one():
     assert PredictedDecrease("prediction", "s", "r").decide(none).decision == "not run"
 
 
+def test_the_left_side_of_a_theorem_labels_its_figure():
+    tables = checked("bracket", MomentumBracket(), tables_of("am"))
+    figures = StepTheorem("bracket", "s", "r").decide(tables).figures
+    assert {figure.y_label for figure in figures} == {"‖Δw‖/(η‖g‖)", "−⟨g, Δw⟩/(η‖g‖²)", "cos∠(Δw, −g)"}
+    assert all(figure.caption.startswith(figure.y_label) for figure in figures)
+
+
+def test_heavy_ball_falls_in_v_where_e_rises(monkeypatch):
+    tables = checked("lyapunov", HeavyBallLyapunov(), tables_of("hb_light", "hb_beyond", num_steps=200))
+    verdict = LyapunovDescent("lyapunov", "s", "r").decide(tables)
+    assert verdict.decision == "supported"
+    steps = momentum_steps(tables, ["heavy_ball"], methods=["hb_light"])
+    num = int((steps["decrease"] < -1e-13).sum())
+    assert num > 20
+    assert verdict.reason.endswith(f"E itself rises at {num} of 398 steps, and V falls at {num} of these")
+    assert "curvature measured on 400 of 400 steps" in verdict.reason
+    excess = verdict.figures[-1].data.groupby("series")["y"].max()
+    assert excess["E"] > 1e-3
+    assert excess["V"] == pytest.approx(0, abs=1e-12)
+    damped = checked("lyapunov", HeavyBallLyapunov(), tables_of("hb_damped"))
+    assert LyapunovDescent("lyapunov", "s", "r").decide(damped).decision == "inconclusive"
+    monkeypatch.setattr(dag_momentum_runs, "lyapunov_decrease", lambda *_: 1e6)
+    broken = checked("lyapunov", HeavyBallLyapunov(), tables_of("hb_light"))
+    assert LyapunovDescent("lyapunov", "s", "r").decide(broken).decision == "contradicted"
+
+
 def test_the_break():
     claim = DescentBreaks("s", "r", ["*_beyond"], ["am", "gd"])
-    verdict = decide(claim, "am", "gd", "am_beyond", num_steps=25)
+    verdict = decide(claim, "am", "gd", "am_beyond", "hb_beyond", num_steps=25)
     assert verdict.decision == "supported"
     assert verdict.effect > 10
     assert [figure.y_label for figure in verdict.figures] == ["objective", "gradient norm"]
     assert set(verdict.figures[0].data["panel"]) == {"quad · net: within", "quad · net: beyond"}
     found = {cell["method"]: cell for cell in verdict.cells}
     assert found["am"]["rises"] == 0 < found["am_beyond"]["rises"]
+    assert found["am_beyond"]["least η/limit"] == pytest.approx(0.9 * 1.5 * L / 2)
+    assert found["hb_beyond"]["largest η/limit"] == pytest.approx(0.3 * L / (2 * 0.3))
+    assert found["gd"]["least η/limit"] == pytest.approx(0.4 * L / 2)
+    assert verdict.reason.endswith("within, a sampled certificate: curvature measured on 100 of 100 steps")
     same = DescentBreaks("s", "r", ["am"], ["gd"])
     assert decide(same, "am", "gd").decision == "contradicted"
     reversed_claim = DescentBreaks("s", "r", ["am"], ["am_beyond"])
@@ -527,6 +584,33 @@ def test_the_plateau(level, decision):
 def test_the_plateau_of_adaptive_momentum_is_higher():
     verdict = decide(StabilityPlateau("s", "r", ["am_small"]), "am_small", num_steps=200)
     assert verdict.cells[0]["2(1 + β)"] == pytest.approx(2 * (1 + 0.5 / 1.5), rel=0.02)  # β → s/(1 + s)
+
+
+def selected(claim, cells):
+    """The cells that a claim compares, and of a twin or a baseline only those that are planned beside it."""
+    wanted = [cell for cell in cells if any(fnmatchcase(cell[2], name) for name in claim.get("methods", ["*"]))]
+    wanted = [cell for cell in wanted if any(fnmatchcase(cell[1], name) for name in claim.get("models", ["*"]))]
+    if "baseline" in claim:
+        return [cell for cell in wanted if (*cell[:2], claim["baseline"]) in cells]
+    if "twins" in claim:
+        twins = {name: [others] if isinstance(others, str) else others for name, others in claim["twins"].items()}
+        return [
+            (dataset, model, method)
+            for dataset, model, method in wanted
+            if any(twin == "self" or (dataset, twin, method) in cells for twin in twins.get(model, []))
+        ]
+    return wanted
+
+
+@pytest.mark.parametrize("overlays", [[], ["config/paper.yaml"]], ids=["default", "paper"])
+def test_every_claim_and_check_of_a_scale_selects_a_cell(overlays):
+    plan = make_plan([ROOT / file for file in ("config/config.yaml", *overlays)])
+    cells = {(batch.dataset, batch.model, batch.method) for batch in plan.of_paper("dag_momentum")}
+    spec = plan.check_spec("dag_momentum")
+    for name, variant in (*spec["checks"].items(), *spec["claims"].items()):
+        assert selected(variant, cells), name
+        for pattern in (*variant.get("methods", []), *variant.get("certified", []), *variant.get("shown", [])):
+            assert any(fnmatchcase(method, pattern) for _, _, method in cells), (name, pattern)
 
 
 @pytest.mark.parametrize(

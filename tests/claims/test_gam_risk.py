@@ -44,6 +44,9 @@ def test_many_examples_and_few_parameters_make_it_say_something(make_tables):
     assert found.cells[0]["bound"] == pytest.approx(
         sum(found.cells[0][name] for name in ("L̂", "R¹(ρ)", "M/√n", "complexity"))
     )
+    told = {"n": 1_000_000, "d": 10, "‖θ‖": 1.0, "δ": 0.05, "ρ": 0.1, "1/√n": pytest.approx(0.001)}
+    assert told.items() <= found.cells[0].items()
+    assert found.cells[0]["P(‖ε‖ > ρ)"] <= 0.001
 
 
 def test_few_examples_make_it_vacuous(make_tables):

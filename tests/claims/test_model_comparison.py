@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from boundcheck.claims.model_comparison import HigherModelValue, LowerModelValue
@@ -46,3 +47,23 @@ def test_settings_that_make_no_sense_are_refused():
         LowerModelValue(**TEXT, source="checks")
     with pytest.raises(ValueError, match="methods: got"):
         LowerModelValue(**(TEXT | {"models": []}))
+
+
+@pytest.mark.parametrize(("factor", "decision"), [(1.009, "supported"), (1.011, "inconclusive")])
+def test_models_that_differ_in_what_should_be_equal_are_not_compared(tables, factor, decision):
+    other = tables.curves.assign(quantity="train_loss", value=0.5)
+    other.loc[other["model"] == "wn_b", "value"] *= factor
+    tables = tables._replace(curves=pd.concat([tables.curves, other], ignore_index=True))
+    claim = LowerModelValue(**TEXT, only_methods=["gd"], relative=True, at_equal="train_loss")
+    verdict = claim.decide(tables)
+    assert verdict.decision == decision
+    assert [cell["train loss (%)"] for cell in verdict.cells] == pytest.approx([0, 100 * (factor - 1)])
+    assert [cell["decision"] for cell in verdict.cells] == ["supported", decision]
+    assert ("mnist/gd/wn_b by +1.1 %, more than 1 %" in verdict.reason) == (decision == "inconclusive")
+
+
+def test_what_should_be_equal_must_be_known(tables):
+    claim = LowerModelValue(**TEXT, only_methods=["gd"], relative=True, at_equal="train_loss")
+    assert claim.decide(tables).decision == "inconclusive"
+    with pytest.raises(ValueError, match="within: got -1"):
+        LowerModelValue(**TEXT, within=-1)

@@ -53,7 +53,7 @@ def test_the_exponent_with_its_interval(tables_of):
     (cell,) = verdict.cells
     assert cell["exponent"] == pytest.approx(-0.5)
     data = verdict.figures[0].data
-    fitted = data[data["role"] == "bound"]
+    fitted = data[data["role"] == "formula"]
     geometric_mean = math.prod(NOISE) ** (1 / 3)
     assert fitted["y"].tolist() == pytest.approx([7 * root(w) * geometric_mean for w in (8, 16, 32)])
 
@@ -98,7 +98,7 @@ def test_change_per_doubling(tables_of):
     assert verdict.decision == "supported"
     assert verdict.unit == "per doubling"
     data = verdict.figures[0].data
-    fitted = data[data["role"] == "bound"]["y"].tolist()
+    fitted = data[data["role"] == "formula"]["y"].tolist()
     assert fitted == pytest.approx([0.3, 0.4, 0.5], rel=0.02)
 
 
@@ -132,3 +132,28 @@ def test_settings_that_make_no_sense_are_refused():
         claim(at_least=1, at_most=0)
     with pytest.raises(ValueError, match="source: got 'checks'"):
         claim(source="checks")
+
+
+@pytest.mark.parametrize(("at_most", "decision"), [(2.0, "vacuous"), (-0.4, "vacuous"), (-0.6, "contradicted")])
+def test_what_falls_does_not_show_how_fast_it_may_grow(tables_of, at_most, decision):
+    verdict = claim(at_most=at_most, vacuous_below=0).decide(tables_of({"tanh": root}))
+    assert verdict.decision == decision
+    assert claim(at_most=2, vacuous_below=0).decide(tables_of({"tanh": lambda width: width})).decision == "supported"
+
+
+def test_vacuous_groups_take_nothing_from_a_supported_one(tables_of):
+    verdict = claim(at_most=2, vacuous_below=0).decide(tables_of({"tanh": root, "softplus": lambda width: width}))
+    assert [cell["decision"] for cell in verdict.cells] == ["supported", "vacuous"]
+    assert verdict.decision == "supported"
+
+
+NEAREST = [({"at_most": 0}, "tanh", -0.5), ({"at_least": -2}, "softplus", -1)]
+
+
+@pytest.mark.parametrize(("settings", "group", "slope"), NEAREST)
+def test_the_effect_is_that_of_the_group_nearest_to_the_limit(tables_of, settings, group, slope):
+    tables = tables_of({"tanh": root, "softplus": lambda width: 2 / width})
+    verdict = claim(**{"at_most": None} | settings).decide(tables)
+    assert (verdict.effect, verdict.unit) == (pytest.approx(slope), f"(exponent) of {group}")
+    (cell,) = (cell for cell in verdict.cells if cell["group"] == group)
+    assert (verdict.low, verdict.high) == (cell["low"], cell["high"])

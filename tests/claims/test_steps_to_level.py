@@ -32,6 +32,8 @@ def test_the_claim(make_tables):
     assert verdict.reason.startswith("steps until objective ≤ -5")
     assert "never" not in verdict.reason
     assert [figure.mark for figure in verdict.figures] == ["interval", "line"]
+    assert verdict.figures[0].x_label == "steps until objective ≤ -5: difference from slow"
+    assert "in steps until objective ≤ -5: mean" in verdict.figures[0].caption
     assert verdict.figures[1].y_label == "objective"
     assert set(verdict.figures[1].data["x"]) == {0.0, 1.0, 2.0}
     hard = ReachesSooner("s", "r", "objective", ["fast"], "slow", level=-9.2).decide(tables)

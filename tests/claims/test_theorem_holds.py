@@ -143,3 +143,19 @@ def test_a_single_snapshot_is_drawn_as_points(decide):
 def test_refuses_a_limit_below_one(limit):
     with pytest.raises(ValueError, match=r"^vacuous_above: got"):
         TheoremHolds(**CLAIM, vacuous_above=limit)
+
+
+@pytest.mark.parametrize(("measured", "decision"), [(3e-9, "supported"), (2e-6, "contradicted")])
+def test_an_equality_with_zero_says_how_far_apart_instead_of_how_tight(decide, measured, decision):
+    equal = {"sense": "equal", "tightness": NAN, "tolerance": 1e-6, "holds": measured <= 1e-6}
+    verdict = decide([check_row(0.0, 1e-12, **equal | {"holds": True}), check_row(0.0, measured, seed=1, **equal)])
+    assert verdict.decision == decision
+    assert f"equal up to {measured:.2g} (tolerance 1e-06)" in verdict.reason
+    assert "nan" not in verdict.reason
+
+
+def test_the_tightness_of_one_inequality_among_several(decide):
+    rows = [check_row(100.0, 1.0, theorem="a ≤ B0"), check_row(1.2, 1.0, theorem="a ≤ B2")]
+    verdict = decide(rows, tightness_of="a ≤ B0", vacuous_above=10)
+    assert (verdict.decision, verdict.tightness) == ("vacuous", 100.0)
+    assert "tightness of a ≤ B0 100 (worst), 100 (median)" in verdict.reason

@@ -8,7 +8,14 @@ GROUPS = {"new": ["new_*"], "old": ["old_*"]}
 
 
 def claim(**settings):
-    base = {"quantity": "test_accuracy", "groups": GROUPS, "reference_group": "new", "margin": 2.0, "scale": 100}
+    base = {
+        "quantity": "test_accuracy",
+        "groups": GROUPS,
+        "reference_group": "new",
+        "margin": 2.0,
+        "scale": 100,
+        "unit": "points",
+    }
     return SimilarWhenTuned("s", "r", **(base | settings))
 
 
@@ -39,6 +46,9 @@ def test_better_is_no_fault_where_at_least_as_good_is_claimed(make_tables):
     verdict = claim(at_least=True).decide(tables)
     assert verdict.decision == "supported"
     assert verdict.effect == pytest.approx(100 * (0.98 - 2.71 / 3))
+    assert verdict.unit == "points from old"
+    assert verdict.reason == "new is at most 2 points worse than old"
+    assert claim().decide(tables).reason == "new is within ±2 points of none of the others; beyond it: old"
 
 
 def test_a_setting_is_chosen_by_the_other_seeds(make_tables):
@@ -47,6 +57,23 @@ def test_a_setting_is_chosen_by_the_other_seeds(make_tables):
     verdict = claim(margin=50.0).decide(accuracies(make_tables, new, {"a": [0.5, 0.5, 0.5]}))
     assert verdict.cells[0]["value of new"] == pytest.approx(100 * (0.50 + 0.51 + 0.40) / 3)
     assert verdict.cells[0]["settings of new"] == 2
+
+
+def test_the_figure_says_tuned_only_where_there_was_a_choice(make_tables):
+    one = claim().decide(accuracies(make_tables, {"a": [0.5, 0.6, 0.7]}, {"a": [0.5, 0.5, 0.5]})).figures[0]
+    two = claim().decide(accuracies(make_tables, {"a": [0.5, 0.6, 0.7], "b": [0.1] * 3}, {"a": [0.5] * 3})).figures[0]
+    assert ("tuned" in one.x_label, "best settings" in one.caption) == (False, False)
+    assert ("tuned" in two.x_label, "best settings" in two.caption) == (True, True)
+
+
+def test_the_effect_is_the_least_favourable_difference(make_tables):
+    values = {"new_a": [0.5, 0.51, 0.52], "old_a": [0.55, 0.56, 0.57], "far_a": [0.4, 0.41, 0.42]}
+    tables = make_tables({("d", "m", name): dict(enumerate(found)) for name, found in values.items()})
+    groups = GROUPS | {"far": ["far_*"]}
+    for at_least, effect, unit in ((True, -5, "points from old"), (False, 10, "points from far")):
+        verdict = claim(groups=groups, at_least=at_least).decide(tables)
+        assert verdict.effect == pytest.approx(effect)
+        assert verdict.unit == unit
 
 
 def test_a_setting_that_diverged_loses(make_tables):

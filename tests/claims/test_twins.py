@@ -51,6 +51,7 @@ def test_a_twin_may_serve_several_and_methods_are_chosen(make_tables):
     assert [cell["method"] for cell in verdict.cells] == ["am", "am"]
     both = claim(twins={"dag_code2": "seq_code2"}).decide(make_tables(values))
     assert {cell["method"]: cell["decision"] for cell in both.cells} == {"am": "supported", "sgd": "contradicted"}
+    assert both.reason.endswith("the reverse in 1: digits/dag_code2")
 
 
 def measured(quantity, value, model="dag_code2", seed=0, index=-1, coordinate=NAN):
@@ -70,6 +71,8 @@ def test_another_quantity_of_the_same_run(make_tables):
     assert verdict.decision == "supported"
     assert verdict.effect == pytest.approx(2.1)
     assert verdict.cells[0]["twin"] == "pca_psnr"
+    assert verdict.figures[0].x_label == "PSNR: difference from twin"
+    assert verdict.figures[0].caption.startswith("Difference of PSNR from twin")
 
 
 def courses(make_tables, **values_of):

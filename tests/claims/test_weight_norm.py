@@ -7,8 +7,9 @@ import pytest
 from boundcheck.claims.bound_sweep import BoundSweep
 from boundcheck.claims.theorem_holds import TheoremHolds
 from boundcheck.claims.weight_norm import NestedBounds, PredictorBounds
-from boundcheck.claims.weight_norm_convexity import ConvexityReached, LinearRate, RestrictedConvexityHolds
+from boundcheck.claims.weight_norm_convexity import ConvexityReached, RestrictedConvexityHolds
 from boundcheck.claims.weight_norm_gap import GapBound, GapBoundSays
+from boundcheck.claims.weight_norm_rate import LinearRate, RateBoundSays
 from boundcheck.claims.weight_norm_row_course import RowNormCourse
 from boundcheck.claims.weight_norm_rows import OrthogonalRows, RowNormsGrow, RowScalingLaw
 from boundcheck.claims.weight_norm_training import Descent, Sharpness
@@ -212,10 +213,20 @@ def steps(factor, lr=0.1, beta=4.0, gradient=2.0):
 @pytest.mark.parametrize(("factor", "decision"), [(1.7, "supported"), (1.0, "supported"), (1 / 1.1, "contradicted")])
 def test_descent(tables_of, factor, decision):
     tables = tables_of(curves=steps(factor))
-    assert Descent().rows(tables)["step"].tolist() == [10]
+    rows = Descent().rows(tables)
+    assert (rows["step"].tolist(), set(rows["theorem"])) == ([10], {"L(θ) − L(θ⁺) ≥ η(1 − ηβ/2)‖∇L‖²"})
     assert decided(Descent(), tables) == decision
     assert decided(Descent(), tables_of(curves=steps(factor), training=BATCHES)) == "vacuous"
     assert decided(Descent(), tables_of(curves=steps(factor), method=GD | {"momentum": 0.5})) == "vacuous"
+
+
+@pytest.mark.parametrize(("rise", "decision"), [(1.0, "supported"), (1.1, "contradicted")])
+def test_of_a_step_that_is_too_long_only_the_rise_is_bounded(tables_of, rise, decision):
+    tables = tables_of(curves=steps(rise, lr=1.0, beta=4.0, gradient=2.0))  # η(1 − ηβ/2)‖∇L‖² = −4
+    rows = Descent().rows(tables)
+    assert rows["theorem"].tolist() == ["L(θ) − L(θ⁺) ≥ η(1 − ηβ/2)‖∇L‖², which promises none"]
+    assert rows["bound"].tolist() == [-4]
+    assert decided(Descent(), tables) == decision
 
 
 @pytest.mark.parametrize(("factor", "decision"), [(1.0, "supported"), (1.1 * TIGHTNESS, "contradicted")])
@@ -231,11 +242,38 @@ def test_restricted_convexity_needs_a_positive_constant(tables_of):
     assert decided(RestrictedConvexityHolds(), tables_of(rows)) == "vacuous"
 
 
+def rate_rows(after, alpha=0.3, least=0.5):
+    """L(θ) = 1 and a certified rate of 0.2."""
+    rate = 0.2 if alpha > 0 else NAN
+    numbers = {"convexity": alpha, "loss_after_step": after, "least_loss": least, "certified_rate": rate}
+    numbers["rate_bound"] = 1 - rate * (1 - least)
+    return [*(measured(n, v, coordinate=0.1) for n, v in numbers.items()), measured("loss", 1.0)]
+
+
+def says(tables):
+    return RateBoundSays("c", "s", "r").decide(tables._replace(checks=LinearRate().rows(tables).assign(check="c")))
+
+
 @pytest.mark.parametrize(("after", "decision"), [(0.8, "supported"), (0.9, "supported"), (0.91, "contradicted")])
 def test_rate(tables_of, after, decision):
-    rows = [measured("loss_after_step", after, coordinate=0.1), measured("rate_bound", 0.9, coordinate=0.1)]
-    rows.append(measured("loss", 1.0))
-    assert decided(LinearRate(), tables_of(rows)) == decision
+    tables = tables_of(rate_rows(after=after))
+    assert decided(LinearRate(), tables) == decision
+    verdict = says(tables)
+    assert (verdict.decision, verdict.effect) == (decision, pytest.approx(20))
+    assert "αω(2−ω)/β is 0.2 to 0.2 of L − L′ per step; L′ lies 50 to 50 % of L below L" in verdict.reason
+    assert [cell["not certified"] for cell in verdict.cells] == ["–"]
+
+
+@pytest.mark.parametrize(("alpha", "least", "why"), [(0.3, 1.0, "no point of lower loss found"), (-0.3, NAN, "α ≤ 0")])
+def test_without_a_lower_loss_no_rate_is_certified(tables_of, alpha, least, why):
+    rows = rate_rows(after=1.0, alpha=alpha, least=least)
+    tables = tables_of([r for r in rows if r[PLACE["value"]] == r[PLACE["value"]]])
+    assert decided(LinearRate(), tables) == "vacuous"
+    verdict = says(tables)
+    assert verdict.decision == "vacuous"
+    assert verdict.effect != verdict.effect
+    assert [cell["not certified"] for cell in verdict.cells] == [why]
+    assert f"α > 0 but no point of lower loss found on {int(alpha > 0)}" in verdict.reason
 
 
 @pytest.mark.parametrize(

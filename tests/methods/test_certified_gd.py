@@ -71,16 +71,41 @@ def test_every_step_decreases_the_loss_as_certified(settings, lr, data):
 def test_the_step_is_that_of_the_theory(data):
     (network,) = networks(1)
     start = [p.detach().clone() for p in network.parameters()]
-    theory = network.theory()
+    theory, loss = network.theory(), Square().losses(network(data[0]), data[1]).detach()
     optimizer = CertifiedGD(network, lr=0.5)
     step(network, data, optimizer)
     norms = [p.grad.norm() for p in network.parameters()]
+    expected, _ = certified_step(theory, theory.output, math.sqrt(DIMENSION), norms, loss.sqrt(), omega=0.5)
+    assert optimizer.step_size.item() == pytest.approx(expected.item(), rel=1e-12)
+    for p, old in zip(network.parameters(), start, strict=True):
+        torch.testing.assert_close(p.detach(), old - expected * p.grad, rtol=1e-12, atol=0)
+
+
+def test_the_less_is_left_of_the_loss_the_longer_is_the_step(data):
+    """β = 2F² + 2RH with R = √L; with what the network could output as R it would stay where it was."""
+    (network,) = networks(1, activation="softplus", row_norm=0.2)
+    data, optimizer, found = (data[0], 0 * data[1]), CertifiedGD(network), []
+    for _ in range(100):
+        theory, unknown = network.theory(), torch.tensor(math.inf, dtype=torch.float64)
+        loss = step(network, data, optimizer)
+        norms = gradient_norms_by_layer(network)
+        shorter, _ = certified_step(theory, theory.output, math.sqrt(DIMENSION), norms, unknown)
+        found.append((loss, optimizer.step_size.item() / shorter.item()))
+    assert found[-1][0] < 0.1 * found[0][0]
+    assert 1 < 2 * found[0][1] < found[-1][1]
+
+
+def test_without_a_closure_the_residual_is_what_the_network_can_output(data):
+    (network,) = networks(1)
+    theory, optimizer = network.theory(), CertifiedGD(network)
+    Square().losses(network(data[0]), data[1]).backward()
+    norms = gradient_norms_by_layer(network)
     expected, _ = certified_step(
         theory, theory.output, math.sqrt(DIMENSION), norms, torch.tensor(math.inf, dtype=torch.float64)
     )
-    assert optimizer.step_size.item() == pytest.approx(0.5 * expected.item(), rel=1e-12)
-    for p, old in zip(network.parameters(), start, strict=True):
-        torch.testing.assert_close(p.detach(), old - 0.5 * expected * p.grad, rtol=1e-12, atol=0)
+    assert optimizer.step() is None
+    assert optimizer.step_size.item() == pytest.approx(expected.item(), rel=1e-12)
+    assert not network._forward_hooks
 
 
 @pytest.mark.parametrize("settings", VARIANTS, ids=str)

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from boundcheck.methods import METHODS
+from boundcheck.methods import METHODS, GradientFilter
 from boundcheck.methods.mapped_filter import mapped_filter
 from boundcheck.models import MODELS
 from boundcheck.models.binary_layers import binary_parameters, sign
@@ -36,8 +36,13 @@ ROWS = {
     "adamw, no decay": ADAMW | {"weight_decay": 0.0},
     "sgd, no decay": SGD | {"weight_decay": 0.0},
     "torch sgd, no decay": SGD | {"momentum": 0.9, "weight_decay": 0.0},
+    "torch sgd, dampening, no decay": SGD | {"momentum": 0.9, "dampening": 0.5, "weight_decay": 0.0},
+    "torch sgd, nesterov, no decay": SGD | {"momentum": 0.9, "nesterov": True, "weight_decay": 0.0},
     "heavy ball, no decay": DECOUPLED | {"form": "heavy_ball", "weight_decay": 0.0},
+    "averaged momentum, no decay": DECOUPLED | {"weight_decay": 0.0},
     "held alpha": DECOUPLED | {"hold_rate": True},
+    "held alpha, heavy ball": DECOUPLED | {"hold_rate": True, "form": "heavy_ball"},
+    "sgd, dampening without momentum, no decay": SGD | {"dampening": 0.5, "weight_decay": 0.0},
 }
 SCHEDULES = {
     "constant": lambda t: 1.0,
@@ -233,6 +238,31 @@ def test_scaling_of_form_1_is_the_filter_to_the_last_bit_where_the_scale_is_dyad
     assert torch.equal(scaled, train(latent, "cosine", batch_norm_eps=1e-30))  # and no scaling at all
 
 
+def test_a_larger_start_does_nothing_but_delay_on_equal_gradients():
+    """Bits differ only while (1−α)^t λ (s−1)|w_0| exceeds the inertia, and after the predicted steps none does."""
+    num, steps, scale, alpha, decay = 2000, 1500, 64.0, 0.02, 0.2
+    noise = torch.Generator().manual_seed(3)
+    start = 0.1 * torch.rand(num, generator=noise, dtype=torch.float64) - 0.05
+    parameters = [torch.nn.Parameter(factor * start) for factor in (1.0, scale)]
+    filters = [GradientFilter([p], alpha, initial_inertia=decay) for p in parameters]
+    small, large = parameters
+    differing = []
+    for step in range(1, steps + 1):
+        small.grad = large.grad = torch.randn(num, generator=noise, dtype=torch.float64)
+        for each in filters:
+            each.step()
+        left = (1 - alpha) ** step * decay * (scale - 1) * start.abs()
+        differ = small != large
+        assert (filters[0].state[small]["inertia"].abs()[differ] <= left[differ] * (1 + 1e-9)).all()
+        differing.append(int(differ.sum()))
+    assert max(differing) > num / 4
+    deviation = (alpha / (2 - alpha)) ** 0.5  # of the inertia
+    expected = decay * (scale - 1) * 0.05 * num / deviation  # bits that differ at first, if it were less
+    faded = math.log(1000 * expected) / -math.log(1 - alpha)
+    assert not any(differing[math.ceil(faded) :])
+    assert any(differing[math.floor(faded / 2) :])
+
+
 @pytest.mark.parametrize("scaling", ["form_1", "form_1_dyadic"])
 def test_scaling_of_form_1_has_the_symmetry_of_no_scaling(scaling, train):
     settings = {"scaling": scaling, "batch_norm_eps": 1e-30}
@@ -296,6 +326,7 @@ def test_the_start_can_be_preset(train):
         {"kind": "mapped_filter", "latent": MOMENTUM},
         {"kind": "mapped_filter", "latent": ADAMW},
         {"kind": "mapped_filter", "latent": DECOUPLED | {"hold_rate": True}},
+        {"kind": "mapped_filter", "latent": ROWS["torch sgd, nesterov, no decay"]},
     ],
     ids=lambda variant: variant["kind"],
 )

@@ -167,6 +167,27 @@ def test_any_scheduler_schedules_the_rates_that_decay(decay):
     assert optimizer.param_groups[0]["alpha"] == 0.2  # it is never multiplied in place, so never twice
 
 
+@pytest.mark.parametrize("name", ["gamma", "delta"])
+def test_a_rate_of_one_may_decay(name):
+    """It is no average at first, and one later."""
+    start, sequence = torch.randn(30, dtype=torch.float64), gradients(40, 30)
+    parameter = nn.Parameter(start.clone())
+    optimizer = GradientFilter([parameter], alpha=0.2, decay=[name])
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: 1 - t / 50)
+    b = torch.where(start >= 0, 1.0, -1.0).double()
+    m = inertia = torch.zeros_like(start)
+    for t, g in enumerate(sequence):
+        parameter.grad = g.clone()
+        optimizer.step()
+        scheduler.step()
+        m = (t / 50) * m + (1 - t / 50) * g
+        inertia = 0.8 * inertia + 0.2 * m
+        b = torch.where(inertia * b > 0, -b, b)
+        assert torch.equal(parameter.detach(), b)
+    plain = nn.Parameter(start.clone())
+    assert not torch.equal(feed(GradientFilter([plain], alpha=0.2), plain, sequence)[-1], b)
+
+
 def test_the_state_space_form_is_the_cascade():
     start, sequence = torch.randn(50, dtype=torch.float64), gradients(120, 50)
     alpha, gamma, c = 0.05, 0.3, 0.02
@@ -330,6 +351,11 @@ def test_clipping_holds_latent_weights_within_one():
     assert layer.weight.abs().max() == 1
 
 
+def mapped(mapping, **latent):
+    variant = {"kind": "latent_sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "real": REAL, **latent}
+    return {"kind": "mapped_filter", "mapping": mapping, "latent": variant}
+
+
 @pytest.mark.parametrize(
     ("variant", "message"),
     [
@@ -362,6 +388,11 @@ def test_clipping_holds_latent_weights_within_one():
             },
             "mapping: got 'y'",
         ),
+        (mapped("riccati", weight_decay=0.3), "mapping: got riccati; allowed: exact, state_space .complex poles"),
+        (mapped("frozen_roots", weight_decay=0.3), "mapping: got frozen_roots; .* .complex poles"),
+        (mapped("scaled_alpha", nesterov=True), "mapping: got scaled_alpha; .* .dampening or nesterov"),
+        (mapped("state_space", weight_decay=0.0), "mapping: got state_space; allowed: exact .weight_decay is 0"),
+        (mapped("exact", weight_decay=0.0, dampening=1.0), r"dampening: got 1\.0; allowed: a number in \[0, 1\)"),
     ],
 )
 def test_bad_numbers_are_refused(variant, message):

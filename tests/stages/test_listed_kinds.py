@@ -6,6 +6,7 @@ down to forty images and trained by the real stages: a new method, model, record
 
 import contextlib
 import copy
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from boundcheck.callbacks import CALLBACKS
 from boundcheck.grid import make_plan
 from boundcheck.methods import METHODS
 from boundcheck.models import MODELS
-from boundcheck.registry import as_variant
+from boundcheck.registry import as_variant, load
 from boundcheck.stages import train as training_stage
 from boundcheck.stages.fetch import fetch
 from boundcheck.stages.measure import measure
@@ -109,6 +110,11 @@ def files(folder):
     return {path.relative_to(folder): path for path in folder.rglob("*") if path.suffix in (".parquet", ".safetensors")}
 
 
+def stray(found, quantities):
+    """Quantities that a kind does not say it gives: `validate` would refuse a claim that asks for them."""
+    return {name for name in found if not any(fnmatchcase(name, pattern) for pattern in quantities.split())}
+
+
 @trained
 @pytest.mark.parametrize("asked_before", [2, 3], ids=["after a step", "before an evaluation"])
 def test_a_training_that_is_stopped_and_resumed_ends_with_the_same_bits(asked_before, section, kind, run, monkeypatch):
@@ -137,6 +143,8 @@ def test_seeds_trained_together_are_those_trained_alone(section, kind, run):
     together = run(spec, "together")
     curves = pd.read_parquet(together / "curves.parquet")
     assert curves.value.notna().any()
+    recorded = (load(CALLBACKS, as_variant(entry)["kind"]).quantities for entry in spec["record"])
+    assert not stray(curves.quantity.unique(), " ".join(recorded))
     if spec["model"]["kind"] in BINARY:  # alike until the first step; then see tests/methods
         curves, spec["snapshots"] = curves[curves.step == 0], [0]
     columns = ["quantity", "step", "index", "coordinate"]
@@ -172,3 +180,4 @@ def test_an_analysis_draws_nothing_but_its_own_numbers(kind, run, arrays_of):
     keys = ["analysis", "seed", "step", "quantity", "index", "coordinate"]
     assert not first.duplicated(keys).any()
     assert (first.error.dropna() >= 0).all()
+    assert not stray(first.quantity.unique(), load(ANALYSES, kind).quantities)

@@ -1,5 +1,7 @@
 """The measuring stage: every analysis on every snapshot of every seed that did not diverge."""
 
+import json
+
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
@@ -25,6 +27,19 @@ def test_rows_for_every_snapshot_and_seed(spec_of, arrays, tmp_path):
     recorded = curves[curves.quantity == "gradient_norm"].set_index(["seed", "step"]).value
     for seed in (0, 1, 2):  # the full batch is the subset that was measured
         assert abs(norms[(seed, 0)] / recorded[(seed, 0)] - 1) < 1e-10
+
+
+def test_a_row_says_what_it_was_measured_with(spec_of, arrays, tmp_path):
+    base = {"kind": "sgd", "lr": 0.1, "weight_decay": 0.01}
+    spec = spec_of(snapshots=[3], method={"name": "sam", "kind": "sam", "rho": 0.05, "base": base}, seeds=[0])
+    spec["training"]["label_smoothing"] = 0.1
+    train(spec, arrays, tmp_path)
+    measure({**spec, "analyses": ANALYSES}, arrays, tmp_path / "snapshots", tmp_path / "m.parquet")
+    rows = pd.read_parquet(tmp_path / "m.parquet")
+    told = [json.loads(text) for text in rows.settings.unique()]
+    stated = {"samples": 100, "num_samples": 100, "batch_norm": "eval", "label_smoothing": 0.1, "weight_decay": 0.01}
+    assert len(told) == 1
+    assert stated.items() <= told[0].items()
 
 
 def test_a_diverged_seed_is_left_out(spec_of, arrays, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 import pytest
 import yaml
@@ -114,6 +115,17 @@ def test_a_process_that_ended_is_not_alive(tmp_path):
     assert read_progress(tmp_path)["is_alive"] is None
     path.write_text("{")
     assert read_progress(tmp_path) is None
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(90, "90 s ago"), (600, "10 min ago"), (3 * 3600, "3 h ago")])
+def test_of_a_training_elsewhere_it_is_said_when_it_was_heard_of(plan_of, tmp_path, seconds, words):
+    folder = tmp_path / "results/tiny" / CELL / "seeds_0-2/checkpoint"
+    folder.mkdir(parents=True)
+    write_progress(folder, 1, 2, None)
+    path = folder / "progress.json"
+    changed = {**json.loads(path.read_text()), "host": "another", "time": time.time() - seconds}
+    path.write_text(json.dumps(changed))
+    assert state(plan_of(), tmp_path).endswith(f"on another, last heard of {words}")
 
 
 def test_trained_done_and_outdated(plan_of, train, tmp_path):

@@ -41,6 +41,11 @@ CONFIG = {
     },
 }
 
+SAID = {"statement": "s", "reference": "r", "quantity": "sharpness"}
+WIDER = {**SAID, "kind": "lower_model_value", "models": ["mlp"]}
+TWIN = {**SAID, "kind": "twin_value"}
+TUNED = {**SAID, "kind": "similar_when_tuned", "reference_group": "a", "margin": 1.0}
+
 
 @pytest.fixture
 def errors_of(tmp_path):
@@ -92,6 +97,13 @@ CLAIMS = ("papers", "gam", "claims")
         ((*GRID, "training"), {"loss": "square", "label_smoothing": 0.1}, ["grid[0].training: label_smoothing"]),
         ((*CLAIMS, "flatter", "baseline"), "sdg", ["claims.flatter: no method 'sdg'", "gam_a, sgd"]),
         ((*CLAIMS, "flatter", "methods"), ["sam_*"], ["claims.flatter: no method 'sam_*'"]),
+        ((*CLAIMS, "flatter", "quantity"), "sharpnes", ["claims.flatter: no quantity 'sharpnes'", "sharpness"]),
+        ((*CLAIMS, "flatter", "show"), {"density": "λ"}, ["claims.flatter: no quantity 'density'", "spectral_density"]),
+        ((*CLAIMS, "holds", "models"), ["mpl"], ["claims.holds: models: theorem_holds has no such setting"]),
+        ((*CLAIMS, "wider"), {**WIDER, "baseline_model": "mpl"}, ["claims.wider: no model 'mpl'", "mlp"]),
+        ((*CLAIMS, "twin"), {**TWIN, "twins": {"mpl": "mlp"}}, ["claims.twin: no model 'mpl'", "mlp"]),
+        ((*CLAIMS, "twin"), {**TWIN, "twins": {"mlp": "self"}, "twin_quantity": "l"}, ["claims.twin: no quantity 'l'"]),
+        ((*CLAIMS, "tuned"), {**TUNED, "groups": {"a": ["sgd"], "b": ["sdg"]}}, ["claims.tuned: no method 'sdg'"]),
         ((*CLAIMS, "flatter", "source"), "curve", ["claims.flatter: source", "measurements"]),
         ((*CLAIMS, "holds", "check"), "dominate", ["claims.holds: check: no check 'dominate'", "dominates"]),
         (("papers", "gam", "checks", "dominates", "kind"), "zeroth", ["checks.dominates: unknown kind 'zeroth'"]),

@@ -62,6 +62,7 @@ def sign(w):
 def torch_sgd(start, lrs, weight_decay, momentum=0.0, dampening=0.0, nesterov=False):
     """torch's conventions, written out."""
     w, v = start.copy(), None
+    dampening = dampening if momentum else 0.0
 
     def update(t, g):
         nonlocal w, v
@@ -110,6 +111,17 @@ def state_space(start, found):
     return update
 
 
+def extrapolated(before, momentum):
+    """What Nesterov's momentum makes of the gradients, `before` being the one before the first."""
+
+    def inputs(g):
+        nonlocal before
+        fed, before = (1 + momentum) * g - momentum * before, g
+        return fed
+
+    return inputs
+
+
 def mismatches(problem, latent, filtered):
     a, b = problem.bits(latent), problem.bits(filtered)
     assert (a[1:] != a[:-1]).sum() > 1000  # many bits flip
@@ -153,15 +165,9 @@ def test_dampening_needs_its_first_step(problem):
 
 
 def test_nesterov_at_a_constant_rate(problem):
-    before = -DECAY * problem.start
-
-    def inputs(g):
-        nonlocal before
-        fed, before = 1.8 * g - 0.8 * before, g
-        return fed
-
     latent = torch_sgd(problem.start, CONSTANT, DECAY, 0.8, nesterov=True)
     found = filter_of_nesterov(0.5, DECAY, 0.8, STEPS)
+    inputs = extrapolated(-DECAY * problem.start, 0.8)
     assert mismatches(problem, latent, cascade(problem.start, found, inputs)) == 0
 
 
@@ -174,8 +180,9 @@ def test_nesterov_at_a_constant_rate(problem):
         (0.8, 0.0, True, DECAY),
         (0.9, 0.0, False, 0.3),
         (0, 0, 0, 0.1),
+        (0.0, 0.6, False, 0.1),
     ],
-    ids=["momentum", "dampening", "nesterov", "complex", "plain"],
+    ids=["momentum", "dampening", "nesterov", "complex", "plain", "dampening without momentum"],
 )
 def test_the_state_space_form_is_exact_for_all(problem, lrs, momentum, dampening, nesterov, decay):
     latent = torch_sgd(problem.start, lrs, decay, momentum, dampening, nesterov)
@@ -187,7 +194,31 @@ def test_the_state_space_form_is_exact_for_all(problem, lrs, momentum, dampening
 @pytest.mark.parametrize("start", [0.01, 1.0, 30.0])
 def test_without_decay_any_gauge_will_do(problem, lrs, start):
     latent = torch_sgd(problem.start, lrs, 0.0, 0.8)
-    assert mismatches(problem, latent, cascade(problem.start, filter_without_decay(lrs, 0.8, start))) == 0
+    assert mismatches(problem, latent, cascade(problem.start, filter_without_decay(lrs, 0.8, start=start))) == 0
+
+
+@schedules
+def test_without_decay_a_dampened_momentum_is_an_average_too(problem, lrs):
+    latent = torch_sgd(problem.start, lrs, 0.0, 0.8, dampening=0.9)
+    found = filter_without_decay(lrs, 0.8, 0.9)
+    assert mismatches(problem, latent, cascade(problem.start, found)) == 0
+    latent = torch_sgd(problem.start, lrs, 0.0, 0.8, dampening=0.9)
+    late = found._replace(gamma=np.full(STEPS, found.gamma[1]))
+    assert mismatches(problem, latent, cascade(problem.start, late)) > 0
+
+
+@schedules
+def test_without_decay_nesterov_is_fed_with_extrapolated_gradients(problem, lrs):
+    latent = torch_sgd(problem.start, lrs, 0.0, 0.8, nesterov=True)
+    found = filter_without_decay(lrs, 0.8)
+    assert mismatches(problem, latent, cascade(problem.start, found, extrapolated(0.0, 0.8))) == 0
+
+
+@schedules
+def test_without_decay_an_averaged_momentum_has_the_start_itself(problem, lrs):
+    latent = decoupled(problem.start, lrs, np.zeros(STEPS), 0.8, 0.2)
+    found = filter_without_decay(lrs, 0.8)._replace(inertia=1.0)
+    assert mismatches(problem, latent, cascade(problem.start, found)) == 0
 
 
 @schedules
@@ -196,6 +227,9 @@ def test_decay_at_a_held_rate_needs_keep(problem, lrs):
     found = filter_at_held_rate(lrs, alpha, 0.2)
     latent = decoupled(problem.start, lrs, alpha / lrs, 0.8, 0.2)
     assert mismatches(problem, latent, cascade(problem.start, found)) == 0
+    heavy_ball = decoupled(problem.start, lrs, alpha / lrs, 0.8, 1.0)
+    scaled = found._replace(inertia=0.2 * found.inertia)
+    assert mismatches(problem, heavy_ball, cascade(problem.start, scaled)) == 0
     if lrs is not CONSTANT:
         latent = decoupled(problem.start, lrs, alpha / lrs, 0.8, 0.2)
         plain = found._replace(keep=np.ones(STEPS))
@@ -237,6 +271,12 @@ def test_rates_are_roots():
     assert (1 - nesterov.alpha) * (1 - nesterov.gamma) == pytest.approx(0.9 * (1 - 1e-3), rel=1e-12)
 
 
+def test_without_momentum_there_is_nothing_to_dampen():
+    assert sgd_rates(0.1, 0.2, 0.0, 0.5) == pytest.approx((0.02, 1.0))
+    assert filter_of_dampened_sgd(0.1, 0.2, 0.0, 0.5, 3).gamma == pytest.approx(1.0)
+    assert filter_without_decay([0.1, 0.2], 0.0, 0.5).gamma == pytest.approx(1.0)
+
+
 def test_where_the_rates_stop_being_real():
     assert largest_real_rate(0.9) == pytest.approx(0.002633, abs=5e-7)
     assert largest_real_rate(0.99) == pytest.approx(2.5e-5, abs=5e-7)
@@ -257,3 +297,5 @@ def test_constant_rates_are_the_fixed_point_of_riccati():
 def test_a_gauge_must_be_positive():
     with pytest.raises(ValueError, match="start: got 0; allowed: > 0"):
         filter_without_decay([0.1], start=0.0)
+    with pytest.raises(ValueError, match="dampening: got 1; allowed: in"):
+        filter_without_decay([0.1], 0.9, 1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,11 @@ class Flatness:
         chunk_size: examples in memory at once; None: all.
         retain: keep the gradient's graph of every chunk (fast, more memory).
     """
+
+    quantities: ClassVar[str] = (
+        "num_samples loss gradient_norm parameter_norm spectral_norm zeroth_order_flatness first_order_flatness "
+        "one_step_ratio num_gradients num_hvps hessian_lipschitz relative_* first_order_exponent"
+    )
 
     rhos: Sequence[float] = (0.01, 0.05, 0.1, 0.2)
     relative_rhos: Sequence[float] = ()

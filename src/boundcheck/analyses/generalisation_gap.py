@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -30,6 +30,8 @@ class GeneralisationGap:
     Args:
         confidence: 1 − δ of the bound.
     """
+
+    quantities: ClassVar[str] = "train_loss test_loss gap num_samples gap_bound zero_loss num_samples_needed"
 
     confidence: float = 0.95
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -25,6 +25,8 @@ class GradientNorm:
         batch_norm: statistics that L uses; see `flat_loss`.
         chunk_size: examples in memory at once; None: all.
     """
+
+    quantities: ClassVar[str] = "loss gradient_norm"
 
     samples: int | None = 1000
     dtype: Precision = "float64"

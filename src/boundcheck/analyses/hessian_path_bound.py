@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -25,6 +25,8 @@ class HessianPathBound:
     Args:
         samples: examples from the start of the training split; None: all of it. L is their mean.
     """
+
+    quantities: ClassVar[str] = "hessian_path_bound sublevel_hessian_bound"
 
     samples: int | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -43,6 +43,11 @@ class HessianSpectrum:
         chunk_size: examples in memory at once; None: all.
         retain: keep the gradient's graph of every chunk (fast, more memory).
     """
+
+    quantities: ClassVar[str] = (
+        "loss gradient_norm parameter_norm num_hvps eigenvalue sharpness scale_free_sharpness smallest_eigenvalue "
+        "spectral_norm"
+    )
 
     top_k: int = 5
     bottom_k: int = 1

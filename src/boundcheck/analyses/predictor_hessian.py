@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,11 @@ class PredictorHessian:
         max_hvps: products allowed for each example.
         bounds: whether bounds are computed.
     """
+
+    quantities: ClassVar[str] = (
+        "mean_predictor_hessian_norm mean_predictor_gradient_norm function_norm num_hvps predictor_gradient_norm "
+        "predictor_hessian_norm hessian_bound_* gradient_bound_*"
+    )
 
     samples: int = 16
     tolerance: float = 5e-3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,11 @@ class ReconstructionQuality:
         pictures: how many test images are kept as pictures.
         samples: test images in use; None: all.
     """
+
+    quantities: ClassVar[str] = (
+        "mse psnr psnr_hvs psnr_hvs_m ssim pca_* psnr_over_pca psnr_hvs_m_over_pca code_size compression_ratio "
+        "num_parameters picture reconstruction"
+    )
 
     pictures: int = 8
     samples: int | None = None

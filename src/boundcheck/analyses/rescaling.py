@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -45,6 +45,11 @@ class Rescaling:
     References:
         Dinh et al. 2017, Sharp minima can generalize for deep nets, arXiv:1703.04933.
     """
+
+    quantities: ClassVar[str] = (
+        "rescaled_first_order_flatness rescaled_sharpness rescaled_output_change rescaled_flatness_ratio "
+        "rescaled_sharpness_ratio"
+    )
 
     scales: Sequence[float] = (2.0, 5.0, 10.0)
     rho: float = 0.05

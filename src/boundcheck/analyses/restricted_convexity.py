@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +18,9 @@ from boundcheck.contracts import LossFunction, Objective, Row, Split
 from boundcheck.curvature.hessian import loss_and_gradient
 from boundcheck.models.weight_norm_network import WeightNormNetwork
 from boundcheck.objectives import Square
-from boundcheck.theory.weight_norm_convexity import rate_bound
+from boundcheck.theory.weight_norm_convexity import linear_rate, rate_bound
+
+DOWNHILL = 2  # directions along which the least loss is searched
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,22 @@ class RestrictedConvexity:
     `average_gradient_norm` ‖ḡ‖, `residual_norm` (mean ‖f − y‖), `row_gradient_cosine` (the largest
     |w·∇_w L|/(‖w‖‖∇L‖) over hidden rows), `convexity_limit` (α as ρ → 0, from B1), `loss_smoothness`
     (β at θ, from B0t); with coordinate ρ: `convexity` α, and with index = the direction `sampled_curvature`
-    2(L(θ+δ) − L(θ) − ⟨δ, ∇L⟩)/‖δ‖²; where α > 0 for a normalised network `loss_after_step` and `rate_bound` for the
-    certified step. Only for weight_norm_mlp under the square loss on inputs of one length: else no rows.
+    2(L(θ+δ) − L(θ) − ⟨δ, ∇L⟩)/‖δ‖²; where α > 0 `loss_after_step`, `certified_rate` αω(2−ω)/β and
+    `rate_bound` for the certified step, with `least_loss` L′, the least found in the set: along the direction nearest
+    to −∇L, down ±ḡ, and at the sampled points; L(θ) where none is lower. Only for weight_norm_mlp under the square
+    loss on inputs of one length: else no rows.
 
     Args:
         radii: ρ, below every row norm.
         kappa: κ in (0, 1].
-        directions: sampled directions at each radius.
+        directions: at each radius, the two searched ones among them.
         samples: examples from the start of the training split; none: all.
     """
+
+    quantities: ClassVar[str] = (
+        "loss gradient_norm average_gradient_norm residual_norm row_gradient_cosine convexity_limit "
+        "loss_smoothness convexity sampled_curvature loss_after_step least_loss certified_rate rate_bound"
+    )
 
     radii: Sequence[float] = (0.001, 0.01)
     kappa: float = 0.9
@@ -89,35 +98,50 @@ class RestrictedConvexity:
     def _at_radius(
         self, radius: float, around: Surroundings, loss: LossFunction, theta: Tensor, generator: torch.Generator
     ) -> list[Row]:
-        alpha = around.convexity(radius, self.kappa).item()
-        rows, least = [Row("convexity", alpha, coordinate=radius)], around.loss.item()
+        alpha, start = around.convexity(radius, self.kappa).item(), around.loss.item()
+        rows, least = [Row("convexity", alpha, coordinate=radius)], start
         for index, delta in enumerate(self._directions(around, generator)):
-            value = loss(theta + radius * delta).detach()
-            curvature = 2 * (value - around.loss - radius * (delta @ around.gradient)) / radius**2
-            rows.append(Row("sampled_curvature", curvature.item(), index, radius))
-            least = min(least, value.item())
-        if alpha > 0 and around.network.normalised and not around.network.trainable_gains:
+            slope, value = (delta @ around.gradient).item(), loss(theta + radius * delta).item()
+            curvature = 2 * (value - start - radius * slope) / radius**2
+            rows.append(Row("sampled_curvature", curvature, index, radius))
+            least = min(least, value)
+            if index < DOWNHILL and 0 < -slope < radius * curvature:  # the least loss lies on the way
+                least = min(least, loss(theta - slope / curvature * delta).item())
+        if alpha > 0:
             step, beta = around.certified_step()
-            after = loss(theta - step * around.gradient).item()
-            bound = np.asarray(rate_bound(around.loss.item(), least, alpha, beta, step * beta)).item()
-            rows += [
-                Row("loss_after_step", after, coordinate=radius),
-                Row("rate_bound", bound, coordinate=radius),
-            ]
+            found = {
+                "loss_after_step": loss(theta - step * around.gradient).item(),
+                "least_loss": least,
+                "certified_rate": np.asarray(linear_rate(alpha, beta, step * beta)).item(),
+                "rate_bound": np.asarray(rate_bound(start, least, alpha, beta, step * beta)).item(),
+            }
+            rows += [Row(name, value, coordinate=radius) for name, value in found.items()]
         return rows
 
     def _directions(self, around: Surroundings, generator: torch.Generator) -> list[Tensor]:
-        """Unit vectors on and inside the edge of the cone around ±ḡ, the first of them −∇L if that is inside."""
+        """Unit vectors of the cone around ±ḡ: the nearest to −∇L, that of ±ḡ which descends, and drawn ones."""
         axis = around.average_gradient / around.average_gradient.norm().clamp_min(1e-300)
-        found = []
-        down = -around.gradient / around.gradient.norm().clamp_min(1e-300)
-        if (down @ axis).abs() >= self.kappa:
-            found.append(down)
-        for index in range(len(found), self.directions):
+        descends = -1.0 if axis @ around.gradient > 0 else 1.0
+        found = [nearest_in_cone(-around.gradient, axis, self.kappa), descends * axis][: self.directions]
+        num = self.directions - len(found)
+        for index in range(num):
             noise = torch.randn(len(axis), dtype=torch.float64, generator=generator).to(axis)
             noise = noise - (noise @ axis) * axis
-            share = index / max(self.directions - 1, 1)
-            cosine = self.kappa + (1 - self.kappa) * share
+            cosine = self.kappa + (1 - self.kappa) * index / num
             sign = -1 if index % 2 else 1
-            found.append(sign * cosine * axis + math.sqrt(max(1 - cosine**2, 0.0)) * noise / noise.norm())
+            found.append(sign * cosine * axis + math.sqrt(1 - cosine**2) * noise / noise.norm())
         return found
+
+
+def nearest_in_cone(wanted: Tensor, axis: Tensor, kappa: float) -> Tensor:
+    """The unit vector δ (p,) with |cos(δ, axis)| ≥ κ at the least angle to `wanted` (p,); the axis has length 1.
+
+    Where `wanted` is 0, or along the axis, δ is that axis or its opposite.
+    """
+    cosine = wanted @ axis / wanted.norm().clamp_min(1e-300)
+    across = wanted - (wanted @ axis) * axis
+    sign = -1.0 if cosine < 0 else 1.0
+    if not across.norm() > 0:
+        return sign * axis
+    cosine = sign * cosine.abs().clamp(kappa, 1)
+    return cosine * axis + (1 - cosine**2).clamp_min(0).sqrt() * across / across.norm()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -31,6 +31,8 @@ class RowScaling:
         samples: how many examples, from the start of the training split.
         tolerance: relative accuracy of the norms.
     """
+
+    quantities: ClassVar[str] = "hidden_hessian_norm hidden_gradient_norm function_norm"
 
     factors: Sequence[float] = (0.25, 0.5, 1.0, 2.0, 4.0)
     samples: int = 4

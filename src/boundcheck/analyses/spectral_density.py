@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -41,6 +41,8 @@ class SpectralDensity:
         chunk_size: examples in memory at once; None: all.
         retain: keep the gradient's graph of every chunk (fast, more memory).
     """
+
+    quantities: ClassVar[str] = "loss spectral_density density_weight"
 
     num_steps: int = 80
     num_probes: int = 1

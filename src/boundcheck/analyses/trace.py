@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -30,6 +30,8 @@ class Trace:
         chunk_size: examples in memory at once; None: all.
         retain: keep the gradient's graph of every chunk (fast, more memory).
     """
+
+    quantities: ClassVar[str] = "loss trace trace_standard_error"
 
     estimator: Literal["deflated", "hutch++", "exact"] = "deflated"
     num_hvps: int = 60

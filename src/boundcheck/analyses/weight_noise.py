@@ -34,6 +34,10 @@ class WeightNoise:
         batch_norm: statistics that L uses; see `flat_loss`.
     """
 
+    quantities: ClassVar[str] = (
+        "num_parameters num_samples parameter_norm loss noisy_train_loss noisy_test_loss noise_tail largest_loss"
+    )
+
     rhos: Sequence[float] = (0.05, 0.2)
     draws: int = 10
     tail_draws: int = 1000

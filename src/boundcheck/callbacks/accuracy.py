@@ -13,6 +13,7 @@ class AccuracyRecorder:
     """Records `train_accuracy`, `test_accuracy` (fractions), `full_train_loss` and `test_loss`, in evaluation mode."""
 
     needs_gradient: ClassVar[bool] = False
+    quantities: ClassVar[str] = "full_train_loss test_loss train_accuracy test_accuracy"
 
     def on_step(self, training: Training) -> None:
         """Nothing."""

@@ -39,6 +39,7 @@ class BitsRecorder:
 
     every: int = 1
     needs_gradient: ClassVar[bool] = False
+    quantities: ClassVar[str] = ""
     _bits: list[Tensor] = field(default_factory=list, init=False, repr=False)
     _steps: list[int] = field(default_factory=list, init=False, repr=False)
     _num_weights: int = field(default=0, init=False, repr=False)

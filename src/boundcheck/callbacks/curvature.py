@@ -37,6 +37,7 @@ class CurvatureRecorder:
     num_products: int = 12
 
     needs_gradient: ClassVar[bool] = False
+    quantities: ClassVar[str] = "local_curvature sharpness lowest_curvature"
     _vectors: Tensor | None = field(init=False, default=None, repr=False)
     _seen: Tensor | None = field(init=False, default=None, repr=False)  # the seeds' steps when last asked
 
@@ -111,6 +112,7 @@ class Certificate(CurvatureRecorder):
     growth: float = 1.25
 
     restarts: ClassVar[bool] = True
+    quantities: ClassVar[str] = f"{CurvatureRecorder.quantities} assumed_curvature restart"
     _assumed: Tensor | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:

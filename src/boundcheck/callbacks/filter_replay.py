@@ -12,19 +12,17 @@ from torch import nn
 from torch.optim import Optimizer
 
 from boundcheck.contracts import Training
-from boundcheck.methods.mapped_filter import APPROXIMATIONS, mapped_filter
+from boundcheck.methods.mapped_filter import MAPPINGS, mapped_filter
 from boundcheck.models.binary_layers import binary_parameters, sign
-
-MAPPINGS = ("state_space", "riccati", *APPROXIMATIONS)
 
 
 @dataclass
 class FilterReplay:
     """Open loop: each filter sees the gradients of the latent training, not those of its own bits.
 
-    Records, every epoch, `bits_wrong`: the share of bits that differ from the latent weights' signs, the mean over the
-    epoch's steps; index i is `MAPPINGS[i]`. So mappings are compared on one sequence of gradients, where a closed loop
-    would amplify the first mismatch.
+    Records, at every evaluation, `bits_wrong`: the share of bits that differ from the latent weights' signs, the mean
+    over the steps since the last one; index i is `MAPPINGS[i]`. So mappings are compared on one sequence of gradients,
+    where a closed loop would amplify the first mismatch.
 
     Args:
         mappings: which of `MAPPINGS`, for torch's SGD with momentum and weight decay.
@@ -32,6 +30,7 @@ class FilterReplay:
 
     mappings: Sequence[str] = MAPPINGS
     needs_gradient: ClassVar[bool] = False
+    quantities: ClassVar[str] = "bits_wrong"
     _filters: dict[str, Optimizer] = field(default_factory=dict, init=False, repr=False)
     _wrong: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _count: int = field(default=0, init=False, repr=False)

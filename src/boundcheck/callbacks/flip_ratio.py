@@ -15,7 +15,7 @@ from boundcheck.models.binary_layers import binary_parameters
 
 @dataclass
 class FlipRatioRecorder:
-    """Records, every epoch, the means over its steps; and the first step alone.
+    """Records, at every evaluation, the means over the steps since the last one; and the first step alone.
 
     `flip_ratio`: the share of binary weights whose bit is another than before the step, of each layer (index 0, 1, …)
     and of all (index −1). `first_flip_ratio`: that of the very first step. `flipped_share`: the share of weights whose
@@ -25,6 +25,7 @@ class FlipRatioRecorder:
     """
 
     needs_gradient: ClassVar[bool] = False
+    quantities: ClassVar[str] = "flip_ratio first_flip_ratio flipped_share gradient_rms lr_factor largest_latent"
     _state: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def on_step(self, training: Training) -> None:

@@ -13,6 +13,7 @@ class GradientNormRecorder:
     """Records `gradient_norm`: ‖∇L_B(θ)‖ of the step's mini-batch B at the parameters before the step."""
 
     needs_gradient: ClassVar[bool] = True
+    quantities: ClassVar[str] = "gradient_norm"
 
     def on_step(self, training: Training) -> None:
         """Record one value per seed."""

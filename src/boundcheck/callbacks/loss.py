@@ -13,6 +13,7 @@ class LossRecorder:
     """Records `train_loss`: the objective on the step's mini-batch at the parameters before the step."""
 
     needs_gradient: ClassVar[bool] = False
+    quantities: ClassVar[str] = "train_loss"
 
     def on_step(self, training: Training) -> None:
         """Record one value per seed."""

@@ -13,6 +13,7 @@ class SplitLossRecorder:
     """Records `full_train_loss` and `test_loss` at every evaluation, in evaluation mode."""
 
     needs_gradient: ClassVar[bool] = False
+    quantities: ClassVar[str] = "full_train_loss test_loss"
 
     def on_step(self, training: Training) -> None:
         """Nothing."""

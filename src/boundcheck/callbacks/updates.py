@@ -25,6 +25,9 @@ class UpdateRecorder:
     """
 
     needs_gradient: ClassVar[bool] = False
+    quantities: ClassVar[str] = (
+        "objective gradient_norm update_norm descent_cosine lr effective_momentum path_length parameter_norm"
+    )
     _path: Tensor | None = field(init=False, default=None, repr=False)  # (k,)
     _last: Tensor | None = field(init=False, default=None, repr=False)  # ‖Δ_k‖ (k,)
 

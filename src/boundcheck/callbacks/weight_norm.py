@@ -29,6 +29,10 @@ class WeightNormRecorder:
     """
 
     needs_gradient: ClassVar[bool] = True
+    quantities: ClassVar[str] = (
+        "row_norm_min row_norm_mean row_norm_low row_norm_high output_norm smoothness certified_lr step_size "
+        "gradient_norm_total"
+    )
     _before: dict[str, Tensor] = field(init=False, default_factory=dict)  # θ at the last evaluation
 
     def on_epoch(self, training: Training) -> None:

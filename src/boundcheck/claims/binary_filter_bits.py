@@ -13,7 +13,7 @@ from boundcheck.claims.pairs import absences
 from boundcheck.claims.rows import check_rows
 from boundcheck.claims.theorem_holds import TheoremHolds
 from boundcheck.contracts import NAN
-from boundcheck.verdicts import Tables, Verdict
+from boundcheck.verdicts import Decision, Tables, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,36 +96,39 @@ class SameBits:
 
 @dataclass(frozen=True)
 class BitsDiffer:
-    """Where theory says that an equivalence ends, bits differ: in every seed of every pair that was run.
+    """Where theory says that an equivalence ends, bits differ: in every seed of every pair that was run, or in one.
 
     Args:
         statement: what is stated.
         reference: where.
         pairs: names of two methods each.
         models: models that count; none: all.
+        everywhere: whether theory says so of every run, else that it can happen, which no run contradicts.
     """
 
     statement: str
     reference: str
     pairs: Sequence[Sequence[str]]
     models: Sequence[str] = ()
+    everywhere: bool = True
 
     def __post_init__(self) -> None:
         check_pairs(self.pairs)
 
     def decide(self, tables: Tables) -> Verdict:
-        """`supported` where bits differ in all runs, `inconclusive` where in some, `contradicted` where in none."""
+        """`supported` where bits differ in all runs, or in one if not `everywhere`; `contradicted` where never."""
         found = [c for c in comparisons(tables, self.pairs) if not self.models or c.model in self.models]
         if not found:
             return Verdict("not run", absences(_of_pairs(tables, self.pairs).runs) or "no pair has the bits of both")
         same = [c for c in found if c.mismatches == 0]
         firsts = [c.first_mismatch for c in found if c.mismatches]
-        reason = f"bits differ in {len(found) - len(same)} of {len(found)} runs"
+        reason = f"bits differ in {len(found) - len(same)} of {len(found)} pairs of runs"
         if firsts:
-            reason += f", first at steps {min(firsts):g} to {max(firsts):g}"
+            first, last = min(firsts), max(firsts)
+            reason += f", first at step {first:g}" if first == last else f", first at steps {first:g} to {last:g}"
         ends = [100 * float(c.differing[-1]) for c in found]
         return Verdict(
-            "supported" if not same else "inconclusive" if firsts else "contradicted",
+            self._decision(len(firsts), len(same)),
             reason,
             effect=float(np.mean(ends)),
             unit="% of bits at the end",
@@ -133,6 +136,11 @@ class BitsDiffer:
             cells=mismatch_table(found),
             figures=[mismatch_figure(found)],
         )
+
+    def _decision(self, num_different: int, num_same: int) -> Decision:
+        if not num_different:
+            return "contradicted" if self.everywhere else "inconclusive"
+        return "inconclusive" if num_same and self.everywhere else "supported"
 
 
 @dataclass(frozen=True)
@@ -168,6 +176,9 @@ class BitsAgree:
         reason = (
             f"{wrong} of the bits differ over {steps} recorded steps of {len(held)} pairs of runs with {flips} flips"
         )
+        if len(held) < len(found):
+            reason += f"; {len(found) - len(held)} more, whose premise fails, decide nothing"
+        why = absences(_of_pairs(tables, self.pairs).runs) if verdict.decision == "supported" else verdict.reason
         labels = {(c.dataset, c.model, c.label) for c in held}
         table = mismatch_table(found)
         for row in table:
@@ -175,7 +186,7 @@ class BitsAgree:
             row["premise"] = "holds" if premise else "fails"
         return replace(
             verdict,
-            reason=f"{reason}; {verdict.reason}",
+            reason="; ".join(filter(None, (reason, why))),
             effect=float(wrong),
             unit="bits that differ",
             tightness=NAN,

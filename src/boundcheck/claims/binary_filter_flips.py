@@ -11,7 +11,7 @@ import numpy as np
 
 from boundcheck.claims.pairs import absences, matching
 from boundcheck.claims.rows import RUN
-from boundcheck.claims.statistics import student_interval
+from boundcheck.claims.statistics import Interval, student_interval
 from boundcheck.contracts import NAN
 from boundcheck.theory import binary_filter_flips as theory
 from boundcheck.verdicts import Decision, Figure, Tables, Verdict
@@ -19,24 +19,29 @@ from boundcheck.verdicts import Decision, Figure, Tables, Verdict
 if TYPE_CHECKING:
     import pandas as pd
 
-LONGEST = 100_000  # steps of a run, at most, that are propagated
 RATES = ("alpha", "gamma", "delta")
 
 
 def predicted_ratios(
     method: Mapping[str, Any], model: Mapping[str, Any], factor: np.ndarray, gradient_std: float
 ) -> np.ndarray | None:
-    """Flip ratio (T,) of a method variant by theory; None where it is no filter of the gradient alone.
+    """Flip ratio (T,) of a method variant by theory; None where there is no formula.
+
+    There is none for what is no filter of the gradient alone (Adam, clipping, layers of form 2, a threshold), for wrong
+    mappings, and for sums that never forget (weight decay 0).
 
     Args:
         method: the variant.
-        model: that of the network, for the scale of the start.
+        model: that of the network, for its layers and the scale of the start.
         factor: the schedule's factors, (T,).
         gradient_std: standard deviation of a weight's gradient, for a start that is remembered.
     """
     kind, decay, momentum = method["kind"], method.get("weight_decay", 0.0), method.get("momentum", 0.0)
+    if model.get("scaling") == "form_2" or model.get("weight_gradient") == "clipped" or method.get("clip"):
+        return None
     if kind == "mapped_filter":
-        return predicted_ratios(method["latent"], model, factor, gradient_std)
+        is_exact = method.get("mapping", "exact") in ("exact", "riccati", "state_space")
+        return predicted_ratios(method["latent"], model, factor, gradient_std) if is_exact else None
     start = _latent_variance(method, model) / gradient_std**2 if gradient_std > 0 else 0.0
     if kind == "bop" and method.get("threshold", 1e-8) < 1e-6:
         return theory.scheduled_flip_ratio(
@@ -53,7 +58,8 @@ def predicted_ratios(
     if kind in ("latent_sgd", "state_space_filter"):
         rate = method["rate"] if kind == "state_space_filter" else method["lr"] * decay
         inertia = decay if kind == "latent_sgd" else method.get("initial_inertia", 0.0)
-        form = momentum, method.get("dampening", 0.0), method.get("nesterov", False)
+        is_dampened = kind == "state_space_filter" or momentum  # torch dampens nothing but a momentum
+        form = momentum, method.get("dampening", 0.0) if is_dampened else 0.0, method.get("nesterov", False)
         if rate:
             return theory.scheduled_sgd_flip_ratio(rate * factor, *form, start_variance=start * inertia**2)
     return None
@@ -67,16 +73,17 @@ def _latent_variance(method: Mapping[str, Any], model: Mapping[str, Any]) -> flo
 
 @dataclass(frozen=True)
 class FlipRatioFormula:
-    """The flip ratio of each epoch is that of white gradients through the same filter, up to a factor.
+    """The flip ratio between evaluations is that of white gradients through the same filter, up to a factor.
 
-    Compared from `from_epoch` to the last epoch but one, as means over epochs; the effect is the geometric mean over
-    runs of measured/predicted. `supported` where its 95% interval over seeds lies within [1/`factor`, `factor`],
-    `contradicted` where it lies outside. Real gradients have a mean that moves, which the formula knows nothing of.
+    Compared from epoch `from_epoch` to the last evaluation but one, as means; the effect is the geometric mean over
+    runs of measured/predicted. `supported` where its 95% interval over seeds lies within [1/`factor`, `factor`] and
+    that of no cell outside, `contradicted` where it lies outside, else `inconclusive`. Real gradients have a mean that
+    moves, which the formula knows nothing of.
 
     Args:
         statement: what is stated.
         reference: where.
-        methods: names of methods; patterns are allowed. Those that are no filter of the gradient alone are left out.
+        methods: names of methods; patterns are allowed. Those without a formula are left out and named in the reason.
         factor: how far measured and predicted may be apart.
         from_epoch: the first epoch that counts.
     """
@@ -104,17 +111,23 @@ class FlipRatioFormula:
         means["log"] = np.log(means["measured"] / means["predicted"])
         interval = student_interval(list(means.groupby("seed")["log"].mean()))
         limit = math.log(self.factor)
-        decision: Decision = "inconclusive"
-        if interval.low >= -limit and interval.high <= limit:
-            decision = "supported"
-        elif interval.low > limit or interval.high < -limit:
-            decision = "contradicted"
+        decision = _side(interval, limit)
+        groups: Any = means.groupby(["dataset", "model", "method"])["log"]
+        sides = {"/".join(cell): _side(student_interval(list(logs)), limit) for cell, logs in groups}
+        beyond = [cell for cell, side in sides.items() if side == "contradicted"]
+        if decision == "supported" and beyond:
+            decision = "inconclusive"
         table = means.groupby(["dataset", "model", "method"]).agg(
             measured=("measured", "mean"), predicted=("predicted", "mean"), log=("log", "mean"), n=("seed", "nunique")
         )
         within = int((table["log"].abs() <= limit).sum())
         table["measured / predicted"] = np.exp(table.pop("log"))
         reason = f"within a factor {self.factor:g} in {within} of {len(table)} cells"
+        if beyond:
+            reason += f"; beyond it with their intervals: {', '.join(beyond)}"
+        names = tables.runs.loc[tables.runs["status"] == "done", "method"].unique()
+        if left_out := sorted(set(matching(list(names), self.methods)) - set(courses["method"])):
+            reason += f"; left out, as there is no formula: {', '.join(left_out)}"
         return Verdict(
             decision,
             reason,
@@ -124,7 +137,7 @@ class FlipRatioFormula:
             unit="measured / predicted",
             num_runs=interval.num,
             cells=[{str(k): v for k, v in row.items()} for row in table.reset_index().to_dict("records")],
-            figures=[_course_figure(courses), *_layer_figure(tables, courses)],
+            figures=_figures(tables, courses),
         )
 
     def _courses(self, tables: Tables) -> pd.DataFrame | None:
@@ -153,47 +166,37 @@ class FlipRatioFormula:
     @staticmethod
     def _predicted(run: Any, table: pd.DataFrame) -> np.ndarray | None:
         steps = np.diff(table["step"].to_numpy(), prepend=0).astype(int)
-        if steps.sum() > LONGEST:
-            return None
         factor = np.repeat(table["lr_factor"].to_numpy(), steps)
         ratios = predicted_ratios(run.method_spec, run.model_spec, factor, float(table["gradient_rms"].iloc[0]))
         return None if ratios is None else np.array([p.mean() for p in np.split(ratios, np.cumsum(steps)[:-1])])
 
 
-def _course_figure(courses: pd.DataFrame) -> Figure:
+def _side(interval: Interval, limit: float) -> Decision:
+    """Whether an interval lies within ±limit (`supported`), outside it, or across; without an interval: across."""
+    if -limit <= interval.low and interval.high <= limit:
+        return "supported"
+    return "contradicted" if interval.low > limit or interval.high < -limit else "inconclusive"
+
+
+def _figures(tables: Tables, courses: pd.DataFrame) -> list[Figure]:
+    """A figure for each network, a panel for each method: the flip ratio of every layer, of all, and the formula."""
     import pandas as pd
 
-    parts = []
-    for role, column in (("measured", "measured"), ("formula", "predicted")):
-        groups = courses.groupby(["dataset", "model", "method", "epoch"])[column]
-        parts.append(groups.agg(y="mean", low="min", high="max").reset_index().assign(role=role))
-    data = pd.concat(parts, ignore_index=True)
-    data = data[data["y"] > 0]
-    data = data.assign(panel=data["dataset"] + " · " + data["model"]).rename(columns={"method": "series", "epoch": "x"})
-    caption = "Flip ratio, mean over each epoch: measured (dots) and the formula for white gradients (dotted)."
-    columns = ["panel", "series", "role", "x", "y", "low", "high"]
-    return Figure(data[columns], "line", "epoch", "share of bits that flip in a step", caption, log_y=True)
-
-
-def _layer_figure(tables: Tables, courses: pd.DataFrame) -> list[Figure]:
-    """The flip ratio of every layer, a panel for each method."""
-    import pandas as pd
-
-    wanted = courses[list(RUN)].drop_duplicates()
-    rows = tables.curves[(tables.curves["quantity"] == "flip_ratio") & (tables.curves["index"] >= 0)]
-    rows = rows.merge(wanted, on=list(RUN))
-    if not len(rows):
-        return []
+    rows = tables.curves[tables.curves["quantity"] == "flip_ratio"].merge(courses[[*RUN, "epoch"]], on=[*RUN, "epoch"])
     groups = rows.groupby(["dataset", "model", "method", "index", "epoch"])["value"]
     data = groups.agg(y="mean", low="min", high="max").reset_index()
-    predicted = courses.groupby(["dataset", "model", "method", "epoch"])["predicted"].mean().reset_index(name="y")
-    predicted = predicted.assign(index="every layer", low=NAN, high=NAN, role="formula")
-    data = data.assign(index=[f"layer {i}" for i in data["index"]], role="measured")
+    data = data.assign(series=[f"layer {i}" if i >= 0 else "all layers" for i in data["index"]], role="measured")
+    groups = courses.groupby(["dataset", "model", "method", "epoch"])["predicted"]
+    predicted = groups.mean().reset_index(name="y").assign(series="all layers", low=NAN, high=NAN, role="formula")
     data = pd.concat([data, predicted], ignore_index=True)
-    data = data[data["y"] > 0].rename(columns={"index": "series", "epoch": "x"})
-    data = data.assign(panel=data["method"] + " · " + data["model"])
-    kept = list(dict.fromkeys(data["panel"]))[:6]
-    caption = "Flip ratio of every binary layer (dots) and the formula, which is the same for all of them (dotted)."
-    columns = ["panel", "series", "role", "x", "y", "low", "high"]
-    data = data[data["panel"].isin(kept)]
-    return [Figure(data[columns], "line", "epoch", "share of bits that flip in a step", caption, log_y=True)]
+    data = data[data["y"] > 0].rename(columns={"method": "panel", "epoch": "x"})
+    caption = (
+        "Flip ratio, the mean of the steps from one mark to the next: measured (dots; mean and range over seeds), and "
+        "the formula for white gradients, of one variance in all layers (dotted)."
+    )
+    columns, label = ["panel", "series", "role", "x", "y", "low", "high"], "share of bits that flip in a step"
+    networks: Any = data.groupby(["dataset", "model"])
+    return [
+        Figure(part[columns], "line", "epoch", label, f"{dataset} · {model}. {caption}", log_y=True)
+        for (dataset, model), part in networks
+    ]

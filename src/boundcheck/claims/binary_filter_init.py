@@ -19,11 +19,13 @@ from boundcheck.verdicts import Figure, Tables, Verdict
 
 @dataclass(frozen=True)
 class InitDelays:
-    """A latent start s times larger delays the flips by ln(s)/α steps, and does nothing else.
+    """A latent start s times larger delays the flips by ln(s)/α steps.
 
     The delay of a run is the first recorded step at which a share `share` of all weights has flipped at least once.
     Its difference from the run of the smallest start that is remembered is compared with the prediction; `supported`
-    where all means lie within a factor `factor` of it.
+    where all means lie within a factor `factor` of it. On one and the same sequence of gradients a start does nothing
+    else; in training the late flips meet other gradients, so that the bits never come to agree. How many do at the
+    end is shown beside, and decides nothing.
 
     Args:
         statement: what the paper states.
@@ -52,9 +54,11 @@ class InitDelays:
             planned = matching(list(tables.runs["method"].unique()), self.methods)
             absent = absences(tables.runs[tables.runs["method"].isin(planned)])
             return Verdict("not run", absent or "fewer than two starts were run")
-        base = {(r["dataset"], r["model"], r["seed"]): r["delay"] for r in rows if r["scale"] == scales[0]}
+        base = {(r["dataset"], r["model"], r["seed"]): r for r in rows if r["scale"] == scales[0]}
         for row in rows:
-            row["extra"] = row["delay"] - base.get((row["dataset"], row["model"], row["seed"]), NAN)
+            smallest = base.get((row["dataset"], row["model"], row["seed"]))
+            row["extra"] = NAN if smallest is None else row["delay"] - smallest["delay"]
+            row["equal"] = NAN if smallest is None else 100 * float((row["last"] == smallest["last"]).mean())
             row["predicted"] = float(extra_fade_steps(row["scale"] / scales[0], row["alpha"]))
         compared = [row for row in rows if row["scale"] > scales[0] and math.isfinite(row["extra"])]
         if not compared:
@@ -103,6 +107,7 @@ class InitDelays:
                     "scale": spec.get("init_scale", 1.0),
                     "alpha": spec["lr"] * spec["weight_decay"],
                     "delay": float(arrays["steps"][reached[0]]) if len(reached) else NAN,
+                    "last": bits[-1],
                 }
             )
         return rows
@@ -120,6 +125,7 @@ class InitDelays:
                 f"steps to {100 * self.share:g}% flipped": _mean([row["delay"] for row in group]),
                 "extra steps": _mean([row["extra"] for row in group]),
                 "predicted": group[0]["predicted"],
+                "bits equal to the smallest start's at the end (%)": _mean([row["equal"] for row in group]),
                 "n": len(group),
             }
             for (scale, dataset, model, method), group in sorted(groups.items())

@@ -26,6 +26,7 @@ class Comparison(NamedTuple):
     differing: np.ndarray
     num_weights: int
     num_flips: int  # of the first one
+    training: Mapping[str, Any]  # of the first one
 
     @property
     def label(self) -> str:
@@ -51,25 +52,40 @@ class Comparison(NamedTuple):
 
 def comparisons(tables: Tables, pairs: Sequence[Sequence[str]]) -> Iterator[Comparison]:
     """Each pair of methods on each (dataset, model) that has the bits of both, by seed; steps that both recorded."""
-    cells = tables.runs.loc[tables.runs["status"] == "done", ["dataset", "model"]].drop_duplicates()
-    for dataset, model in sorted(cells.itertuples(index=False, name=None)):
+    done = tables.runs[tables.runs["status"] == "done"]
+    trainings = dict(
+        zip(zip(done["dataset"], done["model"], done["method"], strict=True), done["training"], strict=True)
+    )
+    for dataset, model in sorted({cell[:2] for cell in trainings}):
         for first, second in pairs:
+            if (dataset, model, first) not in trainings or (dataset, model, second) not in trainings:
+                continue
             a, b = (tables.arrays(dataset, model, method, "bits") for method in (first, second))
             for seed in sorted(a.keys() & b.keys()):
-                yield _compared((dataset, model, (first, second), seed), a[seed], b[seed])
+                training = trainings[dataset, model, first]
+                yield _compared((dataset, model, (first, second), seed), a[seed], b[seed], training)
 
 
-def _compared(keys: tuple[str, str, Pair, int], a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> Comparison:
+def _compared(
+    keys: tuple[str, str, Pair, int],
+    a: Mapping[str, np.ndarray],
+    b: Mapping[str, np.ndarray],
+    training: Mapping[str, Any],
+) -> Comparison:
     steps, in_a, in_b = np.intersect1d(a["steps"], b["steps"], return_indices=True)
     bits_a, bits_b = a["bits"][in_a], b["bits"][in_b]  # (T, bytes)
     num = int(a["num_weights"])
     differing = COUNTS[bits_a ^ bits_b].sum(1) / num
     flips = int(COUNTS[bits_a[1:] ^ bits_a[:-1]].sum())
-    return Comparison(*keys, steps, differing, num, flips)
+    return Comparison(*keys, steps, differing, num, flips, training)
 
 
 def mismatch_table(found: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """A row for each pair and cell: bits compared, flips, bits that differ, the first step of a mismatch."""
+    """A row for each pair and cell: what was compared, flips, bits that differ, the first recorded step of a mismatch.
+
+    `recorded steps` is the number of steps after which bits were recorded; flips and bits that differ are summed over
+    them and over the n seeds.
+    """
     groups: dict[Any, list[Comparison]] = {}
     for c in found:
         groups.setdefault((c.dataset, c.model, c.label), []).append(c)
@@ -78,8 +94,11 @@ def mismatch_table(found: Sequence[Comparison]) -> list[dict[str, Any]]:
             "dataset": dataset,
             "model": model,
             "method": label,
+            "lr": group[0].training["lr_schedule"],
+            "precision": group[0].training["precision"],
             "n": len(group),
             "steps": int(group[0].steps[-1]),
+            "recorded steps": len(group[0].steps) - 1,
             "weights": group[0].num_weights,
             "flips": sum(c.num_flips for c in group),
             "bits that differ": sum(c.mismatches for c in group),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boundcheck.claims.figures import is_logarithmic
+from boundcheck.claims.figures import as_sentence, is_logarithmic
 from boundcheck.claims.outside_theory import reasons_without_bound, with_reasons
 from boundcheck.claims.rows import RUN
 from boundcheck.claims.sweeps import sweep_rows
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 COLUMNS = ["panel", "series", "role", "x", "y", "low", "high"]
 MAX_PANELS = 12
 MEASURED = "measured"
-LABELS = {"train_size": "training examples n"}  # of settings whose name says less
+LABELS = {  # of settings whose name says less
+    "train_size": "training examples n",
+    "width": "width m",
+    "depth": "depth L",
+    "half_width": "half-width c of the initial weights",
+}
 
 
 @dataclass(frozen=True)
@@ -36,22 +41,28 @@ class BoundSweep(TheoremHolds):
             that were swept; of a sweep the first and the last snapshot are shown.
         shown: models, or datasets/models, patterns allowed, in figures against the epoch.
         at_methods: methods, patterns allowed, in figures.
+        over: what a dot of a figure is the mean over.
     """
 
     against: Sequence[str] = ("epoch",)
     shown: Sequence[str] = ("*",)
     at_methods: Sequence[str] = ("*",)
+    over: str = "examples and seeds"
 
     def decide(self, tables: Tables) -> Verdict:
         """As `theorem_holds`, with figures of its own."""
         verdict = super().decide(tables)
-        rows = tables.checks[(tables.checks["check"] == self.check) & tables.checks["premise_holds"].astype(bool)]
-        rows = rows[[matches(method, self.at_methods) for method in rows["method"]]]
+        held = tables.checks[(tables.checks["check"] == self.check) & tables.checks["premise_holds"].astype(bool)]
+        rows = held[[matches(method, self.at_methods) for method in held["method"]]]
         figures = [self._figure(rows, tables.runs, x) for x in self.against] if len(rows) else []
-        cells, why_not = with_reasons(verdict.cells, reasons_without_bound(tables, self.check))
-        reason = "; ".join(filter(None, (verdict.reason, why_not)))
+        cells, why_not = with_reasons(verdict.cells, self.not_applicable(tables))
+        reason = "; ".join(filter(None, (verdict.reason, _medians(held), why_not)))
         shown = [figure for figure in figures if figure is not None]
         return replace(verdict, reason=reason, cells=cells, figures=shown)
+
+    def not_applicable(self, tables: Tables) -> Mapping[tuple[str, ...], str]:
+        """Why cells without any bound are outside the theory, by dataset, model and method."""
+        return reasons_without_bound(tables, self.check)
 
     def is_shown(self, rows: pd.DataFrame) -> np.ndarray:
         """Which rows (n,) are of a cell that stands in figures against the epoch."""
@@ -69,8 +80,7 @@ class BoundSweep(TheoremHolds):
             rows = rows.assign(x=rows[x], panel=short_names(rows))
             label = self.coordinate if x == "coordinate" else "epoch"
         else:
-            rows, name = sweep_rows(rows, runs, x), x.rpartition(".")[2]
-            label = LABELS.get(name, name.replace("_", " "))
+            rows, label = sweep_rows(rows, runs, x), setting_label(x)
             if not len(rows):
                 return None
             ends = [rows.groupby(list(RUN))["step"].transform(end) for end in ("min", "max")]
@@ -85,7 +95,7 @@ class BoundSweep(TheoremHolds):
             "line" if data["x"].nunique() > 1 else "points",
             label,
             self.quantity,
-            f"{as_sentence(self.quantity)} (dots: means over examples and seeds; bars: their range) and its bounds "
+            f"{as_sentence(self.quantity)} (dots: means over {self.over}; bars: their range) and its bounds "
             f"(dotted, means) against {label}.",
             log_x=x != "epoch" and bool((data["x"] > 0).all()),
             log_y=is_logarithmic(data["y"]),
@@ -101,9 +111,10 @@ def short_names(rows: pd.DataFrame) -> pd.Series:
     return name
 
 
-def as_sentence(text: str) -> str:
-    """A text with a capital at its start, where that is a plain letter."""
-    return text[:1].upper() + text[1:] if text[:1].isascii() else text
+def setting_label(setting: str) -> str:
+    """A setting (`width`, `dataset.train_size`) as an axis has it."""
+    name = setting.rpartition(".")[2]
+    return LABELS.get(name, name.replace("_", " "))
 
 
 def _series(rows: pd.DataFrame) -> pd.DataFrame:
@@ -118,6 +129,15 @@ def _series(rows: pd.DataFrame) -> pd.DataFrame:
     for theorem, part in rows.groupby("theorem"):
         parts.append(means(part, "bound", series=_right_side(str(theorem)), role="bound"))
     return pd.concat(parts, ignore_index=True)[COLUMNS]
+
+
+def _medians(held: pd.DataFrame) -> str:
+    """The median tightness of each of several inequalities, in words."""
+    medians = held[held["sense"] != "equal"].groupby("theorem")["tightness"].median().dropna().sort_values()
+    if len(medians) < 2:
+        return ""
+    texts = (f"{_right_side(str(theorem))} {value:.3g}" for theorem, value in medians.items())
+    return "medians: " + ", ".join(texts).replace("inf", "∞")
 
 
 def _right_side(theorem: str) -> str:

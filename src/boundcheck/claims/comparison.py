@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from boundcheck.claims.decision import SignDecision, decide_sign
-from boundcheck.claims.figures import coordinate_figure, curve_figure, interval_figure
+from boundcheck.claims.figures import coordinate_figure, curve_figure, in_words, interval_figure
 from boundcheck.claims.pairs import (
     AmbiguousValueError,
     At,
@@ -105,7 +105,7 @@ class _Comparison:
 
     def _shown(self, name: str, coordinate: str, tables: Tables, methods: Sequence[str]) -> Figure | None:
         rows = quantity_rows(tables, "measurements", name, methods)
-        return coordinate_figure(rows, tables.runs, name.replace("_", " "), coordinate)
+        return coordinate_figure(rows, tables.runs, in_words(name), coordinate)
 
     def _rows(self, tables: Tables, methods: Sequence[str]) -> pd.DataFrame:
         return quantity_rows(tables, self.source, self.quantity, methods, self.analysis, self.coordinate)
@@ -161,7 +161,7 @@ class _Comparison:
     def _figures(
         self, evidence: Sequence[dict[str, Any]], pooled: dict[str, Any], rows: pd.DataFrame, runs: pd.DataFrame
     ) -> list[Figure]:
-        name = self.quantity.replace("_", " ")
+        name = in_words(self.quantity)
         when = f"{self.at} value of each run" if isinstance(self.at, str) else f"epoch {self.at:g}"
         label = f"{name}: difference from {self.baseline}" + (f" ({self._unit})" if self._unit else "")
         caption = f"Difference of {name} from {self.baseline}, {when}: mean over paired seeds and its 95% interval."

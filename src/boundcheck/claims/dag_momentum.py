@@ -151,7 +151,10 @@ class MomentumDescent(StepCheck):
 
 @dataclass(frozen=True)
 class MomentumMonotone(StepCheck):
-    """E_{k+1} ≤ E_k at every step, where η < 2/((1 + s)L); beyond the limit a rise is reported and no violation."""
+    """E_{k+1} ≤ E_k at every step, where η < 2/((1 + s)L); beyond the limit a rise is reported and no violation.
+
+    L is that of the run, as of `momentum_descent`: a sampled certificate.
+    """
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run and stretch, the step with the largest rise."""
@@ -175,7 +178,7 @@ class StepPrediction(StepCheck):
     """E_k − E_{k+1} ≥ −⟨g, Δw⟩ − (L_k/2) ‖Δw‖² at every step whose curvature L_k was measured.
 
     L_k is the largest of three places on the step, times 1 + `margin`; the premise η L_k ≤ 2 keeps to steps so short
-    that the curvature between the places is not another one.
+    that the curvature between the places is not another one, and to changes of E that are more than rounding.
 
     Args:
         margin: on L_k, for what lies between the places.
@@ -189,9 +192,11 @@ class StepPrediction(StepCheck):
         steps = steps[steps["local_curvature"].notna() & steps["decrease"].notna()].reset_index(drop=True)
         curvature = (1 + self.margin) * steps["local_curvature"].to_numpy(np.float64)
         bound = predicted_decrease(steps["slope"], steps["update_norm"], curvature)
-        premise = steps["lr"].to_numpy() * curvature <= 2
+        tolerance = energy_tolerance(steps)
+        is_resolved = np.maximum(np.abs(bound), steps["decrease"].abs()) > tolerance
+        premise = (steps["lr"].to_numpy() * curvature <= 2) & is_resolved
         theorem = "E_k − E_{k+1} ≥ −⟨g, Δw⟩ − (L_k/2) ‖Δw‖²"
-        return self.judged(steps, theorem, "lower", bound, steps["decrease"], energy_tolerance(steps), premise)
+        return self.judged(steps, theorem, "lower", bound, steps["decrease"], tolerance, premise)
 
 
 def _with_curvature(steps: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from boundcheck.claims.dag_momentum_steps import CELL, KINDS, momentum_steps
+from boundcheck.claims.dag_momentum_steps import CELL, KINDS, joined, momentum_steps, sampling
 from boundcheck.claims.figures import COLUMNS, bound_figures, is_logarithmic, over_seeds
 from boundcheck.claims.pairs import matching
 from boundcheck.claims.rows import RUN
@@ -21,7 +21,7 @@ NUM_DRAWN = 200
 
 @dataclass(frozen=True)
 class StepTheorem(TheoremHolds):
-    """`theorem_holds` whose figures show some of the methods only.
+    """`theorem_holds` whose figures show some of the methods only; a theorem's left side labels its ordinate.
 
     Args:
         shown: names of methods in figures; patterns are allowed. All of them count for the verdict.
@@ -32,35 +32,47 @@ class StepTheorem(TheoremHolds):
     def decide(self, tables: Tables) -> Verdict:
         """As `theorem_holds`, with figures of what is to be shown."""
         verdict = super().decide(tables)
-        rows = tables.checks[(tables.checks["check"] == self.check) & tables.checks["premise_holds"].astype(bool)]
+        rows = premise_rows(tables, self.check)
         rows = rows[rows["method"].isin(matching(list(rows["method"].unique()), self.shown, ""))]
         return self._drawn(verdict, rows, tables) if len(rows) else verdict
 
     def _drawn(self, verdict: Verdict, rows: pd.DataFrame, tables: Tables) -> Verdict:
-        return replace(verdict, figures=bound_figures(rows, self.quantity, self.coordinate))
+        sides = rows.groupby(rows["theorem"].str.split(" [≤≥] ").str[0], sort=False)
+        figures = [figure for side, part in sides for figure in bound_figures(part, str(side), self.coordinate)]
+        return replace(verdict, figures=figures)
 
 
 @dataclass(frozen=True)
-class CertifiedDescent(StepTheorem):
-    """`theorem_holds` of a check whose premise is a curvature that was measured on some steps only.
+class CertifiedTheorem(StepTheorem):
+    """`step_theorem` of a check whose premise is a curvature that was measured on some steps only.
 
-    Its reason says on how many, for that is a sampled certificate. Shown besides: ‖g‖ of the same runs, since ‖g‖ → 0
-    alone says nothing of E.
+    Its reason says on how many, for that is a sampled certificate.
+
+    Args:
+        shown: names of methods in figures; patterns are allowed. All of them count for the verdict.
+    """
+
+    def decide(self, tables: Tables) -> Verdict:
+        """As `step_theorem`, with how many steps the curvature was measured on."""
+        verdict = super().decide(tables)
+        runs = premise_rows(tables, self.check)[list(RUN)].drop_duplicates()
+        sampled = sampling(momentum_steps(tables, KINDS).merge(runs, on=list(RUN))) if len(runs) else ""
+        return replace(verdict, reason=joined(verdict.reason, sampled))
+
+
+@dataclass(frozen=True)
+class CertifiedDescent(CertifiedTheorem):
+    """`certified_theorem` that also shows ‖g‖ of the same runs, since ‖g‖ → 0 alone says nothing of E.
 
     Args:
         shown: names of methods in figures; patterns are allowed. All of them count for the verdict.
     """
 
     def _drawn(self, verdict: Verdict, rows: pd.DataFrame, tables: Tables) -> Verdict:
-        checks = tables.checks
-        premise = checks[(checks["check"] == self.check) & checks["premise_holds"].astype(bool)]
-        steps = momentum_steps(tables, KINDS)
-        certified = steps.merge(premise[list(RUN)].drop_duplicates(), on=list(RUN))
-        num = int(certified["local_curvature"].notna().sum())
-        reason = f"{verdict.reason}; a sampled certificate: curvature measured on {num} of {len(certified)} steps"
-        gradients = course_figure(steps.merge(rows[list(RUN)].drop_duplicates(), on=list(RUN)), "gradient_norm", "‖g‖")
-        figures = [*bound_figures(rows, self.quantity, self.coordinate), gradients]
-        return replace(verdict, reason=reason, figures=figures)
+        runs = rows[list(RUN)].drop_duplicates()
+        gradients = course_figure(momentum_steps(tables, KINDS).merge(runs, on=list(RUN)), "gradient_norm", "‖g‖")
+        verdict = super()._drawn(verdict, rows, tables)
+        return replace(verdict, figures=[*verdict.figures, gradients])
 
 
 @dataclass(frozen=True)
@@ -76,15 +88,21 @@ class PredictedDecrease(StepTheorem):
         return verdict if figure is None else replace(verdict, figures=[figure])
 
 
+def premise_rows(tables: Tables, check: str) -> pd.DataFrame:
+    """The rows of a check whose premise holds."""
+    return tables.checks[(tables.checks["check"] == check) & tables.checks["premise_holds"].astype(bool)]
+
+
 def prediction_figure(rows: pd.DataFrame) -> Figure | None:
     """The actual decrease of steps against the predicted one, and the line that it must not fall below.
 
     Args:
-        rows: check rows; those where either is not positive have no place on logarithmic axes.
+        rows: check rows whose premise holds; those where either is not positive have no place on logarithmic axes.
     """
     import pandas as pd
 
-    rows = rows[(rows["bound"] > 0) & (rows["measured"] > 0)]
+    positive = (rows["bound"] > 0) & (rows["measured"] > 0)
+    num_left_out, rows = int((~positive).sum()), rows[positive]
     if not len(rows):
         return None
     points = pd.DataFrame(
@@ -99,9 +117,14 @@ def prediction_figure(rows: pd.DataFrame) -> Figure | None:
     ends = points.groupby("panel").agg(series=("series", "min"), low=("x", "min"), high=("x", "max")).reset_index()
     line = ends.melt(["panel", "series"], value_name="x").assign(role="lower bound")
     line = line.assign(y=line["x"], low=line["x"], high=line["x"])
-    caption = "Actual decrease of a measured step (dots) against the predicted one; none lies below the line of equals."
+    num_below = int((~rows["holds"].astype(bool)).sum())
+    caption = (
+        f"Actual decrease of a measured step (dots) against the predicted one; {num_below or 'none'} of {len(rows)} "
+        "lie below the line of equals by more than rounding"
+    )
+    caption += f"; {num_left_out} that are not positive have no place on these axes." if num_left_out else "."
     data = pd.concat([points, line], ignore_index=True)[list(COLUMNS)]
-    return Figure(data, "points", "predicted decrease", "actual decrease", caption, log_x=True, log_y=True)
+    return Figure(data, "points", "predicted decrease of E", "actual decrease of E", caption, log_x=True, log_y=True)
 
 
 def course_figure(steps: pd.DataFrame, quantity: str, label: str) -> Figure:

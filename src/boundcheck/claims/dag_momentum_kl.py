@@ -31,7 +31,8 @@ class FiniteLength(StepCheck):
 
     The theorem wants |E − E*|^θ ≤ C ‖∇E‖ on the path. E* is taken for the last recorded E_end and C for the largest
     (E_k − E_end)^θ/‖g_k‖ from K on, so that on the recorded path the inequality holds by construction, and the theorem
-    is one about that finite path; θ is the fitted exponent, kept in [1/2, 1). The premise is the certificate's.
+    is one about that finite path; θ is the fitted exponent, kept in [1/2, 1). The premise is the sampled
+    certificate's.
     """
 
     def rows(self, tables: Tables) -> pd.DataFrame:
@@ -60,7 +61,7 @@ class MomentumLinearRate(StepCheck):
     """E_K − E_end ≤ (1 − 2μ c_S)^K (E_0 − E_end), μ the least ‖g_k‖²/(2(E_k − E_end)) of the run.
 
     That is the PL inequality with the constant that it has on the recorded path, and the last recorded loss for the
-    limit; the premise is the certificate's.
+    limit; the premise is the (sampled) certificate's.
     """
 
     def rows(self, tables: Tables) -> pd.DataFrame:

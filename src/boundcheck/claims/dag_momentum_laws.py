@@ -52,7 +52,10 @@ class EffectiveMomentum(StepCheck):
 
 @dataclass(frozen=True)
 class SummableSteps(StepCheck):
-    """Σ_{k<K} ‖g_k‖² ≤ (E_0 − E_K)/c_S and Σ_{k<K} ‖Δw^{k+1}‖² ≤ (1 + s)² η² (E_0 − E_K)/c_S, for every K."""
+    """Σ_{k<K} ‖g_k‖² ≤ (E_0 − E_K)/c_S and Σ_{k<K} ‖Δw^{k+1}‖² ≤ (1 + s)² η² (E_0 − E_K)/c_S, for every K.
+
+    The premise is that of `momentum_envelope`: a sampled certificate.
+    """
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """Two rows per run and stretch."""

@@ -108,6 +108,12 @@ def energy_tolerance(steps: pd.DataFrame) -> np.ndarray:
     return (ROUNDINGS * steps["epsilon"] * steps["objective"].abs()).to_numpy()
 
 
+def sampling(steps: pd.DataFrame) -> str:
+    """In words, on how many of these steps the curvature was measured that their certificate is about."""
+    num = int(steps["local_curvature"].notna().sum())
+    return f"a sampled certificate: curvature measured on {num} of {len(steps)} steps"
+
+
 def joined(*parts: str) -> str:
     """A reason made of those parts that say something."""
     return "; ".join(part for part in parts if part)

@@ -58,7 +58,7 @@ def curve_figure(rows: pd.DataFrame, runs: pd.DataFrame, name: str) -> Figure | 
         rows = rows.assign(epoch=((rows["epoch"] / width).astype(int) + 0.5) * width)
         rows = rows.groupby([*RUN, "epoch"])["value"].mean().reset_index()
     data = over_seeds(rows, x="epoch", y="value").assign(role="measured")
-    caption = f"{name.capitalize()} during training: mean over seeds; the band is their range."
+    caption = f"{as_sentence(name)} during training: mean over seeds; the band is their range."
     return Figure(data[list(COLUMNS)], "line", "epoch", name, caption, log_y=is_logarithmic(data["y"]))
 
 
@@ -78,7 +78,7 @@ def coordinate_figure(rows: pd.DataFrame, runs: pd.DataFrame, name: str, coordin
     if not shared:
         rows, what = rows[rows["seed"] == rows["seed"].min()], f"seed {rows['seed'].min()}"
     data = over_seeds(rows, x="coordinate", y="value").assign(role="measured")[list(COLUMNS)]
-    caption = f"{name.capitalize()} at the last snapshot: {what}."
+    caption = f"{as_sentence(name)} at the last snapshot: {what}."
     floor = data["y"].max() * SMALLEST_DRAWN
     if (data["y"] >= 0).all() and (data["y"] < floor).any():  # a density, whose zeros no logarithmic axis can hold
         data = data[data["y"] >= floor]
@@ -119,6 +119,16 @@ def over_seeds(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     return data.assign(panel=[_panel(d, m) for d, m in zip(data["dataset"], data["model"], strict=True)])
 
 
+def in_words(quantity: str) -> str:
+    """A quantity as axes have it: `mean_predictor_hessian_norm` is the mean predictor Hessian norm."""
+    return quantity.replace("_", " ").replace("hessian", "Hessian")
+
+
+def as_sentence(text: str) -> str:
+    """A text with a capital at its start, where that is a plain letter."""
+    return text[:1].upper() + text[1:] if text[:1].isascii() else text
+
+
 def is_logarithmic(values: pd.Series) -> bool:
     """Whether positive values span so much that a linear axis would hide most of them."""
     finite = values[np.isfinite(values)]
@@ -146,7 +156,9 @@ def _bound_figure(rows: pd.DataFrame, x: str, x_label: str, y_label: str, where:
         parts.append(over_seeds(part, x, "bound").assign(role=role))
     data = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
     is_line = data["x"].nunique() > 1
-    drawn = "bound (dotted)" if len(theorems) == 1 else "bounds (upper dotted, lower dash-dotted)"
+    looks = {"upper": "upper dotted", "lower": "lower dash-dotted"}
+    there = ", ".join(look for sense, look in looks.items() if (rows["sense"] == sense).any())
+    drawn = "bound (dotted)" if len(theorems) == 1 else f"bounds ({there})"
     drawn = drawn if is_line else "bound (dashes)"
     text = " and ".join(str(part["theorem"].iloc[0]) for part in theorems)
     return Figure(

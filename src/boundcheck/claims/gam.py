@@ -101,7 +101,7 @@ class FlatnessCurvature:
         common: dict[str, Any] = {
             "measured": flatness / rho**2,
             "tolerance": errors[:, 0] / rho**2 + errors[:, 1] + self.tolerance * np.abs(upper),
-            "premise_holds": _has_lipschitz_hessian(found, tables.runs),
+            "premise_holds": has_lipschitz_hessian(found, tables.runs),
             "coordinate": rho,
         }
         above = check_rows(found, "R¹(ρ)/ρ² ≤ ‖H‖ + ‖g‖/ρ + γ₂ρ/2", "upper", upper, **common)
@@ -117,7 +117,8 @@ def is_smooth(model_spec: Mapping[str, Any]) -> bool:
     return activation in SMOOTH_ACTIVATIONS
 
 
-def _has_lipschitz_hessian(rows: pd.DataFrame, runs: pd.DataFrame) -> np.ndarray:
+def has_lipschitz_hessian(rows: pd.DataFrame, runs: pd.DataFrame) -> np.ndarray:
+    """For each row whether its network's Hessian is locally Lipschitz (n,)."""
     planned = zip(runs["dataset"], runs["model"], runs["model_spec"], strict=True)
     specs = {(dataset, model): spec for dataset, model, spec in planned if spec}
     smooth = {cell: is_smooth(spec) for cell, spec in specs.items()}

@@ -19,6 +19,21 @@ if TYPE_CHECKING:
 NOISE = ("noisy_test_loss", "noise_tail", "largest_loss")
 SIZES = ("num_parameters", "num_samples", "parameter_norm", "loss")
 
+COLUMNS = {
+    "loss": "L̂",
+    "first_order_flatness": "R¹(ρ)",
+    "noisy_test_loss": "E L(θ + ε)",
+    "coordinate": "ρ",
+    "num_samples": "n",
+    "num_parameters": "d",
+    "parameter_norm": "‖θ‖",
+    "noise_tail": "P(‖ε‖ > ρ)",
+}
+SHOWN = [
+    *("E L(θ + ε)", "L̂", "R¹(ρ)", "M/√n", "complexity", "bound", "M"),
+    *("n", "d", "‖θ‖", "δ", "P(‖ε‖ > ρ)", "1/√n"),
+]
+
 
 @dataclass(frozen=True)
 class PacBayes:
@@ -100,7 +115,7 @@ class RiskBoundSays:
             "num_runs": len(held[list(RUN)].drop_duplicates()),
             "tightness": float(held.loc[held["theorem"].str.startswith("E"), "tightness"].median()),
             "paper_value": self.paper_value,
-            "cells": _cells(found, bound),
+            "cells": _cells(found, bound, self.delta),
             "figures": bound_figures(held, "loss, probability", "radius ρ"),
         }
         says = f"at {num_vacuous} of {len(found)} points it exceeds M, the largest loss there is"
@@ -139,13 +154,17 @@ def risk_bound(found: pd.DataFrame, delta: float) -> RiskBound:
     )
 
 
-def _cells(found: pd.DataFrame, bound: RiskBound) -> list[dict[str, Any]]:
-    table = found.assign(
-        **{"M/√n": bound.tail, "complexity": bound.complexity, "bound": bound.total, "M": bound.loss_bound}
-    )
+def _cells(found: pd.DataFrame, bound: RiskBound, delta: float) -> list[dict[str, Any]]:
+    computed: dict[str, Any] = {
+        "M/√n": bound.tail,
+        "complexity": bound.complexity,
+        "bound": bound.total,
+        "M": bound.loss_bound,
+        "δ": delta,
+        "1/√n": tail_probability_bound(found["num_samples"].to_numpy(np.float64)),
+    }
+    table = found.assign(**computed)
     last = table[table["epoch"] == table.groupby(list(RUN))["epoch"].transform("max")]
-    names = {"loss": "L̂", "first_order_flatness": "R¹(ρ)", "noisy_test_loss": "E L(θ + ε)", "coordinate": "ρ"}
-    shown = ["E L(θ + ε)", "L̂", "R¹(ρ)", "M/√n", "complexity", "bound", "M"]
-    means = last.rename(columns=names).groupby(["dataset", "model", "method", "ρ"])[shown].mean().reset_index()
+    means = last.rename(columns=COLUMNS).groupby(["dataset", "model", "method", "ρ"])[SHOWN].mean().reset_index()
     means["decision"] = np.where(means["bound"] >= means["M"], "vacuous", "supported")
     return [{str(key): value for key, value in row.items()} for row in means.to_dict("records")]

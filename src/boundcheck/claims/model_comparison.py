@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from boundcheck.claims.comparison import HigherValue, LowerValue
-from boundcheck.claims.pairs import At
+from boundcheck.claims.figures import in_words
+from boundcheck.claims.pairs import At, quantity_rows, run_values
+from boundcheck.contracts import NAN
 from boundcheck.verdicts import Tables, Verdict
 
 if TYPE_CHECKING:
@@ -29,6 +32,9 @@ class _ModelComparison:
         models: names of models; patterns are allowed.
         baseline_model: the model that they are compared with.
         only_methods: methods for which they are compared.
+        at_equal: a quantity of the curves, such as the training loss: where its means differ by more than `within`, at
+            the same point, comparing two models decides nothing; none: any may differ.
+        within: in percent of the baseline's.
         source, at, relative, unit, scale, analysis, paper_value: as for comparisons of methods.
     """
 
@@ -38,6 +44,8 @@ class _ModelComparison:
     models: Sequence[str]
     baseline_model: str
     only_methods: Sequence[str] = ()
+    at_equal: str | None = None
+    within: float = 1.0
     source: str = "curves"
     at: At = "last"
     relative: bool = False
@@ -49,6 +57,8 @@ class _ModelComparison:
     comparison: ClassVar[type[LowerValue] | type[HigherValue]]
 
     def __post_init__(self) -> None:
+        if not self.within >= 0:
+            raise ValueError(f"within: got {self.within}; allowed: >= 0")
         self._between_methods()
 
     def decide(self, tables: Tables) -> Verdict:
@@ -61,10 +71,33 @@ class _ModelComparison:
         swapped: dict[str, Any] = {name: _swap(part) for name, part in _frames(tables).items()}
         verdict = self._between_methods().decide(tables._replace(**swapped))
         cells = [{SWAPPED.get(key, key): value for key, value in cell.items()} for cell in verdict.cells]
-        return replace(verdict, cells=cells)
+        verdict = replace(verdict, cells=cells)
+        return verdict if self.at_equal is None else self._where_equal(self.at_equal, verdict, tables)
+
+    def _where_equal(self, quantity: str, verdict: Verdict, tables: Tables) -> Verdict:
+        """The verdict, undecided where the models of a cell differ in the quantity too, with their differences."""
+        rows = quantity_rows(tables, "curves", quantity, list(tables.runs["method"].unique()))
+        means: dict[tuple[str, ...], list[float]] = {}
+        for key, value in run_values(rows, tables.runs, self.at, higher_is_better=False).items():
+            means.setdefault(key[:3], []).append(value)
+        name, cells, unequal = in_words(quantity), [], []
+        for cell in verdict.cells:
+            pair = [
+                means.get((cell["dataset"], m, cell["method"]), [NAN]) for m in (cell["model"], self.baseline_model)
+            ]
+            value, base = map(fmean, pair)
+            change = 100 * (value / base - 1) if base else NAN
+            if not abs(change) <= self.within:
+                unequal.append(f"{cell['dataset']}/{cell['method']}/{cell['model']} by {change:+.2g} %")
+                cell = {**cell, "decision": "inconclusive"}
+            cells.append({**cell, f"{name} (%)": change})
+        if not unequal or verdict.decision not in ("supported", "contradicted"):
+            return replace(verdict, cells=cells)
+        reason = f"not compared at equal {name}: it differs in {', '.join(unequal)}, more than {self.within:g} %"
+        return replace(verdict, decision="inconclusive", reason=f"{reason}; {verdict.reason}", cells=cells)
 
     def _between_methods(self) -> LowerValue | HigherValue:
-        own = ("models", "baseline_model", "only_methods")
+        own = ("models", "baseline_model", "only_methods", "at_equal", "within")
         common: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
         return self.comparison(methods=self.models, baseline=self.baseline_model, **common)
 

@@ -53,6 +53,34 @@ def size_figure(rows: pd.DataFrame, size: str, quantity: str, twins: Mapping[str
     return Figure(data[list(COLUMNS)], "line", size.replace("_", " "), label, caption)
 
 
+def measures_figure(
+    rows: pd.DataFrame, size: str, measures: Mapping[str, str], twins: Mapping[str, Sequence[str]]
+) -> Figure | None:
+    """Several measures against a size, a panel each, of models, the networks beside them and principal components.
+
+    Args:
+        rows: measurements.
+        size: the quantity on the abscissa, one value per run.
+        measures: the quantities with their labels.
+        twins: the networks beside each model.
+    """
+    import pandas as pd
+
+    parts = []
+    for measure, label in measures.items():
+        for place in range(max(map(len, twins.values()))):
+            beside = {model: names[place] for model, names in twins.items() if place < len(names)}
+            figure = size_figure(rows, size, measure, beside, "")
+            if figure is not None:
+                panels = [f"{dataset} · {label}" for dataset in figure.data["panel"]]
+                parts.append(figure.data.assign(panel=panels))
+    if not parts:
+        return None
+    data = pd.concat(parts).drop_duplicates(ignore_index=True)
+    caption = f"Means over the test images against {size.replace('_', ' ')}: mean over seeds; the band is their range."
+    return Figure(data, "line", size.replace("_", " "), "mean over the test images", caption)
+
+
 def picture_figures(rows: pd.DataFrame, models: Sequence[str], twins: Mapping[str, str]) -> list[Figure]:
     """For each dataset some pictures: originals and, below each, what a model, its twin and principal components make.
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boundcheck.claims.bound_sweep import as_sentence
+from boundcheck.claims.bound_sweep import setting_label
+from boundcheck.claims.figures import as_sentence, in_words
 from boundcheck.claims.pairs import AmbiguousValueError, At, absences, run_values
 from boundcheck.claims.rows import RUN
 from boundcheck.claims.statistics import Slope, log_log_slope
@@ -29,8 +30,10 @@ class PowerLaw:
 
     Each group of runs that differ in x only, with at least three values of it, gives a least-squares slope of log y on
     log x over all its seeds, with its 95% interval: `supported` where the interval lies in the range, `contradicted`
-    where it lies outside, else `inconclusive`. The claim is supported where all groups are, contradicted where one is
-    and none is supported. With `logarithmic` false the slope is that of y itself per doubling of x.
+    where it lies outside, else `inconclusive`; `vacuous` where it lies below `vacuous_below`. The claim is supported
+    where all groups are but vacuous ones, contradicted where one is and none is supported. The effect is the slope of
+    the group that keeps the range most narrowly, or breaks it most. With `logarithmic` false the slope is that of y
+    itself per doubling of x.
 
     Args:
         statement: what the paper states.
@@ -39,6 +42,8 @@ class PowerLaw:
         quantity: a quantity of the curves or measurements, without index.
         at_least: the least slope of the range; none: no limit.
         at_most: the largest slope of the range; none: no limit.
+        vacuous_below: what falls does not show how fast it may grow, so that a slope whose interval lies below this is
+            in the range trivially; none: never.
         models: names of models; patterns are allowed.
         methods: names of methods; patterns are allowed.
         source: "curves" or "measurements".
@@ -53,6 +58,7 @@ class PowerLaw:
     quantity: str
     at_least: float | None = None
     at_most: float | None = None
+    vacuous_below: float | None = None
     models: Sequence[str] = ("*",)
     methods: Sequence[str] = ("*",)
     source: str = "measurements"
@@ -100,17 +106,28 @@ class PowerLaw:
             return None
         if self.logarithmic:
             return log_log_slope(points["x"], y)
-        fit = log_log_slope(points["x"], np.exp(y - y.mean()))  # the slope of y against log x
-        slope, low, high = (value * math.log(2) for value in fit[:3])
-        return Slope(slope, low, high, y.mean() + fit.intercept, fit.num)
+        unit = max(float(np.abs(y - y.mean()).max()), 1e-300)  # its exponential stays finite
+        fit = log_log_slope(points["x"], np.exp((y - y.mean()) / unit))  # the slope of y against log x
+        slope, low, high = (unit * value * math.log(2) for value in fit[:3])
+        return Slope(slope, low, high, y.mean() + unit * fit.intercept, fit.num)
+
+    @property
+    def _limits(self) -> tuple[float, float]:
+        at_least = -math.inf if self.at_least is None else self.at_least
+        return at_least, math.inf if self.at_most is None else self.at_most
+
+    def _margin(self, fit: Slope) -> float:
+        """How far inside the range the slope lies, below 0 outside."""
+        low, high = self._limits
+        return min(fit.slope - low, high - fit.slope)
 
     def _side(self, fit: Slope) -> Decision:
-        low = -math.inf if self.at_least is None else self.at_least
-        high = math.inf if self.at_most is None else self.at_most
+        low, high = self._limits
         if math.isnan(fit.low):
             return "inconclusive"
         if low <= fit.low and fit.high <= high:
-            return "supported"
+            trivial = self.vacuous_below is not None and fit.high < self.vacuous_below
+            return "vacuous" if trivial else "supported"
         return "contradicted" if fit.high < low or fit.low > high else "inconclusive"
 
     def _verdict(self, slopes: dict[str, Slope], points: pd.DataFrame, runs: pd.DataFrame) -> Verdict:
@@ -121,25 +138,30 @@ class PowerLaw:
             for group, fit in slopes.items()
         ]  # fmt: skip
         decisions = [cell["decision"] for cell in cells]
-        decision: Decision = "inconclusive"
-        if all(d == "supported" for d in decisions):
-            decision = "supported"
-        elif "contradicted" in decisions and "supported" not in decisions:
-            decision = "contradicted"
         counts = ", ".join(f"{decisions.count(d)} {d}" for d in dict.fromkeys(decisions))
         fits = "; ".join(f"{g}: {f.slope:.3g} [{f.low:.3g}, {f.high:.3g}]" for g, f in slopes.items())
-        reason = f"stated: {self._range()}; {len(cells)} sweeps of {self.x}: {counts} ({fits})"
+        sweeps = "1 sweep" if len(cells) == 1 else f"{len(cells)} sweeps"
+        reason = f"stated: {self._range()}; {sweeps} of {self.x}: {counts} ({fits})"
+        if "vacuous" in decisions:
+            reason += f"; what lies below {self.vacuous_below:g} is in that range trivially"
+        nearest = min(slopes, key=lambda group: self._margin(slopes[group]))
+        fit, unit = slopes[nearest], "(exponent)" if self.logarithmic else "per doubling"
         return Verdict(
-            decision,
+            of_groups(decisions),
             "; ".join(filter(None, (reason, absences(runs)))),
-            effect=float(np.mean([fit.slope for fit in slopes.values()])),
-            low=min(fit.low for fit in slopes.values()),
-            high=max(fit.high for fit in slopes.values()),
-            unit="(exponent)" if self.logarithmic else "per doubling",
+            effect=fit.slope,
+            low=fit.low,
+            high=fit.high,
+            unit=f"{unit} of {nearest}" if len(slopes) > 1 else unit,
             num_runs=len(points[list(RUN)].drop_duplicates()),
             cells=cells,
             figures=[self._figure(slopes, points)],
         )
+
+    @property
+    def label(self) -> str:
+        """What is fitted, in words."""
+        return in_words(self.quantity)
 
     def _range(self) -> str:
         low = "" if self.at_least is None else f"{self.at_least:g} ≤ "
@@ -149,10 +171,7 @@ class PowerLaw:
     def _figure(self, slopes: dict[str, Slope], points: pd.DataFrame) -> Figure:
         import pandas as pd
 
-        name, setting = (
-            self.quantity.replace("_", " ").replace("hessian", "Hessian"),
-            self.x.rpartition(".")[2].replace("_", " "),
-        )
+        name, setting = self.label, setting_label(self.x)
         table = points.groupby(["group", "x"])["value"].agg(["mean", "min", "max"]).reset_index()
         table = table.set_axis(["series", "x", "y", "low", "high"], axis=1).assign(panel=name, role="measured")
         fitted = []
@@ -161,11 +180,21 @@ class PowerLaw:
             at = fit.intercept + fit.slope * np.log(x) / (1 if self.logarithmic else math.log(2))
             y = np.exp(at) if self.logarithmic else at
             fitted.append(
-                pd.DataFrame({"series": group, "x": x, "y": y, "low": y, "high": y, "panel": name, "role": "bound"})
+                pd.DataFrame({"series": group, "x": x, "y": y, "low": y, "high": y, "panel": name, "role": "formula"})
             )
         data = pd.concat([table, *fitted], ignore_index=True)[COLUMNS]
         caption = f"{as_sentence(name)} against {setting}: mean over seeds with their range, and the fit (dotted)."
         return Figure(data, "line", setting, name, caption, log_x=True, log_y=self.logarithmic)
+
+
+def of_groups(decisions: Sequence[Decision]) -> Decision:
+    """What a claim is whose groups are so: supported where all are that are not vacuous, and some are."""
+    found = set(decisions)
+    if found == {"vacuous"}:
+        return "vacuous"
+    if found <= {"supported", "vacuous"}:
+        return "supported"
+    return "contradicted" if "contradicted" in found and "supported" not in found else "inconclusive"
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -106,6 +106,13 @@ def wide(measurements: pd.DataFrame, quantities: Sequence[str], by_coordinate: b
     return table.reindex(columns=columns).astype(np.float64).reset_index()
 
 
+def columns_of(rows: pd.DataFrame, keys: Sequence[str], quantities: Sequence[str]) -> pd.DataFrame:
+    """Tidy rows with a column for each quantity, NaN where one is not there, and a row for each value of the keys."""
+    rows = rows[rows["quantity"].isin(quantities)]
+    table = rows.groupby([*keys, "quantity"])["value"].first().unstack("quantity")
+    return table.reindex(columns=[*quantities]).astype(np.float64).reset_index()
+
+
 def _column(values: ArrayLike, n: int) -> np.ndarray:
     return np.broadcast_to(np.asarray(values, dtype=np.float64), n).copy()
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from boundcheck.claims.comparison import LowerValue
 from boundcheck.claims.rows import RUN
-from boundcheck.verdicts import Tables, Verdict
+from boundcheck.verdicts import Figure, Tables, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,4 +75,10 @@ class ReachesSooner(LowerValue):
         if absent := never_reached(compared, self.level):
             reason += f"; {absent} runs never reach it and count as their last step"
         curves = comparison.decide(tables).figures[1:]
-        return replace(verdict, reason=reason, figures=[*verdict.figures, *curves])
+        return replace(verdict, reason=reason, figures=[*map(self._about_steps, verdict.figures), *curves])
+
+    def _about_steps(self, figure: Figure) -> Figure:
+        what = f"steps until {self.quantity.replace('_', ' ')} ≤ {self.level:g}"
+        caption = f"Difference from {self.baseline} in {what}: mean over paired seeds and its 95% interval."
+        unit = " (%)" if self.relative else ""
+        return replace(figure, x_label=f"{what}: difference from {self.baseline}{unit}", caption=caption)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,7 @@ class TheoremHolds:
         quantity: label of what is bounded, with its unit, for figures.
         coordinate: label of the check's coordinate, with its unit, for figures.
         paper_value: the paper's own figure, where one is sourced.
+        tightness_of: the inequalities that count for the tightness, a pattern.
     """
 
     check: str
@@ -41,6 +43,7 @@ class TheoremHolds:
     quantity: str = "value"
     coordinate: str = "coordinate"
     paper_value: str = "not available"
+    tightness_of: str = "*"
 
     def __post_init__(self) -> None:
         if self.vacuous_above is not None and not self.vacuous_above >= 1:
@@ -62,9 +65,12 @@ class TheoremHolds:
         }
         if not len(held):
             return Verdict("vacuous", _join(f"the premise holds on none of {len(rows)} rows", absent), **common)
-        tightness = float(held.groupby("theorem")["tightness"].median().min())
-        spread = f"{held['tightness'].min():.4g} (worst), {tightness:.4g} (median)"
-        found = f"{len(held)} of {len(rows)} rows satisfy the premise; tightness {spread}"
+        counted = held[[fnmatchcase(theorem, self.tightness_of) for theorem in held["theorem"]]]
+        tightness = float(counted.groupby("theorem")["tightness"].median().min())
+        found = _join(f"{len(held)} of {len(rows)} rows satisfy the premise", _equality(held))
+        if not np.isnan(tightness):  # an equality with 0 has none
+            of = "" if len(counted) == len(held) else f" of {self.tightness_of}"
+            found += f"; tightness{of} {counted['tightness'].min():.4g} (worst), {tightness:.4g} (median)"
         violated = held[~held["holds"].astype(bool)]
         if len(violated):
             reason = f"{len(violated)} rows violate it, worst {_worst(violated)}; {found}"
@@ -102,6 +108,16 @@ def _cells(rows: pd.DataFrame) -> list[dict[str, Any]]:
         table = table.drop(columns="theorem")
     names = {"held": "premise holds", "worst": "worst tightness", "median": "median tightness"}
     return [{str(key): value for key, value in row.items()} for row in table.rename(columns=names).to_dict("records")]
+
+
+def _equality(held: pd.DataFrame) -> str:
+    """How far apart what should be equal lies at most, against its tolerance; "" where nothing should."""
+    equal = held[held["sense"] == "equal"]
+    if not len(equal):
+        return ""
+    apart = (equal["measured"] - equal["bound"]).abs()
+    row = int((apart / equal["tolerance"]).fillna(0.0).to_numpy().argmax())
+    return f"equal up to {apart.iloc[row]:.2g} (tolerance {equal['tolerance'].iloc[row]:.2g})"
 
 
 def _worst(violated: pd.DataFrame) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from boundcheck.claims.figures import interval_figure
 from boundcheck.claims.pairs import absences, matching, run_values
 from boundcheck.claims.statistics import Interval, pool, student_interval
-from boundcheck.verdicts import Decision, Tables, Verdict
+from boundcheck.verdicts import Decision, Figure, Tables, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +25,8 @@ class SimilarWhenTuned:
     The best setting of a group is chosen for each seed by the other seeds (leave one out), so that no seed chooses the
     setting that it is judged by. The differences of the others, one per seed, pooled over the cells, decide:
     `supported` where the 95% interval of every group lies within ±margin (or, `at_least`, above −margin),
-    `contradicted` where one lies beyond, otherwise `inconclusive`. Diverged settings lose.
+    `contradicted` where one lies beyond, otherwise `inconclusive`. The effect is the least favourable difference, that
+    of the reference group from the group which the unit names. Diverged settings lose.
 
     Args:
         statement: what the paper states.
@@ -91,25 +92,31 @@ class SimilarWhenTuned:
             reason = absent or "no two groups were run on one dataset and model"
             return Verdict("not run", reason, paper_value=self.paper_value)
         decision, reason = self._decision(pooled)
-        worst = min(pooled.values(), key=lambda interval: interval.mean)
-        evidence = [*rows, *({"method": f"pooled, {n}", **_interval(i)} for n, i in pooled.items())]
-        label = f"{self.reference_group} − other, tuned: {self.quantity.replace('_', ' ')} ({self.unit})"
-        caption = (
-            f"Difference of {self.reference_group} from each other method, both at their best settings (chosen by the "
-            f"other seeds): mean over seeds and its 95% interval; similar means within ±{self.margin:g}."
-        )
+        against, worst = min(pooled.items(), key=lambda item: item[1].mean if self.at_least else -abs(item[1].mean))
         return Verdict(
             decision,
             reason,
             worst.mean,
             worst.low,
             worst.high,
-            unit=self.unit,
+            unit=f"{self.unit} from {against}".strip(),
             num_runs=worst.num,
             paper_value=self.paper_value,
             cells=rows,
-            figures=[interval_figure(evidence, label, caption)],
+            figures=[self._figure(rows, pooled)],
         )
+
+    def _figure(self, rows: Sequence[Mapping[str, Any]], pooled: Mapping[str, Interval]) -> Figure:
+        is_tuned = any(row["settings"] > 1 or row[f"settings of {self.reference_group}"] > 1 for row in rows)
+        best = ", both at their best settings (chosen by the other seeds)" if is_tuned else ""
+        others = "other, tuned" if is_tuned else "other"
+        label = f"{self.reference_group} − {others}: {self.quantity.replace('_', ' ')} ({self.unit})"
+        caption = (
+            f"Difference of {self.reference_group} from each other method{best}: mean over seeds and its 95% interval; "
+            f"the margin is {'−' if self.at_least else '±'}{self.margin:g}."
+        )
+        evidence = [*rows, *({"method": f"pooled, {n}", **_interval(i)} for n, i in pooled.items())]
+        return interval_figure(evidence, label, caption)
 
     def _values(self, tables: Tables) -> dict[tuple[str, str], dict[str, dict[str, BySeed]]]:
         """(dataset, model) -> group -> method -> seed -> value."""
@@ -162,8 +169,9 @@ class SimilarWhenTuned:
     def _decision(self, pooled: Mapping[str, Interval]) -> tuple[Decision, str]:
         inside = [n for n, i in pooled.items() if i.low >= -self.margin and (self.at_least or i.high <= self.margin)]
         beyond = [n for n, i in pooled.items() if i.high < -self.margin or (not self.at_least and i.low > self.margin)]
-        relation = f"at least as good, up to {self.margin:g}" if self.at_least else f"within ±{self.margin:g}"
-        reason = f"{self.reference_group} is {relation} {self.unit} of {', '.join(inside) or 'none'}"
+        margin = f"{self.margin:g} {self.unit}".strip()
+        relation = f"at most {margin} worse than" if self.at_least else f"within ±{margin} of"
+        reason = f"{self.reference_group} is {relation} {', '.join(inside) or 'none of the others'}"
         if beyond:
             return "contradicted", f"{reason}; beyond it: {', '.join(beyond)}"
         undecided = [name for name in pooled if name not in inside]
@@ -173,4 +181,4 @@ class SimilarWhenTuned:
 
 
 def _interval(interval: Interval) -> dict[str, float]:
-    return {"effect": round(interval.mean, 9), "low": interval.low, "high": interval.high}
+    return {"effect": round(interval.mean, 9) + 0.0, "low": interval.low, "high": interval.high}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from boundcheck.claims.comparison import HigherValue, LowerValue
 from boundcheck.claims.pairs import At, matching
-from boundcheck.claims.pictures import picture_figures, size_figure
+from boundcheck.claims.pictures import NAMES, picture_figures, size_figure
 from boundcheck.claims.steps_to_level import steps_to_share
 from boundcheck.verdicts import Figure, Tables, Verdict
 
@@ -85,10 +86,11 @@ class TwinValue:
         is_curve = self.source == "curves"
         renamed = renamed._replace(curves=paired) if is_curve else renamed._replace(measurements=paired)
         verdict = self._comparison().decide(renamed)
-        figures = [*verdict.figures, *self._more_figures(tables, methods)]
+        figures = [*map(self._in_its_name, verdict.figures), *self._more_figures(tables, methods)]
         if self.share is not None:
             figures = [self._about_steps(figure) for figure in figures]
-        reason = "; ".join(filter(None, (verdict.reason, unreached)))
+        named = re.sub(r" \([^()]*\)/model\b", "", verdict.reason)  # a pair goes by its model
+        reason = "; ".join(filter(None, (named, unreached)))
         return replace(verdict, reason=reason, figures=figures, cells=[self._cell(cell) for cell in verdict.cells])
 
     def _comparison(self) -> LowerValue | HigherValue:
@@ -113,6 +115,13 @@ class TwinValue:
                 label = f"{model} (" + part["method"].astype(str) + ")"  # text even where there is no row
                 parts.append(part.assign(model=label, method=role))
         return pd.concat(parts, ignore_index=True)
+
+    def _in_its_name(self, figure: Figure) -> Figure:
+        """PSNR-HVS-M rather than psnr hvs m."""
+        plain = self.quantity.replace("_", " ")
+        texts = {key: getattr(figure, key) for key in ("x_label", "y_label", "caption")}
+        name = NAMES.get(self.quantity, plain)
+        return replace(figure, **{key: text.replace(plain, name) for key, text in texts.items()})
 
     def _about_steps(self, figure: Figure) -> Figure:
         what = f"steps until {self.quantity.replace('_', ' ')} is {self.share:.3g} of its first value"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from boundcheck.claims.rows import KEYS, check_rows
-from boundcheck.claims.weight_norm_runs import check_not_negative
+from boundcheck.claims.rows import KEYS, check_rows, columns_of
+from boundcheck.claims.tolerant import Tolerant
 from boundcheck.verdicts import Tables
 
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ BOUNDS = {  # from the tightest; each is at least the one before it
     "a_priori": "B0",
     "a_priori_global": "B0 (global)",
 }
-CLOSED = {"squared": "L² form", "cubic": "L³ form"}
+CLOSED = {"hessian": {"squared": "L² form", "cubic": "L³ form"}, "gradient": {"squared": "closed form"}}
 SYMBOLS = {"hessian": "‖∇²f‖", "gradient": "‖∇f‖"}
 
 
 @dataclass(frozen=True)
-class PredictorBounds:
+class PredictorBounds(Tolerant):
     """‖∇²f‖ (or ‖∇f‖) of every measured prediction is below each of its bounds, B2 ≤ B1 ≤ B0t ≤ B0 and closed forms.
 
     The Hessian's norm is found by Lanczos from below, so a row outside is a fault of the theorem or of its code. The
@@ -44,14 +44,14 @@ class PredictorBounds:
     def __post_init__(self) -> None:
         if self.of not in SYMBOLS:
             raise ValueError(f"of: got {self.of!r}; allowed: {', '.join(SYMBOLS)}")
-        check_not_negative("tolerance", self.tolerance)
+        super().__post_init__()
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, example and bound."""
         import pandas as pd
 
         measured = f"predictor_{self.of}_norm"
-        names = {f"{self.of}_bound_{name}": label for name, label in (BOUNDS | CLOSED).items()}
+        names = {f"{self.of}_bound_{name}": label for name, label in (BOUNDS | CLOSED[self.of]).items()}
         found = wide_by_index(tables.measurements, [measured, *names]).dropna(subset=[measured])
         frames = [
             self._rows(found, f"{SYMBOLS[self.of]} ≤ {label}", found[name], found[measured])
@@ -67,7 +67,7 @@ class PredictorBounds:
 
 
 @dataclass(frozen=True)
-class NestedBounds:
+class NestedBounds(PredictorBounds):
     """B2 ≤ B1 ≤ B0t ≤ B0 ≤ B0 (global), on every prediction: a cheaper bound is never the tighter one.
 
     Args:
@@ -75,11 +75,7 @@ class NestedBounds:
         tolerance: of arithmetic, relative to the larger bound.
     """
 
-    of: str = "hessian"
     tolerance: float = 1e-10
-
-    def __post_init__(self) -> None:
-        PredictorBounds(self.of, self.tolerance)
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, example and pair of neighbours that are both there."""
@@ -99,7 +95,4 @@ class NestedBounds:
 
 def wide_by_index(measurements: pd.DataFrame, quantities: list[str]) -> pd.DataFrame:
     """As `rows.wide`, with a row for each index: examples, layers."""
-    rows = measurements[measurements["quantity"].isin(quantities) & (measurements["index"] >= 0)]
-    keys = [*KEYS, "analysis", "index"]
-    table = rows.groupby([*keys, "quantity"])["value"].first().unstack("quantity")
-    return table.reindex(columns=quantities).astype(np.float64).reset_index()
+    return columns_of(measurements[measurements["index"] >= 0], [*KEYS, "analysis", "index"], quantities)

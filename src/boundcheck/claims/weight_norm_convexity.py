@@ -1,4 +1,4 @@
-"""Restricted strong convexity of the loss of weight-normalised networks: where it holds, and the rate it gives."""
+"""Restricted strong convexity of the loss of weight-normalised networks: where it holds."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from boundcheck.claims.decision import DECISION_OF_CELL
 from boundcheck.claims.figures import curve_figure
 from boundcheck.claims.pairs import absences
-from boundcheck.claims.rows import KEYS, RUN, check_rows, wide
-from boundcheck.claims.weight_norm_runs import check_not_negative
+from boundcheck.claims.rows import KEYS, RUN, check_rows
+from boundcheck.claims.tolerant import Tolerant
 from boundcheck.verdicts import Decision, Figure, Tables, Verdict
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ CURVES = {
 
 
 @dataclass(frozen=True)
-class RestrictedConvexityHolds:
+class RestrictedConvexityHolds(Tolerant):
     """The curvature of the loss along every sampled direction of the cone is at least α, where α > 0.
 
     Args:
@@ -34,9 +34,6 @@ class RestrictedConvexityHolds:
     """
 
     tolerance: float = 1e-4
-
-    def __post_init__(self) -> None:
-        check_not_negative("tolerance", self.tolerance)
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, radius (the coordinate) and direction."""
@@ -47,32 +44,6 @@ class RestrictedConvexityHolds:
         bound, measured = found["value_alpha"].to_numpy(), found["value"].to_numpy()
         tolerance, radius = self.tolerance * np.abs(bound), found["coordinate"].to_numpy()
         return check_rows(found, "δᵀ∇²Lδ ≥ α‖δ‖²", "lower", bound, measured, tolerance, bound > 0, radius)
-
-
-@dataclass(frozen=True)
-class LinearRate:
-    """A certified step from θ brings the loss at least as low as restricted convexity promises, where α > 0.
-
-    L(θ) − L(θ⁺) ≥ (αω(2−ω)/β)(L(θ) − L′), with L′ the least loss found within the cone and the radius.
-
-    Args:
-        tolerance: of arithmetic, in units of the loss.
-    """
-
-    tolerance: float = 1e-12
-
-    def __post_init__(self) -> None:
-        check_not_negative("tolerance", self.tolerance)
-
-    def rows(self, tables: Tables) -> pd.DataFrame:
-        """One row per run, snapshot and radius (the coordinate) with α > 0."""
-        names = ["loss_after_step", "rate_bound"]
-        found = wide(tables.measurements, names, by_coordinate=True).dropna(subset=names)
-        start = wide(tables.measurements, ["loss"], by_coordinate=False).dropna(subset=["loss"])
-        found = found.merge(start[[*KEYS, "analysis", "loss"]], on=[*KEYS, "analysis"])
-        after, bound, loss = (found[name].to_numpy() for name in (*names, "loss"))
-        theorem, radius = "L(θ) − L(θ⁺) ≥ (αω(2−ω)/β)(L(θ) − L′)", found["coordinate"].to_numpy()
-        return check_rows(found, theorem, "lower", loss - bound, loss - after, self.tolerance, True, radius)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from boundcheck.claims.bound_sweep import BoundSweep
 from boundcheck.claims.rows import check_rows, wide
-from boundcheck.claims.weight_norm_runs import check_not_negative
+from boundcheck.claims.tolerant import Tolerant
 from boundcheck.verdicts import Decision, Tables, Verdict
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class GapBound:
+class GapBound(Tolerant):
     """Test minus training loss is below its bound. It holds with the stated probability over training sets.
 
     Args:
@@ -25,9 +25,6 @@ class GapBound:
     """
 
     tolerance: float = 1e-6
-
-    def __post_init__(self) -> None:
-        check_not_negative("tolerance", self.tolerance)
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run and snapshot; the coordinate is n. The premise fails where a network has no bound."""

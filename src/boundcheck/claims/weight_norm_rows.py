@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from boundcheck.claims.rows import KEYS, RUN, check_rows, wide
-from boundcheck.claims.weight_norm_runs import check_not_negative, is_normalised, keeps_row_norms, of_runs
+from boundcheck.claims.tolerant import Tolerant
+from boundcheck.claims.weight_norm_runs import is_normalised, keeps_row_norms, of_runs
 from boundcheck.verdicts import Tables
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OrthogonalRows:
+class OrthogonalRows(Tolerant):
     """The loss's gradient by a normalised row is orthogonal to the row: |w·∇_w L| = 0 in units of ‖w‖‖∇L‖.
 
     The premise fails for the un-normalised twin.
@@ -26,9 +27,6 @@ class OrthogonalRows:
     """
 
     tolerance: float = 1e-6
-
-    def __post_init__(self) -> None:
-        check_not_negative("tolerance", self.tolerance)
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run and snapshot: the largest of all rows."""
@@ -41,7 +39,7 @@ class OrthogonalRows:
 
 
 @dataclass(frozen=True)
-class RowNormsGrow:
+class RowNormsGrow(Tolerant):
     """The least row norm of a layer never falls, from one recorded moment to the next.
 
     The premise is (mini-batch) gradient descent, plain or with heavy-ball momentum, on a network with normalised rows;
@@ -53,18 +51,12 @@ class RowNormsGrow:
 
     tolerance: float = 1e-6
 
-    def __post_init__(self) -> None:
-        check_not_negative("tolerance", self.tolerance)
-
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, layer (the coordinate) and recorded moment but the first."""
         curves = tables.curves[tables.curves["quantity"] == "row_norm_min"]
         curves = curves.sort_values([*RUN, "index", "step"], kind="stable").reset_index(drop=True)
         earlier = curves.groupby([*RUN, "index"])["value"].shift()
         found, before = curves[earlier.notna()], earlier.dropna().to_numpy(np.float64)
-
-        def premise(run: dict) -> bool:
-            return is_normalised(run) and keeps_row_norms(run)
 
         return check_rows(
             found,
@@ -73,13 +65,13 @@ class RowNormsGrow:
             before,
             found["value"].to_numpy(),
             self.tolerance * before,
-            of_runs(found, tables.runs, premise),
+            of_runs(found, tables.runs, is_normalised, keeps_row_norms),
             found["index"].to_numpy(),
         )
 
 
 @dataclass(frozen=True)
-class RowScalingLaw:
+class RowScalingLaw(Tolerant):
     """All hidden rows times c: ‖∇²_WW f‖ and ‖∇_W f‖ become exactly 1/c² and 1/c of what they were, and f stays.
 
     The premise fails for the un-normalised twin.
@@ -89,9 +81,6 @@ class RowScalingLaw:
     """
 
     tolerance: float = 1e-9
-
-    def __post_init__(self) -> None:
-        check_not_negative("tolerance", self.tolerance)
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, factor and quantity; the coordinate is c."""

@@ -1,8 +1,8 @@
-"""Which runs of weight-normalised networks a law is about, and small things that its checks share."""
+"""Which runs of weight-normalised networks a law is about."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def of_runs(rows: pd.DataFrame, runs: pd.DataFrame, holds: Any) -> np.ndarray:
-    """For each row whether `holds(run)` is true of its run, a mapping of the run table's columns."""
+def of_runs(rows: pd.DataFrame, runs: pd.DataFrame, *holds: Callable[[Any], bool]) -> np.ndarray:
+    """For each row whether every `holds(run)` is true of its run, a mapping of the run table's columns."""
     wanted = ["dataset", "model", "method", "seed"]
-    answers = {tuple(run[key] for key in wanted): bool(holds(run)) for run in runs.to_dict("records")}
+    answers = {tuple(run[key] for key in wanted): all(hold(run) for hold in holds) for run in runs.to_dict("records")}
     return np.array([answers[key] for key in zip(*(rows[name] for name in wanted), strict=True)], dtype=bool)
 
 
@@ -41,13 +41,3 @@ def keeps_row_norms(run: Mapping[str, Any]) -> bool:
 def is_full_batch(run: Mapping[str, Any]) -> bool:
     """Whether every step sees all examples."""
     return run["training"].get("batch_size") == "full"
-
-
-def check_not_negative(name: str, value: float) -> None:
-    """Refuse a negative tolerance.
-
-    Raises:
-        ValueError: with the field and its value.
-    """
-    if not value >= 0:
-        raise ValueError(f"{name}: got {value}; allowed: >= 0")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from boundcheck.claims.rows import KEYS, RUN, check_rows, wide
-from boundcheck.claims.weight_norm_runs import check_not_negative, is_full_batch, is_plain_descent, of_runs
+from boundcheck.claims.rows import KEYS, RUN, check_rows, columns_of, wide
+from boundcheck.claims.tolerant import Tolerant
+from boundcheck.claims.weight_norm_runs import is_full_batch, is_plain_descent, of_runs
 from boundcheck.theory.weight_norm_training import descent_bound
 from boundcheck.verdicts import Tables
 
@@ -16,8 +17,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+DESCENT = "L(θ) − L(θ⁺) ≥ η(1 − ηβ/2)‖∇L‖²"
+RISE = f"{DESCENT}, which promises none"
+
+
 @dataclass(frozen=True)
-class Sharpness:
+class Sharpness(Tolerant):
     """λ_max(∇²L) ≤ β, the smoothness that bounds on the predictor give the loss at θ.
 
     Args:
@@ -25,9 +30,6 @@ class Sharpness:
     """
 
     tolerance: float = 1e-6
-
-    def __post_init__(self) -> None:
-        check_not_negative("tolerance", self.tolerance)
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run and snapshot that has both, on the same examples."""
@@ -41,10 +43,11 @@ class Sharpness:
 
 
 @dataclass(frozen=True)
-class Descent:
+class Descent(Tolerant):
     """L(θ) − L(θ − η∇L) ≥ η(1 − ηβ(η)/2)‖∇L‖², at every step whose β was recorded.
 
-    The premise is full-batch gradient descent, which makes this exactly one step of the recorded loss.
+    The premise is full-batch gradient descent, which makes this exactly one step of the recorded loss. Where ηβ ≥ 2 no
+    decrease is promised, only how much the loss may rise: those rows are an inequality of their own.
 
     Args:
         tolerance: of arithmetic, relative to L(θ).
@@ -52,33 +55,15 @@ class Descent:
 
     tolerance: float = 1e-9
 
-    def __post_init__(self) -> None:
-        check_not_negative("tolerance", self.tolerance)
-
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run and recorded step."""
         names = ["smoothness", "step_size", "gradient_norm_total"]
-        found = _curves_wide(tables.curves, [*names, "train_loss"])
+        found = columns_of(tables.curves, KEYS, [*names, "train_loss"])
         later = found[[*RUN, "step", "train_loss"]].assign(step=found["step"] - 1)
         found = found.merge(later, on=[*RUN, "step"], suffixes=("", "_after"))
         found = found.dropna(subset=[*names, "train_loss", "train_loss_after"])
         loss, after, beta, lr, norm = (found[name].to_numpy() for name in ("train_loss", "train_loss_after", *names))
-
-        def premise(run: dict) -> bool:
-            return is_full_batch(run) and is_plain_descent(run)
-
-        return check_rows(
-            found,
-            "L(θ) − L(θ⁺) ≥ η(1 − ηβ/2)‖∇L‖²",
-            "lower",
-            loss - np.asarray(descent_bound(loss, norm, lr, beta)),
-            loss - after,
-            self.tolerance * np.abs(loss),
-            of_runs(found, tables.runs, premise),
-        )
-
-
-def _curves_wide(curves: pd.DataFrame, quantities: list[str]) -> pd.DataFrame:
-    rows = curves[curves["quantity"].isin(quantities)]
-    table = rows.groupby([*KEYS, "quantity"])["value"].first().unstack("quantity")
-    return table.reindex(columns=quantities).astype(np.float64).reset_index()
+        promised = loss - np.asarray(descent_bound(loss, norm, lr, beta))
+        premise = of_runs(found, tables.runs, is_full_batch, is_plain_descent)
+        rows = check_rows(found, DESCENT, "lower", promised, loss - after, self.tolerance * np.abs(loss), premise)
+        return rows.assign(theorem=np.where(lr * beta < 2, DESCENT, RISE))

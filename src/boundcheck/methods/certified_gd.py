@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,24 +14,26 @@ from torch import Tensor, nn
 from boundcheck.methods.checks import check_number
 from boundcheck.models.weight_norm_mlp import WeightNormMLP
 from boundcheck.models.weight_norm_network import WeightNormNetwork
-from boundcheck.theory.weight_norm_training import certified_step
+from boundcheck.theory.weight_norm_training import certified_step, loss_without_targets
 
 SKIPPED = "only weight_norm_mlp has a certified step"
+ROUNDING = 16  # units of rounding that the loss may be off
 
 
 class CertifiedGD(torch.optim.Optimizer):
-    """θ ← θ − lr · η₁ ∇L(θ), where η₁ of `theory.weight_norm_training.certified_step` surely decreases the square loss.
+    """θ ← θ − η_ω ∇L(θ), where η_ω of `theory.weight_norm_training.certified_step` surely decreases the square loss.
 
-    η₁ is found anew at every step from row norms, ‖V‖₂ and the gradient's norms; the residual is bounded by what the
+    It is found anew at every step from row norms, ‖V‖₂, the gradient's norms and the root of the loss, which the
+    gradient and the last predictions made in the closure tell; without a closure the residual is bounded by what the
     network can output. The certificate is for the full-batch loss, targets one-hot or ±1, and inputs of one length.
 
     Args:
         network: a WeightNormNetwork, or a stack of k.
-        lr: ω in (0, 2), the step in units of η₁; 1 has the largest guarantee.
+        lr: ω in (0, 2): the loss falls by at least η_ω (1 − ω/2) ‖∇L‖².
         input_norm: ‖x‖ of every input; none: √d.
         num_stacked: k; each network of a stack has a step of its own.
 
-    Attributes: step_size: ωη₁ of the last step, (k,); empty before the first.
+    Attributes: step_size: η_ω of the last step, (k,); empty before the first.
 
     Raises:
         ValueError: a network without a certificate, or a number that makes no sense.
@@ -53,22 +56,40 @@ class CertifiedGD(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step; the closure computes the gradient."""
-        loss = None
+        loss, seen = None, list[Tensor]()
         if closure is not None:
-            with torch.enable_grad():
+            with torch.enable_grad(), _predictions(self.network) as seen:
                 loss = closure()
-        norms = gradient_norms_by_layer(self.network)
-        network = self.network.theory()
-        unknown = torch.full_like(norms[0], math.inf)
-        certified, _ = certified_step(network, network.output, self.input_norm, norms, unknown)
+        norms, network = gradient_norms_by_layer(self.network), self.network.theory()
+        residual = self._residual(network.output, seen).expand_as(norms[0])
         for group in self.param_groups:
-            step_size = group["lr"] * certified  # () or (k,)
+            omega = group["lr"]
+            step_size, _ = certified_step(network, network.output, self.input_norm, norms, residual, omega=omega)
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     factor = step_size.to(parameter).view(*step_size.shape, *[1] * (parameter.dim() - step_size.dim()))
                     parameter.sub_(factor * parameter.grad)
         self.step_size = step_size.reshape(-1)
         return loss
+
+    def _residual(self, output: Tensor, seen: list[Tensor]) -> Tensor:
+        """√L () or (k,), rounding included; infinity where no prediction was seen."""
+        if not seen:
+            return torch.tensor(math.inf, dtype=torch.float64, device=output.device)
+        square = seen[-1].double().square().sum(-1).mean(-1)
+        loss = loss_without_targets(output, _gradient(self.network.output), square).clamp_min(0)
+        return (loss + ROUNDING * torch.finfo(seen[-1].dtype).eps * (1 + square)).sqrt()
+
+
+@contextmanager
+def _predictions(network: nn.Module) -> Iterator[list[Tensor]]:
+    """What the network is seen to output until the block ends, (b, K) or (k, b, K) each, the last at the end."""
+    seen: list[Tensor] = []
+    handle = network.register_forward_hook(lambda module, inputs, outputs: seen.append(outputs.detach()))
+    try:
+        yield seen
+    finally:
+        handle.remove()
 
 
 def gradient_norms_by_layer(network: WeightNormNetwork) -> list[Tensor]:
@@ -91,7 +112,7 @@ class CertifiedGDMethod:
     """Full-batch gradient descent with the certified step of a weight-normalised network; see `CertifiedGD`.
 
     Args:
-        lr: ω in (0, 2), in units of the certified step η₁.
+        lr: ω in (0, 2): the step is η_ω, certified for it; near η₁ times ω.
         input_norm: ‖x‖ of every input; none: √d, as `normalise: sphere` makes it.
     """
 

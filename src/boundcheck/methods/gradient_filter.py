@@ -21,9 +21,10 @@ class GradientFilter(Optimizer):
     """A cascade of exponential averages of the gradient; a bit flips where the last one, its inertia, has its sign.
 
     m ← (1−γ) m + γ g, I ← (1−α) I + α m, b ← −b where I b > 0. `gamma` 1 leaves out its average (first order),
-    `delta` below 1 puts one more in front (third order). The parameters become ±1 (0 becomes +1) and stay so; beside
-    them the state holds one tensor per average and nothing else. A rate in `decay` is multiplied by lr/initial_lr, so
-    any learning-rate scheduler is a scheduler of it; the learning rate itself means nothing and starts at 1.
+    unless it decays; `delta` below 1 puts one more in front (third order). The parameters become ±1 (0 becomes +1) and
+    stay so; beside them the state holds one tensor per average and nothing else. A rate in `decay` is multiplied by
+    lr/initial_lr, so any learning-rate scheduler is a scheduler of it; the learning rate itself means nothing and
+    starts at 1.
 
     Args:
         params: binary parameters, or groups of them with rates of their own.
@@ -86,7 +87,8 @@ class GradientFilter(Optimizer):
 
     def start(self, group: Mapping[str, Any], p: Tensor) -> dict[str, Tensor]:
         """The averages of a parameter (its values not yet binary) before the first step."""
-        used = [name for name in RATES if name == "alpha" or group[name] < 1]
+        # A rate of 1 passes its input on, until it decays.
+        used = [name for name in RATES if name == "alpha" or name in group["decay"] or group[name] < 1]
         scales = {name: group["initial_inertia" if name == "alpha" else "initial_momentum"] for name in used}
         return {AVERAGES[name]: p.detach() * -scale + 0.0 for name, scale in scales.items()}
 

@@ -38,6 +38,7 @@ APPROXIMATIONS = (
     "product",
     "zero_start",
 )
+MAPPINGS = ("state_space", "riccati", *APPROXIMATIONS)
 
 
 def mapped_filter(latent: BinaryMethod, parameters: Sequence[nn.Parameter], mapping: str = "exact") -> Optimizer:
@@ -55,40 +56,47 @@ def mapped_filter(latent: BinaryMethod, parameters: Sequence[nn.Parameter], mapp
     Raises:
         ValueError: there is no such filter.
     """
+    if mapping not in ("exact", *MAPPINGS):
+        raise ValueError(f"mapping: got {mapping!r}; allowed: exact, {', '.join(MAPPINGS)}")
+    if isinstance(latent, LatentSGDMethod):
+        return _of_sgd(latent, parameters, mapping)
     if isinstance(latent, LatentDecoupledSGDMethod) and mapping == "exact":
         return _of_decoupled(latent, parameters)
     if isinstance(latent, LatentAdamWMethod) and mapping == "exact":
         return NormalisedFilter(parameters, latent.lr, latent.weight_decay, latent.betas, latent.eps)
-    if not isinstance(latent, LatentSGDMethod):
-        raise ValueError(f"latent: {type(latent).__name__} has no filter of mapping {mapping!r}; allowed: latent_sgd")
-    if mapping in APPROXIMATIONS:
-        return _approximation(latent, parameters, mapping)
+    raise ValueError(f"latent: {type(latent).__name__} has no filter of mapping {mapping!r}; allowed: latent_sgd")
+
+
+def _of_sgd(latent: LatentSGDMethod, parameters: Sequence[nn.Parameter], mapping: str) -> Optimizer:
     lr, decay, momentum = latent.lr, latent.weight_decay, latent.momentum
-    is_plain = latent.dampening == 0 and not latent.nesterov
-    if decay == 0:
-        if not is_plain:
-            raise ValueError("latent: got weight_decay 0 with dampening or nesterov; allowed: neither")
-        return SumFilter(parameters, lr, momentum)
+    dampening = latent.dampening if momentum else 0.0  # torch dampens nothing but a momentum
+    is_plain = dampening == 0 and not latent.nesterov
     is_real = lr * decay <= largest_real_rate(momentum)
-    if mapping == "riccati" or (mapping == "exact" and is_plain and is_real and momentum > 0):
-        if not (is_plain and is_real):
-            raise ValueError("mapping: got riccati; allowed: state_space (dampening, nesterov or complex poles)")
+    if decay == 0 and mapping != "exact":
+        raise ValueError(f"mapping: got {mapping}; allowed: exact (weight_decay is 0)")
+    if decay == 0:
+        return SumFilter(parameters, lr, momentum, dampening, latent.nesterov)
+    if mapping == "exact" and momentum == 0:
+        return GradientFilter(parameters, lr * decay, initial_inertia=decay)
+    if mapping == "state_space" or (mapping == "exact" and not (is_plain and is_real)):
+        return StateSpaceFilter(parameters, lr * decay, momentum, dampening, latent.nesterov, decay)
+    if not (is_plain and is_real):
+        why = "complex poles" if is_plain else "dampening or nesterov"
+        raise ValueError(f"mapping: got {mapping}; allowed: exact, state_space ({why})")
+    if mapping in ("exact", "riccati"):
         return RiccatiFilter(parameters, lr, decay, momentum)
-    if mapping in ("exact", "state_space"):
-        if mapping == "exact" and momentum == 0:
-            return GradientFilter(parameters, lr * decay, initial_inertia=decay)
-        return StateSpaceFilter(parameters, lr * decay, momentum, latent.dampening, latent.nesterov, decay)
-    raise ValueError(f"mapping: got {mapping!r}; allowed: exact, riccati, state_space, {', '.join(APPROXIMATIONS)}")
+    return _approximation(latent, parameters, mapping)
 
 
 def _of_decoupled(latent: LatentDecoupledSGDMethod, parameters: Sequence[nn.Parameter]) -> Optimizer:
-    decay, momentum = latent.weight_decay, latent.momentum
+    lr, decay, momentum = latent.lr, latent.weight_decay, latent.momentum
+    is_average = latent.form == "average"
     if decay == 0:
-        return SumFilter(parameters, latent.lr, momentum)
+        return SumFilter(parameters, lr, momentum, is_average=is_average)
+    inertia = decay if is_average else decay * (1 - momentum)
     if latent.hold_rate:
-        return HeldRateFilter(parameters, latent.lr, decay, momentum)
-    inertia = decay * (1 - momentum) if latent.form == "heavy_ball" else decay
-    return GradientFilter(parameters, latent.lr * decay, 1 - momentum, initial_inertia=inertia)
+        return HeldRateFilter(parameters, lr, decay, momentum, inertia)
+    return GradientFilter(parameters, lr * decay, 1 - momentum, initial_inertia=inertia)
 
 
 def _approximation(latent: LatentSGDMethod, parameters: Sequence[nn.Parameter], mapping: str) -> Optimizer:

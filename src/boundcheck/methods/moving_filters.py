@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from boundcheck.methods.checks import check_number
 from boundcheck.methods.gradient_filter import GradientFilter
 from boundcheck.theory.binary_filter import riccati_rates, sgd_rates
 
@@ -72,23 +73,59 @@ class FrozenRootsFilter(_MovingFilter):
 
 
 class SumFilter(_MovingFilter):
-    """Weight decay 0: α_t = ε_t/S_t with S_t = S_{t−1} + ε_t, S_0 = 1: `theory.binary_filter.filter_without_decay`."""
+    """Weight decay 0: α_t = ε_t/S_t with S_t = S_{t−1} + ε_t, S_0 = 1: `theory.binary_filter.filter_without_decay`.
 
-    def __init__(self, params: Iterable[Any], lr: float, momentum: float) -> None:
-        super().__init__(params, lr, (1 - momentum, 0.0), latent_momentum=momentum, total=1.0)
+    Args:
+        params: binary parameters, or groups of them.
+        lr: ε.
+        momentum: μ of the latent training.
+        dampening: d, from its second step on.
+        nesterov: whether its momentum is Nesterov's; then (1+μ)g_t − μg_{t−1} is filtered, g_0 = 0.
+        is_average: whether its momentum is an average, m ← μm + (1−μ)g, and no sum.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        momentum: float,
+        dampening: float = 0.0,
+        nesterov: bool = False,
+        is_average: bool = False,
+    ) -> None:
+        check_number("dampening", dampening, "in [0, 1)", lambda x: 0 <= x < 1)
+        inertia = 1.0 if is_average else (1 - momentum) / (1 - dampening)
+        numbers = {"latent_momentum": momentum, "dampening": dampening, "nesterov": nesterov}
+        super().__init__(params, lr, (inertia, 0.0), **numbers, num_steps=0, total=1.0)
 
     def cascade(self, group: dict[str, Any]) -> tuple[float, float, float]:
         """The share of this step in the sum of all learning rates."""
         group["total"] += group["lr"]
-        return group["lr"] / group["total"], 1 - group["latent_momentum"], 1.0
+        group["num_steps"] += 1
+        gamma = 1 - group["latent_momentum"]
+        if group["num_steps"] == 1:  # the latent momentum is not dampened yet
+            gamma /= 1 - group["dampening"]
+        return group["lr"] / group["total"], gamma, 1.0
+
+    def inputs(self, group: Mapping[str, Any], parameters: Sequence[Tensor]) -> list[Tensor]:
+        """The gradients, or what Nesterov's momentum makes of them."""
+        gradients = super().inputs(group, parameters)
+        if not group["nesterov"]:
+            return gradients
+        momentum, found = group["latent_momentum"], []
+        for p, gradient in zip(parameters, gradients, strict=True):
+            last = self.state[p].setdefault("last_gradient", torch.zeros_like(gradient))
+            found.append((1 + momentum) * gradient - momentum * last)
+            last.copy_(gradient)
+        return found
 
 
 class HeldRateFilter(_MovingFilter):
-    """Weight decay α/ε_t, so that α stays: `theory.binary_filter.filter_at_held_rate`."""
+    """Weight decay α/ε_t, so that α stays: `theory.binary_filter.filter_at_held_rate`. I_0 = −`inertia`·w_0."""
 
-    def __init__(self, params: Iterable[Any], lr: float, weight_decay: float, momentum: float) -> None:
+    def __init__(self, params: Iterable[Any], lr: float, weight_decay: float, momentum: float, inertia: float) -> None:
         numbers = {"held_alpha": lr * weight_decay, "latent_momentum": momentum, "last_lr": None}
-        super().__init__(params, lr, (weight_decay, 0.0), **numbers)
+        super().__init__(params, lr, (inertia, 0.0), **numbers)
 
     def cascade(self, group: dict[str, Any]) -> tuple[float, float, float]:
         """A constant α; the inertia is measured in units that grow as the learning rate falls."""

@@ -38,6 +38,11 @@ class MultiPassMethod:
         """η, the learning rate of the base."""
         return self._base().lr
 
+    @property
+    def weight_decay(self) -> float:
+        """λ of the base."""
+        return self._base().weight_decay
+
     def prepare(self, model: nn.Module) -> nn.Module:
         """The model, unchanged."""
         return model

@@ -56,8 +56,14 @@ STYLE = {
 def looks(series: Iterable[str]) -> dict[str, Look]:
     """A colour and a marker for each name, by its place in the sorted list: the same in every figure of a report."""
     names = sorted(set(series))
-    palette = PALETTE if len(names) <= len(PALETTE) else sns.husl_palette(len(names), l=0.55).as_hex()
+    palette = PALETTE if len(names) <= len(PALETTE) else _many_colours(len(names))
     return {name: Look(palette[i], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)}
+
+
+def _many_colours(num: int) -> list[str]:
+    """Hues around the circle, neighbours dark and light by turns."""
+    shades = [sns.husl_palette(num, l=lightness).as_hex() for lightness in (0.4, 0.65)]
+    return [shades[place % 2][place] for place in range(num)]
 
 
 def draw(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[str, Look]) -> str:

@@ -52,6 +52,8 @@ def _section(section: str) -> Iterator[str]:
     for kind in sorted(registry):
         factory = load(registry, kind)
         yield f"**`{kind}`** {_summary(factory)}"
+        if getattr(factory, "quantities", ""):
+            yield "gives " + ", ".join(f"`{name}`" for name in factory.quantities.split())
         rows = [_row(field, _meanings(factory)) for field in dataclasses.fields(factory) if field.init]
         if rows:
             yield "\n".join(["| field | default | meaning |", "|---|---|---|", *rows])

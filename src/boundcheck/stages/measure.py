@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from safetensors.torch import load_file
 from boundcheck import tables
 from boundcheck.analyses import ANALYSES
 from boundcheck.contracts import Split
+from boundcheck.methods import METHODS
 from boundcheck.models.stacking import load_slice
 from boundcheck.objectives import build_objective
 from boundcheck.registry import build
@@ -47,7 +50,7 @@ def measure(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     job = {"spec": spec, "modules": dict(modules or {}), "threads": threads, "device": device}
     with shortages_named(spec, "the samples of its analyses"):
-        tables.write(_columns(spec, arrays, snapshots, device), tables.MEASUREMENTS, output, job)
+        tables.write(_columns(spec, arrays, snapshots, device), tables.MEASURED, output, job)
 
 
 def _columns(spec: Mapping[str, Any], arrays: Path, snapshots: Path, device: str) -> dict[str, list[Any]]:
@@ -61,7 +64,8 @@ def _columns(spec: Mapping[str, Any], arrays: Path, snapshots: Path, device: str
     num_examples, batch_size = len(splits.train.labels), training["batch_size"]
     steps_per_epoch = 1 if batch_size == "full" else -(-num_examples // batch_size)
     objective = build_objective(training, teacher_of(spec, splits, device))
-    columns: dict[str, list[Any]] = {name: [] for name in tables.MEASUREMENTS.names}
+    columns: dict[str, list[Any]] = {name: [] for name in tables.MEASURED.names}
+    settings = {name: _settings(analysis, spec, num_examples) for name, analysis in analyses.items()}
     names = spec["dataset"]["name"], spec["model"]["name"]
     for epoch in spec["snapshots"]:
         path = snapshots / f"epoch_{epoch}.safetensors"
@@ -79,10 +83,25 @@ def _columns(spec: Mapping[str, Any], arrays: Path, snapshots: Path, device: str
                 for row in analysis.measure(model, objective, train, test, generator, training):
                     for name, value in row._asdict().items():
                         columns[name].append(value)
-                    position_in_run = (seed, epoch * steps_per_epoch, float(epoch), name_of_analysis)
-                    for name, value in zip(("seed", "step", "epoch", "analysis"), position_in_run, strict=True):
+                    common = (seed, epoch * steps_per_epoch, float(epoch), name_of_analysis, settings[name_of_analysis])
+                    for name, value in zip(("seed", "step", "epoch", "analysis", "settings"), common, strict=True):
                         columns[name].append(value)
     return columns
+
+
+def _settings(analysis: Any, spec: Mapping[str, Any], num_examples: int) -> str:
+    """What a row was measured with, as JSON: the analysis's settings, and what else defines the loss and the network.
+
+    `num_samples` are the training examples of L, without the penalty of `weight_decay`, which the training had.
+    """
+    samples = getattr(analysis, "samples", None)
+    told = {
+        **dataclasses.asdict(analysis),
+        "num_samples": num_examples if samples is None else min(samples, num_examples),
+        "label_smoothing": spec["training"].get("label_smoothing", 0.0),
+        "weight_decay": getattr(build(METHODS, settings_of(spec["method"])), "weight_decay", 0.0),
+    }
+    return json.dumps(told, sort_keys=True)
 
 
 def as_floats(split: Split, floats: Floats, sizes: Sequence[int | None]) -> Split:

@@ -60,6 +60,7 @@ class PaperSection:
     key: str
     title: str
     authors: str
+    introduction: str
     claims: list[ClaimSection]
     checks: Table
     cells: Table
@@ -74,7 +75,7 @@ def read_paper(key: str, config: Mapping[str, Any], heading: Mapping[str, str], 
     Args:
         key: the paper's key.
         config: the paper's part of the effective config.
-        heading: its `title` and `authors`.
+        heading: its `title` and `authors`, and an `introduction` where its claims need one.
         folder: `results/<scale>/<key>`.
     """
     checks, _ = _read(folder / "checks.parquet", tables.CHECKS)
@@ -90,6 +91,7 @@ def read_paper(key: str, config: Mapping[str, Any], heading: Mapping[str, str], 
         key,
         heading.get("title", key),
         heading.get("authors", ""),
+        heading.get("introduction", ""),
         sections,
         checks=Table(check_summary(checks)),
         cells=Table(cell_summary(runs)),

@@ -110,7 +110,7 @@ def _runs(
 def _read_parquet(path: Path, schema: pa.Schema) -> tuple[pa.Table, str]:
     """The table, or an empty one and why."""
     try:
-        return pq.read_table(path, schema=schema), ""
+        return pq.read_table(path, columns=schema.names).cast(schema), ""
     except FileNotFoundError:
         return schema.empty_table(), f"there is no {path.name}"
     except (pa.ArrowException, OSError) as error:

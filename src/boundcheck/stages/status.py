@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,8 @@ def state_of(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
     log = root / "logs" / "train" / plan.scale / f"{batch.folder}.log"
     is_elsewhere = progress is not None and progress["is_alive"] is None  # on another machine, which cannot be asked
     if progress is not None and progress["is_alive"] is not False and not (is_elsewhere and _failed(log)):
-        where = "" if progress["is_alive"] else f" on {progress['host']}"
+        heard = f", last heard of {_duration(time.time() - progress['time'])} ago"
+        where = "" if progress["is_alive"] else f" on {progress['host']}{heard}"
         seconds = progress["seconds_left"]
         left = "" if seconds is None else f", {seconds:.0f} s left"
         return "running", f"epoch {progress['epoch']:.0f}/{progress['epochs']}{left}{where}"
@@ -68,6 +70,14 @@ def state_of(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
         return "failed", str(log.relative_to(root))
     arrays, fetching = root / "data" / batch.dataset / "arrays.safetensors", f"logs/fetch/{batch.dataset}.log"
     return ("failed", fetching) if not arrays.exists() and _failed(root / fetching) else ("waiting", "")
+
+
+def _duration(seconds: float) -> str:
+    """In the largest unit of which there are two."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _finished(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:

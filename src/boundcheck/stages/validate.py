@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -16,9 +16,14 @@ from boundcheck.methods import METHODS
 from boundcheck.models import MODELS
 from boundcheck.objectives import build_objective
 from boundcheck.plan import Plan
-from boundcheck.registry import VIEW_KEYS, as_variant, build
+from boundcheck.registry import VIEW_KEYS, as_variant, build, load
 from boundcheck.stages.cell import settings_of, view_of
 from boundcheck.stages.recorders import Recorders
+
+NAMING = {  # fields of claims and checks that hold names, or patterns of names, of a section's variants
+    "methods": ("methods", "baseline", "groups"),
+    "models": ("models", "baseline_model", "twins"),
+}
 
 SECTIONS = {"datasets": DATASETS, "models": MODELS, "methods": METHODS, "analyses": ANALYSES}
 
@@ -84,15 +89,41 @@ def _paper_errors(plan: Plan) -> Iterator[str]:
 
 def _unknown(plan: Plan, paper: str, claim: Any) -> Iterator[str]:
     """Names in a claim that no variant has: it could never be decided."""
-    checks, methods = plan.config["papers"][paper].get("checks", {}), plan.config["methods"]
+    checks = plan.config["papers"][paper].get("checks", {})
     check = getattr(claim, "check", None)
     if isinstance(check, str) and check not in checks:
         yield f"check: no check {check!r}; allowed: {', '.join(sorted(checks)) or 'none'}"
-    baseline = getattr(claim, "baseline", None)
-    wanted = [*getattr(claim, "methods", ()), *([baseline] if isinstance(baseline, str) else [])]
-    for pattern in wanted:
-        if not any(fnmatchcase(method, pattern) for method in methods):
-            yield f"no method {pattern!r}; allowed: {', '.join(sorted(methods))}, and patterns such as gam_*"
+    elif check is None:
+        yield from _unknown_quantities(claim)
+    for section, fields in NAMING.items():
+        names = plan.config[section]
+        keys = getattr(claim, "twins", ()) if section == "models" else ()
+        wanted = [*keys, *(name for field in fields for name in _names(getattr(claim, field, None)))]
+        for pattern in dict.fromkeys(wanted):
+            if not any(fnmatchcase(name, pattern) for name in names):
+                yield f"no {section[:-1]} {pattern!r}; allowed: {', '.join(sorted(names))}, and patterns such as gam_*"
+
+
+def _unknown_quantities(claim: Any) -> Iterator[str]:
+    """Quantities that nothing records and nothing measures."""
+    kinds = [load(registry, kind) for registry in (CALLBACKS, ANALYSES) for kind in registry]
+    known = sorted({name for kind in kinds for name in getattr(kind, "quantities", "").split()})
+    wanted = [getattr(claim, "quantity", None), getattr(claim, "twin_quantity", None), *getattr(claim, "show", ())]
+    for quantity in filter(None, wanted):
+        if not any(fnmatchcase(quantity, pattern) for pattern in known):
+            yield f"no quantity {quantity!r}; allowed: {', '.join(known)}"
+
+
+def _names(value: Any) -> list[str]:
+    """The names in a field that holds one, a list of them, or a mapping to either; `self` is none."""
+    match value:
+        case str():
+            return [] if value == "self" else [value]
+        case Mapping():
+            return [name for entry in value.values() for name in _names(entry)]
+        case Sequence():
+            return [name for entry in value for name in _names(entry)]
+    return []
 
 
 def _block_errors(plan: Plan, paper: str, number: int, block: Mapping[str, Any]) -> Iterator[str]:

@@ -77,13 +77,13 @@ def sgd_rates(
         lr: ε > 0.
         weight_decay: λ ≥ 0.
         momentum: μ in [0, 1).
-        dampening: d in [0, 1); it also makes the first step's γ larger by 1/(1−d).
+        dampening: d in [0, 1), of a momentum; it also makes the first step's γ larger by 1/(1−d).
 
     Returns:
         The rates, NaN where the poles are complex.
     """
     lr, weight_decay, momentum, dampening = floats(lr, weight_decay, momentum, dampening)
-    beta = lr * weight_decay * (1 - dampening)
+    beta = lr * weight_decay * (1 - np.where(momentum > 0, dampening, 0.0))
     return _roots(1 - momentum + beta, beta)
 
 
@@ -170,7 +170,7 @@ def filter_of_dampened_sgd(lr: float, weight_decay: float, momentum: float, damp
     """torch's SGD with dampening d at a constant learning rate: `sgd_rates`, with γ_1 = γ/(1−d) at the first step."""
     rates = sgd_rates(lr, weight_decay, momentum, dampening)
     gamma = np.full(steps, rates.gamma)
-    gamma[0] /= 1 - dampening
+    gamma[0] /= 1 - dampening if momentum else 1.0
     return FilterMap(np.full(steps, rates.alpha), gamma, np.ones(steps), weight_decay, weight_decay)
 
 
@@ -182,26 +182,36 @@ def filter_of_nesterov(lr: float, weight_decay: float, momentum: float, steps: i
     )
 
 
-def filter_without_decay(lrs: npt.ArrayLike, momentum: float = 0.0, start: float = 1.0) -> FilterMap:
+def filter_without_decay(
+    lrs: npt.ArrayLike, momentum: float = 0.0, dampening: float = 0.0, start: float = 1.0
+) -> FilterMap:
     """Weight decay 0, a sum that never forgets: α_t = ε_t/S_t with S_t = S_{t−1} + ε_t, for any S_0 > 0.
 
-    I = −w/S_t in units where the momentum is averaged, γ = 1−μ; I_0 = −(1−μ)w_0/S_0.
+    Statement: for torch's v ← μv + (1−d)g (the first v is g), w ← w − ε_t v: I = −cw/S_t, M = cv with c = (1−μ)/(1−d);
+    γ = 1−μ, at the first step γ/(1−d); I_0 = −cw_0/S_0. Nesterov momentum (d = 0): fed with (1+μ)g_t − μg_{t−1},
+    g_0 = 0. Averaged momentum: c = 1. Proof: −cw_t/S_t = (S_{t−1}/S_t) I_{t−1} + (ε_t/S_t) cv_t.
 
     Args:
         lrs: ε_1 … ε_T.
-        momentum: μ of a heavy ball; 0: none.
+        momentum: μ; 0: none.
+        dampening: d in [0, 1).
         start: S_0, a gauge without effect on any bit.
     """
     lrs = floats(lrs)[0]
     reject("start", start, start <= 0, "> 0")
+    reject("dampening", dampening, not 0 <= dampening < 1, "in [0, 1)")
+    dampening = dampening if momentum else 0.0
     alpha = lrs / (start + np.cumsum(lrs))
-    return FilterMap(alpha, np.full_like(alpha, 1 - momentum), np.ones_like(alpha), (1 - momentum) / start, 0.0)
+    gamma = np.full_like(alpha, 1 - momentum)
+    gamma[:1] /= 1 - dampening
+    return FilterMap(alpha, gamma, np.ones_like(alpha), (1 - momentum) / (1 - dampening) / start, 0.0)
 
 
 def filter_at_held_rate(lrs: npt.ArrayLike, alpha: float, gamma: float) -> FilterMap:
     """Learning-rate decay with λ_t = α/ε_t, so that α stays: not a plain average, keep_t = ε_{t−1}/ε_t.
 
-    I_t = ρ_t(1−α)I_{t−1} + αM_t with ρ_t = λ_t/λ_{t−1}; I = −λ_t w, I_0 = −λ_1 w_0. Averaged momentum with rate γ.
+    I_t = ρ_t(1−α)I_{t−1} + αM_t with ρ_t = λ_t/λ_{t−1}; I = −λ_t w, I_0 = −λ_1 w_0. Averaged momentum with rate γ; of a
+    heavy ball I is γ times that.
     """
     lrs = floats(lrs)[0]
     keep = np.concatenate([[1.0], lrs[:-1] / lrs[1:]])
@@ -211,8 +221,13 @@ def filter_at_held_rate(lrs: npt.ArrayLike, alpha: float, gamma: float) -> Filte
 def state_space_of_sgd(
     lrs: npt.ArrayLike, weight_decay: float, momentum: float = 0.0, dampening: float = 0.0, nesterov: bool = False
 ) -> StateSpaceMap:
-    """torch's SGD with any momentum, dampening and schedule, without a magnitude: rate_t = ε_tλ, I = −λw."""
-    return StateSpaceMap(floats(lrs)[0] * weight_decay, momentum, dampening, nesterov, weight_decay)
+    """torch's SGD with any momentum, dampening and schedule, without a magnitude: rate_t = ε_tλ, I = −λw.
+
+    Without a momentum torch knows no dampening.
+    """
+    return StateSpaceMap(
+        floats(lrs)[0] * weight_decay, momentum, dampening if momentum else 0.0, nesterov, weight_decay
+    )
 
 
 def _roots(total: npt.ArrayLike, product: npt.ArrayLike) -> Rates:

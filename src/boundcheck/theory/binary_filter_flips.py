@@ -135,10 +135,13 @@ def propagated_flip_ratio(forward: FloatArray, push: FloatArray, start: FloatArr
         push: G, (T, n).
         start: P_0, (n, n), in units of the gradient's variance.
     """
-    covariance, ratios = start, np.empty(len(forward))
-    for t, (f, g) in enumerate(zip(forward, push, strict=True)):
+    covariance, moments = start, np.empty((len(forward), 3))
+    noise = push[:, :, None] * push[:, None, :]
+    for t, (f, added) in enumerate(zip(forward, noise, strict=True)):
         moved, before = f @ covariance, covariance[0, 0]
-        covariance = moved @ f.T + np.outer(g, g)
-        scale = np.sqrt(before * covariance[0, 0])
-        ratios[t] = flip_ratio(moved[0, 0] / scale) if scale > 0 else 0.5
-    return ratios
+        covariance = moved @ f.T + added
+        moments[t] = before, moved[0, 0], covariance[0, 0]
+    before, shared, after = moments.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = flip_ratio(shared / np.sqrt(before * after))
+    return np.where(before * after > 0, ratios, 0.5)

@@ -47,6 +47,12 @@ def restricted_lower_bound(loss: Tensor, slope: Tensor, alpha: Tensor, distance:
     return loss + slope + alpha / 2 * distance**2
 
 
+def linear_rate(alpha: npt.ArrayLike, smoothness: npt.ArrayLike, omega: npt.ArrayLike) -> npt.ArrayLike:
+    """αω(2−ω)/β: the share of L(θ) − L′ by which a step of length ω/β decreases the loss; see `rate_bound`."""
+    alpha, beta, omega = (np.asarray(v, np.float64) for v in (alpha, smoothness, omega))
+    return alpha * omega * (2 - omega) / beta
+
+
 def rate_bound(
     loss: npt.ArrayLike, least: npt.ArrayLike, alpha: npt.ArrayLike, smoothness: npt.ArrayLike, omega: npt.ArrayLike
 ) -> npt.ArrayLike:
@@ -58,10 +64,10 @@ def rate_bound(
 
     Args:
         loss: L(θ).
-        least: L′, the least loss that is known in the set.
+        least: L′ < L(θ), the least loss that is known in the set; with L′ = L(θ) nothing is said.
         alpha: α > 0.
         smoothness: β along the step.
         omega: ω.
     """
-    loss, least, alpha, beta, omega = (np.asarray(v, np.float64) for v in (loss, least, alpha, smoothness, omega))
-    return loss - alpha * omega * (2 - omega) / beta * (loss - least)
+    loss, least = (np.asarray(v, np.float64) for v in (loss, least))
+    return loss - np.asarray(linear_rate(alpha, smoothness, omega)) * (loss - least)

@@ -84,27 +84,47 @@ def certified_step(
     gradient_norms: list[Tensor],
     residual: Tensor,
     target_norm: float = 1.0,
+    omega: float | Tensor = 1.0,
 ) -> tuple[Tensor, Tensor]:
-    """A step length at which gradient descent surely decreases the loss, from θ and the gradient alone.
+    """A step length at which gradient descent surely decreases the loss, from θ, the gradient and the loss.
 
-    Statement: with β(η) of `smoothness_along_step`, which does not decrease in η, η₁ = 1/β(1/β(0)) satisfies
-    η₁ ≤ 1/β(η₁), so that L(θ − η₁∇L) ≤ L(θ) − (η₁/2) ‖∇L‖².
+    Statement: with β(η) of `smoothness_along_step`, which does not decrease in η, η_ω = ω/β(ω/β(0)) satisfies
+    η_ω ≤ ω/β(η_ω), so that L(θ − η_ω∇L) ≤ L(θ) − η_ω(1 − ω/2) ‖∇L‖² for 0 < ω < 2.
 
     Args:
         network: θ, its hidden layers.
         output: V (..., K, m_L).
         input_norm: ‖x‖, equal for all inputs.
         gradient_norms: as for `segment_bounds`.
-        residual: R ≥ (1/n) Σ_i ‖f_i − y_i‖ (...), infinity where it is not known.
+        residual: R ≥ (1/n) Σ_i ‖f_i − y_i‖ (...), such as √L; infinity where it is not known.
         target_norm: Y ≥ ‖y_i‖.
+        omega: ω, a number or (...).
 
-    Returns: η₁ (...) and β(0) (...).
+    Returns: η_ω (...) and β(0) (...).
     """
     at_rest = smoothness_along_step(
         network, output, input_norm, torch.zeros_like(residual), gradient_norms, residual, target_norm
     )
-    ahead = smoothness_along_step(network, output, input_norm, 1 / at_rest, gradient_norms, residual, target_norm)
-    return 1 / ahead, at_rest
+    reach = omega / at_rest
+    ahead = smoothness_along_step(network, output, input_norm, reach, gradient_norms, residual, target_norm)
+    return omega / ahead, at_rest
+
+
+def loss_without_targets(
+    output: Tensor, output_gradient: Tensor, mean_square: Tensor, target_norm: float = 1.0
+) -> Tensor:
+    """L(θ) of the square loss from its gradient by V and the size of the predictions.
+
+    Statement: L = Y² + ⟨V, ∇_V L⟩ − (1/n) Σ_i ‖f_i‖² where ‖y_i‖ = Y for all i, as of one-hot targets and of ±1.
+    Proof: f is linear in V, so that ⟨V, ∇_V L⟩ = (2/n) Σ_i ⟨f_i − y_i, f_i⟩.
+
+    Args:
+        output: V (..., K, m_L).
+        output_gradient: ∇_V L (..., K, m_L).
+        mean_square: (1/n) Σ_i ‖f_i‖² (...).
+        target_norm: Y.
+    """
+    return target_norm**2 + (output * output_gradient).sum((-2, -1)) - mean_square
 
 
 def smoothness_along_step(

@@ -71,6 +71,12 @@ def files(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+def test_a_paper_is_introduced_where_its_claims_need_it(report_spec, checked_scale, tmp_path):
+    report(report_spec | {"papers": ["weight_norm"]}, checked_scale[1], tmp_path / "other")
+    words = Page((tmp_path / "other" / "index.html").read_text(encoding="utf-8")).words
+    assert "The body of the paper could not be read" in words
+
+
 def test_every_claim_stands_with_its_verdict_and_evidence(page, checked_scale):
     spec, _ = checked_scale
     for name, claim in spec["claims"].items():

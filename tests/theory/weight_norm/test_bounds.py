@@ -78,9 +78,10 @@ def test_bounds_hold_on_any_network(make_batch, seed, depth, activation, variant
 
 
 @pytest.mark.parametrize("hostile", [True, False])
+@pytest.mark.parametrize("activation", SMOOTH)
 @pytest.mark.parametrize("depth", [1, 2, 3])
-def test_analytic_blocks_are_the_hessian(make_batch, depth, hostile):
-    batch = make_batch(seed=7, depth=depth, activation="softplus", num=16, hostile=hostile)
+def test_analytic_blocks_are_the_hessian(make_batch, depth, activation, hostile):
+    batch = make_batch(seed=7, depth=depth, activation=activation, num=16, hostile=hostile)
     _, _, hessian = batch.derivatives()
     for i, matrix in enumerate(hessian):
         one = Network([w[i] for w in batch.network.weights], batch.network.output[i], batch.network.activation)

@@ -12,13 +12,19 @@ from torch.func import grad, hessian
 
 from boundcheck.theory.weight_norm import matrix_norms, parameter_bounds
 from boundcheck.theory.weight_norm_activation import SMOOTH
-from boundcheck.theory.weight_norm_convexity import rate_bound, restricted_convexity, restricted_lower_bound
+from boundcheck.theory.weight_norm_convexity import (
+    linear_rate,
+    rate_bound,
+    restricted_convexity,
+    restricted_lower_bound,
+)
 from boundcheck.theory.weight_norm_network import Network, paper_scales
 from boundcheck.theory.weight_norm_recursion import Bounds
 from boundcheck.theory.weight_norm_training import (
     certified_step,
     descent_bound,
     loss_smoothness,
+    loss_without_targets,
     row_norm_after_step,
     smoothness_along_step,
 )
@@ -177,6 +183,30 @@ def test_the_certified_step_knows_no_residual_and_is_then_shorter():
     assert step <= 1 / problem.smoothness(step, torch.tensor(math.inf, dtype=torch.float64)).item()
 
 
+@pytest.mark.parametrize("omega", [0.3, 1.0, 1.9])
+@pytest.mark.parametrize("root_of_the_loss", [True, False])
+def test_a_certified_step_of_any_length_keeps_its_promise(omega, root_of_the_loss):
+    """L(θ) − L(θ − η∇L) ≥ η(1 − ω/2)‖∇L‖², as ηβ(η) ≤ ω; with the mean residual, and with the root of the loss."""
+    for problem in problems():
+        loss, gradient = problem.loss(problem.theta), problem.gradient
+        residual = loss.sqrt() if root_of_the_loss else problem.residuals.mean()
+        last = problem.parts(problem.theta)[-1]
+        step, _ = certified_step(
+            problem.network, last, problem.length, problem.gradient_norms(), residual, omega=omega
+        )  # fmt: skip
+        assert step * problem.smoothness(step, residual) <= omega * (1 + 1e-12)
+        decrease = loss - problem.loss(problem.theta - step * gradient)
+        assert decrease >= step * (1 - omega / 2) * gradient.square().sum() - 1e-14
+
+
+def test_the_loss_is_told_by_gradient_and_predictions():
+    for problem in problems():
+        last, gradient = (problem.parts(v)[-1] for v in (problem.theta, problem.gradient))
+        square = problem.outputs(problem.theta).square().sum(1).mean()
+        found = loss_without_targets(last, gradient, square)
+        assert found.item() == pytest.approx(problem.loss(problem.theta).item(), rel=1e-12)
+
+
 def test_several_networks_at_once_equal_one_by_one():
     both = [Problem(seed) for seed in (5, 6)]
     hidden = [torch.stack(w) for w in zip(*(p.parts(p.theta)[:-1] for p in both), strict=True)]
@@ -267,6 +297,7 @@ def test_the_rate_holds_for_a_certified_step(assert_bound):
 
 def test_rate_by_hand(assert_bound):
     """L = β/2 x² is restricted strongly convex with α = β everywhere: at ω = 1 the rate is attained."""
+    assert linear_rate(4.0, 8.0, 0.5) == pytest.approx(4 * 0.75 / 8)
     bound = float(rate_bound(2.0, 0.0, 4.0, 4.0, 1.0))
     assert bound == pytest.approx(0.0)
     after = 2.0 * (1 - 0.5) ** 2  # ω = 1/2
