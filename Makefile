@@ -6,6 +6,7 @@ TARGET ?=
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
+VALID = $(if $(CONFIG),python -m boundcheck validate --configfile $(CONFIG) > /dev/null)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
 
@@ -28,10 +29,12 @@ $(READY): envs/requirements.lock
 	@touch $@
 
 reproduce: $(READY) ## train, measure, check and report: everything on the embedded data
+	@$(VALID)
 	@snakemake --cores $(CORES) --scheduler greedy --quiet reason --show-failed-logs $(if $(CONFIG),--configfile $(CONFIG))
 
 resume: $(READY) ## go on after a killed run, from the checkpoints
 	@python -m boundcheck idle
+	@$(VALID)
 	@snakemake --unlock $(if $(CONFIG),--configfile $(CONFIG))
 	@snakemake $(TARGET) --cores $(CORES) --show-failed-logs --rerun-incomplete $(if $(CONFIG),--configfile $(CONFIG))
 

@@ -8,6 +8,7 @@ Lanczos run to a residual of 1e-6.
 
 from __future__ import annotations
 
+import argparse
 import copy
 import statistics
 import sys
@@ -97,14 +98,17 @@ def eigenvalues(net: nn.Module, inputs: Tensor, labels: Tensor, checkout: str) -
 
 def main() -> None:
     """Print a line or two for each network."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkout", nargs="?", help="a checkout of PyHessian")
+    checkout = parser.parse_args().checkout
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, one thread, {ROUNDS} rounds")
     for name, (variant, shape, size) in NETWORKS.items():
         net = build(MODELS, variant).build(shape, 10, torch.Generator().manual_seed(0)).eval()
         inputs, labels = torch.randn(size, *shape), torch.randint(10, (size,))
         print(f"{name}, {size} examples: {products(net, inputs, labels)}")
-        if len(sys.argv) > 1:
-            print(f"  {eigenvalues(net, inputs, labels, sys.argv[1])}")
+        if checkout:
+            print(f"  {eigenvalues(net, inputs, labels, checkout)}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ start from one network and see the same batches, so that the weights after the s
 
 from __future__ import annotations
 
+import argparse
 import copy
 import statistics
 import sys
@@ -88,6 +89,9 @@ def cpu_seconds(step: Step) -> float:
 
 def main() -> None:
     """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkout", nargs="?", help="a checkout of the authors' repository")
+    checkout = parser.parse_args().checkout
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, one thread, {ROUNDS} rounds of {STEPS} steps")
     for name, (variant, shape, size) in NETWORKS.items():
@@ -95,9 +99,9 @@ def main() -> None:
         inputs, labels = torch.randn(size, *shape), torch.randint(10, (size,))
         models = {method: copy.deepcopy(net) for method in VARIANTS}
         steps = {method: ours(models[method], VARIANTS[method], inputs, labels) for method in VARIANTS}
-        if len(sys.argv) > 1:
+        if checkout:
             models["authors' gam"] = copy.deepcopy(net)
-            steps["authors' gam"] = theirs(models["authors' gam"], sys.argv[1], inputs, labels)
+            steps["authors' gam"] = theirs(models["authors' gam"], checkout, inputs, labels)
         for step in steps.values():
             step()
         rounds = [{method: cpu_seconds(step) for method, step in steps.items()} for _ in range(ROUNDS)]

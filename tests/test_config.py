@@ -144,6 +144,10 @@ def test_broken_files_are_named(write, tmp_path):
         make_plan([write("a: [1")])
     with pytest.raises(ConfigError, match="must be a mapping"):
         make_plan([write("- a")])
+    with pytest.raises(ConfigError, match="must be a mapping of keys, got NoneType"):
+        make_plan([write("# nothing\n")])
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        make_plan([write("a: 1\n---\nb: 2\n")])
     with pytest.raises(ConfigError, match="cannot be read"):
         make_plan([tmp_path / "missing.yaml"])
 
@@ -170,6 +174,56 @@ def test_every_mistake_is_reported_at_once(write):
 def test_a_key_that_stands_twice_is_named_with_its_lines(write):
     with pytest.raises(ConfigError, match="'sgd' stands twice, in lines 3 and 4"):
         make_plan([write("name: a\nmethods:\n  sgd: {kind: sgd}\n  sgd: {kind: sgd}\n")])
+
+
+def test_a_key_that_stands_twice_in_a_line_is_named(write):
+    with pytest.raises(ConfigError, match="'lr' stands twice, in line 2"):
+        Sources([write("methods:\n  sgd: {lr: 0.1, lr: 0.2}\n")])
+
+
+def test_a_key_that_stands_twice_deep_inside_is_named(write):
+    with pytest.raises(ConfigError, match="'lr' stands twice, in lines 3 and 4"):
+        Sources([write("a:\n- x: &b\n    lr: 1\n    lr: 2\n  y: *b\n")])
+
+
+def test_a_merged_key_may_be_overridden_again(write):
+    text = """
+    momentum: {nesterov: &a {lr: 0.1, decay: 0.0}}
+    inside: {base: &b {<<: *a, lr: 0.2}}
+    other: {<<: *b, lr: 0.3, momentum: 0.5}
+    1: whole
+    "1": text
+    """
+    merged = Sources([write(text)]).merged()
+    assert merged["inside"] == {"base": {"lr": 0.2, "decay": 0.0}}
+    assert merged["other"] == {"lr": 0.3, "decay": 0.0, "momentum": 0.5}
+    assert (merged[1], merged["1"]) == ("whole", "text")
+
+
+def test_a_misspelt_variant_is_shown_those_that_there_are(write):
+    base, overlay = write(BASE), write({"methods": {"sdg": {"lr": 0.5}}}, "overlay.yaml")
+    with pytest.raises(ConfigError) as caught:
+        make_plan([base, overlay])
+    problem = "missing key 'kind', which a new variant needs; variants there are: sgd"
+    assert str(caught.value) == f"{overlay}: methods.sdg: {problem}"
+
+
+def test_a_recorder_without_kind_has_no_variants_beside_it(write):
+    with pytest.raises(ConfigError, match=r"record\[0\]: missing key 'kind'$"):
+        make_plan([write(changed(*BLOCK, "record", value=[{"every": 1}]))])
+
+
+def test_a_new_paper_needs_something_to_decide(write):
+    base, grid = write(BASE), BASE["papers"]["gam"]["grid"]
+    with pytest.raises(ConfigError) as caught:
+        make_plan([base, write({"papers": {"gan": {"grid": grid}}}, "overlay.yaml")])
+    problem = "has neither checks nor claims; allowed: gam, or a new paper with some"
+    assert str(caught.value).endswith(f"overlay.yaml: papers.gan: {problem}")
+    claims = {"entropy": {"kind": "lower_value"}}
+    assert make_plan([base, write({"papers": {"gan": {"grid": grid, "claims": claims}}}, "claims.yaml")]).papers == [
+        "gam",
+        "gan",
+    ]
 
 
 def test_a_sweep_inside_a_number_is_named(write):

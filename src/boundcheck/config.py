@@ -22,6 +22,7 @@ WORDS = {
     "null": "nothing",
 }
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
+MERGE = "tag:yaml.org,2002:merge"  # the tag of the key `<<`
 VARIANTS = ("datasets", "models", "methods", "analyses")
 NAME = re.compile(r"(?!.*\.\.)[A-Za-z][A-Za-z0-9_+.-]{0,63}")  # as the schema has it; a name is a folder
 
@@ -61,16 +62,40 @@ class Sources:
         return ConfigError(f"{where}: {_dotted(keys) or 'the config'}: {problem}")
 
 
-class _UniqueKeys(LOADER):
-    """YAML, but a key that stands twice in a mapping is an error and not silently the last one."""
+def _load(text: str) -> Any:
+    """YAML, but a key that stands twice in a mapping is an error and not silently the last one.
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        lines: dict[Any, int] = {}
-        for key_node, _ in node.value:
-            key, line = key_node.value, key_node.start_mark.line + 1
-            if isinstance(key, str) and key != "<<" and lines.setdefault(key, line) != line:
-                raise yaml.YAMLError(f"the key {key!r} stands twice, in lines {lines[key]} and {line}")
-        return super().construct_mapping(node, deep)
+    Nodes are walked as they are written, before merges (`<<`) are worked into them: a merged key may be overridden.
+    """
+    loader = LOADER(text)
+    try:
+        node = loader.get_single_node()
+        _refuse_twins(node, set())
+        return None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _refuse_twins(node: Any, seen: set[int]) -> None:
+    """Raise a YAMLError at a key that a mapping in `node` has twice; `seen` holds the nodes that were walked."""
+    if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        children = node.value
+    else:
+        children = [child for pair in node.value for child in pair]
+        lines: dict[tuple[str, str], int] = {}
+        for key in children[::2]:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == MERGE:
+                continue
+            name, line = (key.tag, key.value), key.start_mark.line + 1
+            if name in lines:
+                where = f"line {line}" if lines[name] == line else f"lines {lines[name]} and {line}"
+                raise yaml.YAMLError(f"the key {key.value!r} stands twice, in {where}")
+            lines[name] = line
+    for child in children:
+        _refuse_twins(child, seen)
 
 
 def read_file(file: Path) -> Config:
@@ -80,7 +105,7 @@ def read_file(file: Path) -> Config:
         ConfigError: it cannot be read, is no YAML, or is no mapping.
     """
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeys)
+        content = _load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -108,7 +133,7 @@ def validate_schema(config: Config, schema_file: Path, sources: Sources) -> None
     for error in validator.iter_errors(config):
         while error.context and not _is_of_the_value_itself(error):
             error = max(error.context, key=relevance)
-        messages += [str(sources.error(keys, problem)) for keys, problem in _explain(error)]
+        messages += [str(sources.error(keys, problem)) for keys, problem in _explain(error, config)]
     if messages:
         raise ConfigError("\n".join(dict.fromkeys(messages)))
 
@@ -118,7 +143,7 @@ def _is_of_the_value_itself(error: Any) -> bool:
     return "description" in error.schema and all(part.absolute_path == error.absolute_path for part in error.context)
 
 
-def _explain(error: Any) -> Iterator[tuple[list[Any], str]]:
+def _explain(error: Any, config: Config) -> Iterator[tuple[list[Any], str]]:
     """The keys that a schema error is about, each with what is wrong there."""
     keys, allowed = [*error.absolute_path], error.validator_value
     match error.validator:
@@ -127,7 +152,9 @@ def _explain(error: Any) -> Iterator[tuple[list[Any], str]]:
             for key in sorted(set(error.instance) - set(known)):
                 yield [*keys, key], f"unknown key; allowed: {', '.join(known)}"
         case "required":
-            yield keys, f"missing key {', '.join(repr(key) for key in allowed if key not in error.instance)}"
+            missing = [key for key in allowed if key not in error.instance]
+            hint = _variants_beside(keys, config) if missing == ["kind"] else ""
+            yield keys, f"missing key {', '.join(map(repr, missing))}{hint}"
         case "enum":
             yield keys, f"got {error.instance!r}; allowed: {', '.join(map(str, allowed))}"
         case "type":
@@ -136,6 +163,17 @@ def _explain(error: Any) -> Iterator[tuple[list[Any], str]]:
         case _:
             text = error.schema.get("description", f"{error.validator} {allowed}")
             yield keys, f"got {error.instance!r}; allowed: {text}"
+
+
+def _variants_beside(keys: Sequence[Any], config: Config) -> str:
+    """What to write instead of the name of a variant that has no kind; "" where `keys` lead into a list."""
+    beside: Any = config
+    for key in keys[:-1]:
+        beside = beside[key]
+    if not isinstance(beside, Mapping):
+        return ""
+    known = sorted(name for name, variant in beside.items() if isinstance(variant, Mapping) and "kind" in variant)
+    return f", which a new variant needs; variants there are: {', '.join(known) or 'none'}"
 
 
 def expand_sweeps(config: Config, sources: Sources) -> dict[str, dict[str, list[str]]]:

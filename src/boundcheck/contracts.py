@@ -36,7 +36,12 @@ class Splits(NamedTuple):
 
 
 class Dataset(Protocol):
-    """Where examples come from. Only `fetch` may use the network; a field `path` is the folder that it reads."""
+    """Where examples come from. Only `fetch` may use the network; a field `path` is the folder that it reads.
+
+    `fetch` writes `<root>/arrays.safetensors` by `write_arrays` of data/arrays.py (by `new_arrays`, where the examples
+    do not fit into memory); `load` returns `read_arrays(root)`. Optional: `sizes`, a `Sizes` of data/sizes.py with what
+    is known beforehand, so that a mistake in a config is found before anything is fetched.
+    """
 
     def fetch(self, root: Path) -> None: ...
     def load(self, root: Path) -> Splits: ...

@@ -70,11 +70,16 @@ def make_plan(files: Sequence[str | Path], config: Config | None = None) -> Plan
 
 
 def _name_mistakes(config: Config, sources: Sources) -> list[str]:
-    """Names that mean something else: of a paper, which is a target beside the rules; of a scale, which is a folder."""
+    """Names that mean something else, of a paper (a target beside the rules) or a scale (a folder), or nothing."""
     taken = [key for key in config["papers"] if key in RULES]
     mistakes = [
         str(sources.error(("papers", key), f"is the name of a rule; taken: {', '.join(RULES)}")) for key in taken
     ]
+    known = (sources.contents[0].get("papers") or {}) if sources.contents else config["papers"]
+    for key, paper in config["papers"].items():
+        if key not in known and not (paper.get("checks") or paper.get("claims")):
+            problem = f"has neither checks nor claims; allowed: {', '.join(sorted(known))}, or a new paper with some"
+            mistakes.append(str(sources.error(("papers", key), problem)))
     if config["name"] == KEPT_REPORTS:
         mistakes.append(str(sources.error(("name",), f"{KEPT_REPORTS!r} is where reports are kept; take another")))
     return mistakes

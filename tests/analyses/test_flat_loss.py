@@ -8,6 +8,8 @@ from torch import nn
 
 from boundcheck.analyses.flat_loss import flat_loss, recompute_batch_norm
 from boundcheck.contracts import Split
+from boundcheck.curvature.hessian import HessianOperator
+from boundcheck.models import ViT
 from boundcheck.objectives import Reconstruction, Square
 
 
@@ -142,3 +144,15 @@ def test_recomputing_sees_the_network_as_it_is_evaluated(train):
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.BatchNorm1d(16)).train()
     recompute_batch_norm(model, train.inputs, 20)
     torch.testing.assert_close(model[2].running_mean, train.inputs.flatten(1).mean(0))
+
+
+def test_fused_attention_has_second_derivatives_here(objective, generator):
+    images = torch.randn(6, 1, 14, 14, generator=generator)
+    data = Split(images, torch.arange(6) % 3)
+    products = []
+    for attention in ("explicit", "fused"):
+        vit = ViT(patch=7, dim=12, depth=2, heads=3, zero_head=False, attention=attention)
+        model = vit.build((1, 14, 14), 3, torch.Generator().manual_seed(0))
+        losses, theta = flat_loss(model, objective, data, dtype=torch.float64)
+        products.append(HessianOperator(losses, theta).matvec(torch.ones_like(theta)))
+    torch.testing.assert_close(*products, rtol=1e-9, atol=1e-9)

@@ -103,6 +103,15 @@ def test_a_single_bit_violates_it(made):
     assert decided(SameBits(PAIRS), tables).decision == "contradicted"
 
 
+@pytest.mark.parametrize("other", [{"epochs": 3}, {"batch_size": 20}, {"lr_schedule": "cosine"}, {"warmup_epochs": 1}])
+def test_trainings_whose_steps_are_others_are_no_pair(made, other):
+    made.run("a", LATENT, random_bits())
+    made.run("b", LATENT, random_bits(), training=other)
+    (key,) = other
+    with pytest.raises(ValueError, match=rf"^pairs: got digits/mlp/a \| b with {key} .* and {other[key]}; allowed: "):
+        SameBits(PAIRS).rows(made.tables())
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -302,9 +311,22 @@ def test_every_layer_of_every_network_is_shown_and_what_has_no_formula_is_named(
             made.run(f"filter_{number}", FILTER, curves=curves, model=model)
         made.run("filter_adam", adam, curves=curves, model=model)
     verdict = FlipRatioFormula("s", "r", ["filter_*"]).decide(made.tables())
-    assert verdict.reason.endswith("left out, as there is no formula: filter_adam")
+    names = "digits/mlp/filter_adam, digits/other/filter_adam"
+    assert verdict.reason.endswith(f"left out, as there is no formula: {names}")
     assert [figure.data["panel"].nunique() for figure in verdict.figures] == [8, 8]
     assert ["mlp" in verdict.figures[0].caption, "other" in verdict.figures[1].caption] == [True, True]
+
+
+def test_a_method_without_a_formula_on_one_network_is_named_there(made):
+    """Layers of form 2 have none; a run that recorded no flips has nothing to leave out."""
+    rows = [("lr_factor", 1.0), ("gradient_rms", 0.01), ("flip_ratio", 0.1)]
+    curves = [(name, 10 * e, float(e), value) for e in (1, 2, 3) for name, value in rows]
+    made.run("filter", FILTER, curves=curves)
+    made.run("filter", FILTER, curves=curves, model="scaled", model_spec=MODEL | {"scaling": "form_2"})
+    made.run("filter", FILTER, model="silent")
+    made.run("other", FILTER, curves=curves, model="scaled", model_spec=MODEL | {"scaling": "form_2"})
+    verdict = FlipRatioFormula("s", "r", ["filter"]).decide(made.tables())
+    assert verdict.reason.endswith("of 1 cells; left out, as there is no formula: digits/scaled/filter")
 
 
 def test_a_long_run_is_predicted_to_its_end(made):
@@ -394,6 +416,10 @@ def test_flip_ratio_not_recorded(made):
     assert FlipRatioFormula("s", "r", ["filter"]).decide(made.tables()).decision == "not run"
 
 
+def weak_gradients(*values):
+    return [("gradient_rms", 10 * epoch, float(epoch), value) for epoch, value in enumerate(values or (0.01, 0.02), 1)]
+
+
 @pytest.mark.parametrize(("slow", "decision"), [(1.0, "supported"), (2.0, "contradicted")])
 def test_starts_delay_by_a_logarithm(made, slow, decision):
     for scale in (1, 4, 16):
@@ -401,7 +427,7 @@ def test_starts_delay_by_a_logarithm(made, slow, decision):
         for seed in SEEDS:
             bits = np.zeros((600, WEIGHTS), dtype=int)
             bits[round(delay) + seed :, :10] = 1
-            made.run(f"x{scale}", LATENT | {"init_scale": float(scale)}, bits, seed=seed)
+            made.run(f"x{scale}", LATENT | {"init_scale": float(scale)}, bits, weak_gradients(), seed=seed)
     verdict = InitDelays("s", "r", ["x*"]).decide(made.tables())
     assert verdict.decision == decision
     assert verdict.effect == pytest.approx(slow, rel=0.02)
@@ -409,6 +435,35 @@ def test_starts_delay_by_a_logarithm(made, slow, decision):
     assert rows[16.0]["extra steps"] == pytest.approx(slow * math.log(16) / -math.log(0.99), abs=1)
     assert rows[16.0]["bits equal to the smallest start's at the end (%)"] == 100
     assert {"measured", "formula"} == set(verdict.figures[0].data["role"])
+
+
+@pytest.mark.parametrize(("noise", "base", "named"), [(0.08, 1, ""), (0.09, 4, "1"), (0.35, 16, "1, 4"), (9.0, 0, "")])
+def test_a_start_that_the_noise_outweighs_is_no_base(made, noise, base, named):
+    """Starts U(−0.1 s, 0.1 s), whose root mean square 0.058 s outweighs noise up to 0.058 s √2 = 0.082 s."""
+    for scale in (1, 4, 16, 64):
+        for seed in SEEDS:
+            bits = np.zeros((600, WEIGHTS), dtype=int)
+            bits[round(5 + float(extra_fade_steps(max(scale, base), 0.01))) :, :10] = 1
+            spec = LATENT | {"init_scale": float(scale)}
+            made.run(f"x{scale}", spec, bits, weak_gradients(0.01, noise if seed == 1 else 0.01), seed=seed)
+    verdict = InitDelays("s", "r", ["x*"]).decide(made.tables())
+    if not base:
+        assert verdict.decision == "not run"
+        assert verdict.reason.endswith("no heavier than the gradients' noise: scale 1, 4, 16, 64")
+        return
+    assert verdict.decision == "supported"
+    assert verdict.effect == pytest.approx(1, rel=0.02)
+    assert [row["init scale"] for row in verdict.cells] == [s for s in (1.0, 4.0, 16.0, 64.0) if s >= base]
+    expected = f"; no heavier than the gradients' noise: scale {named}" if named else " scales"
+    assert verdict.reason.endswith(expected)
+
+
+def test_without_gradients_no_start_is_known_to_be_remembered(made):
+    for scale in (1.0, 4.0):
+        made.run(f"x{scale}", LATENT | {"init_scale": scale}, random_bits())
+    verdict = InitDelays("s", "r", ["x*"]).decide(made.tables())
+    assert verdict.decision == "not run"
+    assert verdict.reason == "fewer than two starts have bits and gradients that were recorded, and are remembered"
 
 
 def test_frequency_responses_are_those_of_the_optimizers():

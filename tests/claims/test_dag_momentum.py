@@ -8,7 +8,13 @@ import pandas as pd
 import pytest
 
 from boundcheck import tables as schemas
-from boundcheck.claims import dag_momentum, dag_momentum_kl, dag_momentum_laws, dag_momentum_runs
+from boundcheck.claims import (
+    dag_momentum,
+    dag_momentum_kl,
+    dag_momentum_laws,
+    dag_momentum_lyapunov,
+    dag_momentum_runs,
+)
 from boundcheck.claims.dag_momentum import MomentumBracket, MomentumDescent, MomentumMonotone, StepPrediction
 from boundcheck.claims.dag_momentum_breaks import DescentBreaks
 from boundcheck.claims.dag_momentum_certified import APrioriCurvature, CertifiedMode
@@ -512,6 +518,12 @@ def test_heavy_ball_falls_in_v_where_e_rises(monkeypatch):
     excess = verdict.figures[-1].data.groupby("series")["y"].max()
     assert excess["E"] > 1e-3
     assert excess["V"] == pytest.approx(0, abs=1e-12)
+    monkeypatch.setattr(dag_momentum_lyapunov, "NUM_DRAWN", 10)
+    thinned = LyapunovDescent("lyapunov", "s", "r").decide(tables).figures[-1]
+    assert thinned.data.groupby("series").size().eq(11).all()  # of 19 steps each, the last of 9
+    assert thinned.data.groupby("series")["y"].max().equals(excess)
+    assert thinned.caption.endswith("of every 19 steps the highest.")
+    assert (thinned.data.groupby("series")["x"].diff().dropna() > 0).all()
     damped = checked("lyapunov", HeavyBallLyapunov(), tables_of("hb_damped"))
     assert LyapunovDescent("lyapunov", "s", "r").decide(damped).decision == "inconclusive"
     monkeypatch.setattr(dag_momentum_runs, "lyapunov_decrease", lambda *_: 1e6)
@@ -532,11 +544,47 @@ def test_the_break():
     assert found["hb_beyond"]["largest η/limit"] == pytest.approx(0.3 * L / (2 * 0.3))
     assert found["gd"]["least η/limit"] == pytest.approx(0.4 * L / 2)
     assert verdict.reason.endswith("within, a sampled certificate: curvature measured on 100 of 100 steps")
-    same = DescentBreaks("s", "r", ["am"], ["gd"])
-    assert decide(same, "am", "gd").decision == "contradicted"
     reversed_claim = DescentBreaks("s", "r", ["am"], ["am_beyond"])
     assert decide(reversed_claim, "am", "am_beyond", num_steps=25).decision == "contradicted"
     assert decide(claim, "am", "gd").decision == "not run"
+
+
+def test_the_limit_is_that_of_the_least_curvature_certified():
+    """Of the certified runs one has curvature 4, the other 4.1; the runs beyond have no certificate of their own."""
+    tables = tables_of("am", "am_decay", "am_beyond", num_steps=25)
+    curves = tables.curves
+    own = (curves["method"] == "am_beyond") & (curves["quantity"] == "assumed_curvature")
+    verdict = DescentBreaks("s", "r", ["am_beyond"], ["am", "am_decay"]).decide(tables._replace(curves=curves[~own]))
+    (beyond,) = (cell for cell in verdict.cells if cell["side"] == "beyond")
+    assert beyond["least η/limit"] == beyond["largest η/limit"] == pytest.approx(0.9 * 1.5 * L / 2)
+    within = {cell["method"]: cell["least η/limit"] for cell in verdict.cells if cell["side"] == "within"}
+    assert within["am_decay"] == pytest.approx(0.3 * 1.5 * (L + 0.1) / 2)
+
+
+def test_a_break_short_of_the_stated_times_decides_nothing():
+    """`am_beyond` is at 2.7 times its limit, `hb_beyond` at 2."""
+
+    def at(times, *methods, certified="am"):
+        claim = DescentBreaks("s", "r", methods, [certified], times=times)
+        return decide(claim, *methods, certified, num_steps=25)
+
+    assert at(2.6, "am_beyond").decision == at(1.9, "am_beyond", "hb_beyond").decision == "supported"
+    for short, nearest in (
+        (at(8, "am_beyond"), "2.7, below 8"),
+        (at(2.5, "am_beyond", "hb_beyond"), "2, below 2.5"),
+        (at(1, "am", certified="gd"), "0.9, below 1"),  # nothing rises, but nothing is beyond the limit either
+    ):
+        assert short.decision == "inconclusive"
+        assert short.reason.endswith(f"; the least known η/limit of those beyond is {nearest}")
+    assert at(8, "am_beyond", certified="hb_beyond").decision == "contradicted"  # a certified run rises
+    flat = decide(DescentBreaks("s", "r", ["am_beyond"], ["gd"]), "am_beyond", "gd", change=falling, num_steps=25)
+    assert flat.decision == "contradicted"  # beyond its limit, and nothing rises
+    with pytest.raises(ValueError, match=r"times: got 0\.5; allowed: "):
+        DescentBreaks("s", "r", ["am"], ["gd"], times=0.5)
+
+
+def falling(step, quantity, value):
+    return 1 / (1 + step) if quantity == "objective" else value
 
 
 def test_convergence_of_the_weights():

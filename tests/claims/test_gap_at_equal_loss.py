@@ -65,9 +65,41 @@ def test_a_gap_that_grows_at_equal_loss_is_found_where_the_last_ones_fall(tables
     assert verdict.unit == "% per doubling"
 
 
+def test_between_two_evaluations_the_test_loss_is_linear_in_the_training_loss(tables_of):
+    verdict = decide(tables_of(lambda width, train: 0.3 * (1 - train) ** 2, narrow_first), at_most=1000)
+    gaps = []
+    for seed in SEEDS:
+        level = 1 - narrow_first(32) * 4 * (1 + 0.01 * seed)
+        for width in WIDTHS:
+            speed = narrow_first(width) * (1 + 0.01 * seed)
+            before = int((1 - level) / speed + 1e-9)
+            share = (1 - level) / speed - before
+            squares = [(speed * epoch) ** 2 for epoch in (before, before + 1)]
+            gaps.append(0.3 * (1 + 0.02 * seed) * (squares[0] + share * (squares[1] - squares[0])))
+    (cell,) = verdict.cells
+    assert cell["mean gap"] == pytest.approx(sum(gaps) / len(gaps))
+
+
+def test_where_a_loss_rises_again_the_first_fall_counts(tables_of):
+    tables = tables_of(lambda width, train: 0.3 * (1 - train), narrow_first)
+    curves = tables.curves
+    late = (curves["model"] == "net_8") & (curves["epoch"] >= 3)
+    rising = curves["value"].where(~(late & (curves["quantity"] == "full_train_loss")), 0.95)
+    rising = rising.where(~(late & (curves["quantity"] == "test_loss")), 5.0)
+    assert decide(tables._replace(curves=curves.assign(value=rising))).cells == decide(tables).cells
+
+
+def test_a_run_that_starts_below_the_common_loss_has_no_gap_there(tables_of):
+    tables = tables_of(lambda width, train: 0.3 * (1 - train), narrow_first)
+    later = (tables.curves["model"] != "net_8") | (tables.curves["seed"] != 0) | (tables.curves["epoch"] >= 3)
+    verdict = decide(tables._replace(curves=tables.curves[later]))
+    assert verdict.decision == "inconclusive"
+    assert "1 run has a lower training loss at the first evaluation than others ever reach" in verdict.reason
+
+
 def test_networks_that_have_learned_nothing_are_not_compared(tables_of):
     verdict = decide(tables_of(lambda width, train: 0.3 * (1 - train), narrow_first), loss_at_most=0.5)
-    assert verdict.decision == "inconclusive"
+    assert (verdict.decision, verdict.unit) == ("inconclusive", "")
     assert "is not compared: the least training loss that all reach is 0.735, above 0.5" in verdict.reason
     assert [cell["decision"] for cell in verdict.cells] == ["inconclusive"]
 

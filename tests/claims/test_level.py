@@ -37,6 +37,12 @@ def test_only_the_named_methods_count(make_tables):
     assert claim(level=0.92, methods=["a"]).decide(make_tables(CELLS)).decision == "supported"
 
 
+def test_only_the_named_models_count(make_tables):
+    values = {**CELLS, ("d", "other", "a"): {0: 0.1, 1: 0.1, 2: 0.11}}
+    assert claim().decide(make_tables(values)).decision == "contradicted"
+    assert claim(models=["m"]).decide(make_tables(values)).decision == "supported"
+
+
 @pytest.mark.parametrize("changes", [{"side": "over"}, {"source": "curve"}, {"level": float("nan")}])
 def test_settings_that_make_no_sense(changes):
     with pytest.raises(ValueError, match="allowed"):

@@ -29,7 +29,7 @@ def rows_of(model, quality, size, num_parameters, spread=0.1):
 def decided(make_tables):
     """The verdict on two models better by 2 than principal components and by 1 than their twins."""
 
-    def decide(change=lambda row: row, **settings):
+    def decide(change=lambda row: row, earlier=(), **settings):
         rows = []
         for size in (2, 4):
             rows += rows_of(f"dag_code{size}", 2.0, size, 100 * size)
@@ -37,7 +37,7 @@ def decided(make_tables):
         models = [f"{name}_code{size}" for name in ("dag", "seq") for size in (2, 4)]
         runs = {("digits", model, "am"): dict.fromkeys(range(3), 1.0) for model in models}
         plain = {"statement": "s", "reference": "r", "twins": TWINS}
-        tables = make_tables(runs, measurements=filter(None, map(change, rows)))
+        tables = make_tables(runs, measurements=[*filter(None, map(change, rows)), *earlier])
         return MeasuresAgree(**plain | settings).decide(tables)
 
     return decide
@@ -72,6 +72,32 @@ def test_one_that_says_the_reverse_is_enough(decided):
     assert verdict.decision == "contradicted"
     assert "1 say the reverse" in verdict.reason
     assert verdict.cells[4]["model against it"] == "better by 4, worse by 1 of 5 measures"
+
+
+def test_a_model_that_all_measures_call_worse_is_no_disagreement(decided):
+    """The twins 3 higher in every measure, that of the error downwards: worse of both twins, better of components."""
+
+    def raised(row):
+        quantity, model = row[6], row[1]
+        shifts = dict.fromkeys(DECIBEL, 3.0) | {"ssim": 0.03, "mse": -0.03}
+        return (*row[:9], row[9] + shifts.get(quantity, 0.0), *row[10:]) if model.startswith("seq") else row
+
+    verdict = decided(raised)
+    assert verdict.decision == "supported"
+    assert verdict.reason == (
+        "PSNR-HVS-M tells 4 of 4 pairs apart; of the 16 answers of the other measures to these pairs 16 agree, 0 are "
+        "undecided and 0 say the reverse"
+    )
+    assert verdict.cells[1]["model against it"] == "better by 0, worse by 5 of 5 measures"
+
+
+def test_the_last_snapshot_is_the_one_that_counts(decided):
+    """Twins that were 8 decibels higher at step 10 are no better at the end."""
+    earlier = [(*row[:4], 10, 10.0, *row[6:9], row[9] + 8.0, *row[10:]) for row in rows_of("seq_code2", 1.0, 2, 180)]
+    plain, verdict = decided(), decided(earlier=earlier)
+    assert verdict.cells[1]["PSNR-HVS-M (dB)"] == pytest.approx(21)
+    assert verdict.cells[1] == plain.cells[1]
+    assert verdict.reason == plain.reason
 
 
 def test_without_a_difference_nothing_is_said(decided):

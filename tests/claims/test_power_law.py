@@ -141,6 +141,12 @@ def test_what_falls_does_not_show_how_fast_it_may_grow(tables_of, at_most, decis
     assert claim(at_most=2, vacuous_below=0).decide(tables_of({"tanh": lambda width: width})).decision == "supported"
 
 
+def test_what_may_grow_or_fall_is_in_the_range_and_not_trivially(tables_of):
+    verdict = claim(at_most=2, vacuous_below=0).decide(tables_of({"tanh": lambda width: 1.0}))
+    assert verdict.low < 0 < verdict.high
+    assert verdict.decision == "supported"
+
+
 def test_vacuous_groups_take_nothing_from_a_supported_one(tables_of):
     verdict = claim(at_most=2, vacuous_below=0).decide(tables_of({"tanh": root, "softplus": lambda width: width}))
     assert [cell["decision"] for cell in verdict.cells] == ["supported", "vacuous"]

@@ -64,7 +64,8 @@ def test_diverged_runs_are_left_out_and_named(make_tables):
         make_tables, lambda i, seed: i, lambda i, seed: 0.1 * i, statuses={("d", "net", "m0", 0): "diverged"}
     )
     verdict = CLAIM.decide(tables)
-    assert verdict.num_runs == 23
+    assert verdict.num_runs == 8  # methods, of which one has two runs left
+    assert len(verdict.figures[1].data) == 23
     assert "1 run diverged" in verdict.reason
 
 

@@ -12,7 +12,7 @@ from boundcheck.claims.weight_norm_gap import GapBound, GapBoundSays
 from boundcheck.claims.weight_norm_rate import LinearRate, RateBoundSays
 from boundcheck.claims.weight_norm_row_course import RowNormCourse
 from boundcheck.claims.weight_norm_rows import OrthogonalRows, RowNormsGrow, RowScalingLaw
-from boundcheck.claims.weight_norm_training import Descent, Sharpness
+from boundcheck.claims.weight_norm_training import Descent, DescentSays, Sharpness
 from boundcheck.contracts import NAN
 from boundcheck.models.weight_normed import NOT_APPLICABLE
 from boundcheck.tables import MEASUREMENTS
@@ -23,7 +23,8 @@ WN = {"kind": "weight_norm_mlp", "depth": 2, "width": 4}
 TWIN = WN | {"normalised": False}
 RESNET = {"kind": "weight_normed", "base": {"kind": "resnet", "depth": 8, "width": 4}}
 GD = {"kind": "sgd", "lr": 1.0}
-FULL, BATCHES = {"batch_size": "full"}, {"batch_size": 64}
+FULL = {"batch_size": "full", "loss": "square"}
+SPHERE = {"kind": "mnist5k", "normalise": "sphere"}
 SEEDS = (0, 1)
 PLACE = {name: i + 3 for i, name in enumerate(MEASUREMENTS.names)}
 
@@ -38,9 +39,9 @@ def measured(quantity, value, *, analysis="a", **where):
 
 @pytest.fixture
 def tables_of(make_tables):
-    def tables_of(measurements=(), curves=(), spec=WN, method=GD, training=FULL, cell=CELL):
+    def tables_of(measurements=(), curves=(), spec=WN, method=GD, training=FULL, cell=CELL, dataset=SPHERE):
         tables = make_tables({cell: dict.fromkeys(SEEDS, 1.0)}, measurements=measurements, specs={cell[1]: spec})
-        runs = tables.runs.assign(method_spec=[method] * 2, training=[training] * 2)
+        runs = tables.runs.assign(method_spec=[method] * 2, training=[training] * 2, dataset_spec=[dataset] * 2)
         frame = tables.curves.iloc[:0]
         for values in curves:
             frame.loc[len(frame)] = values
@@ -216,8 +217,20 @@ def test_descent(tables_of, factor, decision):
     rows = Descent().rows(tables)
     assert (rows["step"].tolist(), set(rows["theorem"])) == ([10], {"L(θ) − L(θ⁺) ≥ η(1 − ηβ/2)‖∇L‖²"})
     assert decided(Descent(), tables) == decision
-    assert decided(Descent(), tables_of(curves=steps(factor), training=BATCHES)) == "vacuous"
-    assert decided(Descent(), tables_of(curves=steps(factor), method=GD | {"momentum": 0.5})) == "vacuous"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"training": FULL | {"batch_size": 64}},
+        {"training": FULL | {"loss": "cross_entropy"}},
+        {"dataset": SPHERE | {"normalise": "standard"}},
+        {"method": GD | {"momentum": 0.5}},
+    ],
+    ids=str,
+)
+def test_no_descent_is_promised_otherwise(tables_of, change):
+    assert decided(Descent(), tables_of(curves=steps(1.0), **change)) == "vacuous"
 
 
 @pytest.mark.parametrize(("rise", "decision"), [(1.0, "supported"), (1.1, "contradicted")])
@@ -226,7 +239,22 @@ def test_of_a_step_that_is_too_long_only_the_rise_is_bounded(tables_of, rise, de
     rows = Descent().rows(tables)
     assert rows["theorem"].tolist() == ["L(θ) − L(θ⁺) ≥ η(1 − ηβ/2)‖∇L‖², which promises none"]
     assert rows["bound"].tolist() == [-4]
+    assert rows["tightness"].isna().all()
     assert decided(Descent(), tables) == decision
+
+
+def test_a_descent_says_how_often_it_promises_a_decrease_and_draws_that(tables_of):
+    long = [(*values[:4], values[4] + 40, values[5] + 40, *values[6:]) for values in steps(0.5, lr=1.0)]
+    tables = tables_of(curves=[*steps(1.7), *long])
+    tables = tables._replace(checks=Descent().rows(tables).assign(check="c"))
+    verdict = DescentSays("c", "s", "r").decide(tables)
+    assert verdict.decision == "supported"
+    assert verdict.reason.startswith("1 of 2 rows promise a decrease (ηβ < 2), the others bound the rise; it holds")
+    assert verdict.tightness == pytest.approx(1.7)
+    assert "∞" not in verdict.reason
+    (figure,) = verdict.figures
+    assert set(figure.data["x"]) == {10}
+    assert DescentSays("other", "s", "r").decide(tables).decision == "not run"
 
 
 @pytest.mark.parametrize(("factor", "decision"), [(1.0, "supported"), (1.1 * TIGHTNESS, "contradicted")])
@@ -264,7 +292,14 @@ def test_rate(tables_of, after, decision):
     assert [cell["not certified"] for cell in verdict.cells] == ["–"]
 
 
-@pytest.mark.parametrize(("alpha", "least", "why"), [(0.3, 1.0, "no point of lower loss found"), (-0.3, NAN, "α ≤ 0")])
+@pytest.mark.parametrize(
+    ("alpha", "least", "why"),
+    [
+        (0.3, 1 - 4e-12, "no noticeably lower loss found"),
+        (0.3, 1.0, "no noticeably lower loss found"),
+        (-0.3, NAN, "α ≤ 0"),
+    ],
+)
 def test_without_a_lower_loss_no_rate_is_certified(tables_of, alpha, least, why):
     rows = rate_rows(after=1.0, alpha=alpha, least=least)
     tables = tables_of([r for r in rows if r[PLACE["value"]] == r[PLACE["value"]]])
@@ -273,7 +308,7 @@ def test_without_a_lower_loss_no_rate_is_certified(tables_of, alpha, least, why)
     assert verdict.decision == "vacuous"
     assert verdict.effect != verdict.effect
     assert [cell["not certified"] for cell in verdict.cells] == [why]
-    assert f"α > 0 but no point of lower loss found on {int(alpha > 0)}" in verdict.reason
+    assert f"α > 0 but no noticeably lower loss found on {int(alpha > 0)}" in verdict.reason
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from boundcheck.methods.landscape import Landscape
+from boundcheck.models import ViT
 
 
 @pytest.fixture
@@ -126,3 +127,16 @@ def test_spread_gives_each_coordinate_the_number_of_its_group():
     assert landscape.spread([0.5, 0.5, 0.5]) == 0.5
     assert landscape.spread([None, None, None]) is None
     assert landscape.spread([1.0, 2.0, 3.0]).tolist() == [1, 1, 1, 2, 3, 3]
+
+
+def test_the_graph_of_fused_attention_has_second_derivatives():
+    images = torch.randn(5, 1, 14, 14, generator=torch.Generator().manual_seed(1))
+    gradients = []
+    for attention in ("explicit", "fused"):
+        vit = ViT(patch=7, dim=12, depth=2, heads=3, zero_head=False, attention=attention)
+        model = vit.build((1, 14, 14), 3, torch.Generator().manual_seed(0)).double()
+        groups = [{"params": list(model.parameters())}]
+        with torch.no_grad():
+            landscape = Landscape(lambda model=model: model(images.double()).square().mean(), groups, second_order=True)
+            gradients.append(landscape.norm_gradient().clone())
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)

@@ -41,6 +41,12 @@ CONFIG = {
     },
 }
 
+DIGITS = {"kind": "digits", "train_size": 100}
+CERTIFIED = {
+    "datasets": {"digits": {**DIGITS, "normalise": "sphere"}},
+    "models": {"mlp": {"kind": "weight_norm_mlp", "depth": 1, "width": 6, "activation": "tanh"}},
+    "methods": {**CONFIG["methods"], "sgd": {"kind": "certified_gd"}},
+}
 SAID = {"statement": "s", "reference": "r", "quantity": "sharpness"}
 WIDER = {**SAID, "kind": "lower_model_value", "models": ["mlp"]}
 TWIN = {**SAID, "kind": "twin_value"}
@@ -99,6 +105,8 @@ CLAIMS = ("papers", "gam", "claims")
         ((*CLAIMS, "flatter", "methods"), ["sam_*"], ["claims.flatter: no method 'sam_*'"]),
         ((*CLAIMS, "flatter", "quantity"), "sharpnes", ["claims.flatter: no quantity 'sharpnes'", "sharpness"]),
         ((*CLAIMS, "flatter", "show"), {"density": "λ"}, ["claims.flatter: no quantity 'density'", "spectral_density"]),
+        ((*CLAIMS, "flatter", "analysis"), "spectrm", ["claims.flatter: no analysis 'spectrm'", "spectrum"]),
+        ((*CLAIMS, "flatter", "quantity"), "test_accuracy", ["no quantity 'test_accuracy' in the measurements"]),
         ((*CLAIMS, "holds", "models"), ["mpl"], ["claims.holds: models: theorem_holds has no such setting"]),
         ((*CLAIMS, "wider"), {**WIDER, "baseline_model": "mpl"}, ["claims.wider: no model 'mpl'", "mlp"]),
         ((*CLAIMS, "twin"), {**TWIN, "twins": {"mpl": "mlp"}}, ["claims.twin: no model 'mpl'", "mlp"]),
@@ -115,3 +123,29 @@ def test_a_mistake_is_named(errors_of, keys, value, words):
     assert "config.yaml: " in errors[0]
     for word in words:
         assert word in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({}, None),
+        ({"models": CONFIG["models"]}, None),  # skipped
+        ({"methods": {**CONFIG["methods"], "sgd": {"kind": "certified_gd", "input_norm": 8.0}}}, None),
+        ({"loss": "cross_entropy"}, "loss: got cross_entropy; allowed: square"),
+        ({"datasets": {"digits": DIGITS}}, "normalise: got standard; allowed: sphere"),
+        (
+            {"methods": {**CONFIG["methods"], "sgd": {"kind": "certified_gd", "input_norm": 1.0}}},
+            "input_norm: got 1.0; allowed: none, or 8.0",
+        ),
+    ],
+)
+def test_settings_without_a_certificate_are_refused(tmp_path, changes, problem):
+    changes = dict(changes)
+    config = copy.deepcopy(CONFIG) | CERTIFIED
+    config["papers"]["gam"]["grid"][0]["training"]["loss"] = changes.pop("loss", "square")
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config | changes))
+    errors = validate(make_plan([path]))["errors"]
+    assert len(errors) == (problem is not None)
+    if problem:
+        assert "config.yaml: methods.sgd: on gam/digits/mlp/sgd: " + problem in errors[0]

@@ -1,12 +1,17 @@
 """What the README says can be done."""
 
 import re
+import runpy
+import sys
 from itertools import pairwise
 
+import pytest
 import torch
 import yaml
 
 from boundcheck.claims import CLAIMS
+from boundcheck.contracts import Dataset
+from boundcheck.data import arrays
 from boundcheck.stages.answers import latest_reference, with_answers
 
 
@@ -60,6 +65,22 @@ def test_the_diagram_is_the_rule_graph(root, project):
 
 def test_no_placeholder_is_left(root):
     assert not re.findall(r"TIME_|RULEGRAPH|TODO|TBD", (root / "README.md").read_text())
+
+
+def test_what_a_new_dataset_needs_is_named(root):
+    paragraph = (root / "README.md").read_text().partition("**A dataset.**")[2].partition("\n\n")[0]
+    for text in (paragraph, Dataset.__doc__):
+        for name in (arrays.FILE_NAME, arrays.write_arrays.__name__, arrays.read_arrays.__name__, "`sizes`", "Sizes"):
+            assert name in text
+
+
+@pytest.mark.parametrize("name", ["gam_steps", "curvature", "weight_norm"])
+def test_a_benchmark_with_arguments_explains_them(root, name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(root / "benchmarks" / f"{name}.py"), run_name="__main__")
+    assert ended.value.code == 0
+    assert f"usage: {name}" in capsys.readouterr().out
 
 
 def test_every_training_key_is_explained(root):

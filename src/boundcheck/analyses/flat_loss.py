@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from boundcheck.contracts import LossFunction, Objective, Split
@@ -91,7 +92,8 @@ class FlatNetwork:
         """Parameters (p,) and inputs (n, ...), converted to the parameters' precision -> outputs (n, ...)."""
         # one split, so that the backward pass gathers the gradient in one concatenation
         views = [part.view(shape) for part, shape in zip(theta.split(self._sizes), self._shapes, strict=True)]
-        return functional_call(self.model, dict(zip(self._names, views, strict=True)), (inputs,))
+        with sdpa_kernel(SDPBackend.MATH):  # the attention that has a second derivative
+            return functional_call(self.model, dict(zip(self._names, views, strict=True)), (inputs,))
 
 
 @torch.no_grad()

@@ -52,6 +52,7 @@ CLAIMS: dict[str, str] = {
     "row_norm_course": "boundcheck.claims.weight_norm_row_course:RowNormCourse",
     "gap_bound_says": "boundcheck.claims.weight_norm_gap:GapBoundSays",
     "gap_at_equal_loss": "boundcheck.claims.gap_at_equal_loss:GapAtEqualLoss",
+    "descent_says": "boundcheck.claims.weight_norm_training:DescentSays",
     "rate_bound_says": "boundcheck.claims.weight_norm_rate:RateBoundSays",
     "convexity_reached": "boundcheck.claims.weight_norm_convexity:ConvexityReached",
     "similar_when_tuned": "boundcheck.claims.tuned:SimilarWhenTuned",

@@ -42,7 +42,7 @@ def predicted_ratios(
     if kind == "mapped_filter":
         is_exact = method.get("mapping", "exact") in ("exact", "riccati", "state_space")
         return predicted_ratios(method["latent"], model, factor, gradient_std) if is_exact else None
-    start = _latent_variance(method, model) / gradient_std**2 if gradient_std > 0 else 0.0
+    start = latent_variance(method, model) / gradient_std**2 if gradient_std > 0 else 0.0
     if kind == "bop" and method.get("threshold", 1e-8) < 1e-6:
         return theory.scheduled_flip_ratio(
             method["gamma"] * (factor if method.get("decay", True) else 1.0 + 0 * factor)
@@ -65,7 +65,7 @@ def predicted_ratios(
     return None
 
 
-def _latent_variance(method: Mapping[str, Any], model: Mapping[str, Any]) -> float:
+def latent_variance(method: Mapping[str, Any], model: Mapping[str, Any]) -> float:
     """That of the initial latent weights: c²/3 of U(−c, c)."""
     scale = model.get("init_scale", 0.1 if model["kind"] == "binary_mlp" else 0.001) * method.get("init_scale", 1.0)
     return 0.0 if model.get("init", "uniform") == "zero" else scale**2 / 3
@@ -83,7 +83,7 @@ class FlipRatioFormula:
     Args:
         statement: what is stated.
         reference: where.
-        methods: names of methods; patterns are allowed. Those without a formula are left out and named in the reason.
+        methods: names of methods; patterns are allowed. Cells without a formula are left out and named in the reason.
         factor: how far measured and predicted may be apart.
         from_epoch: the first epoch that counts.
     """
@@ -125,8 +125,9 @@ class FlipRatioFormula:
         reason = f"within a factor {self.factor:g} in {within} of {len(table)} cells"
         if beyond:
             reason += f"; beyond it with their intervals: {', '.join(beyond)}"
-        names = tables.runs.loc[tables.runs["status"] == "done", "method"].unique()
-        if left_out := sorted(set(matching(list(names), self.methods)) - set(courses["method"])):
+        done = tables.runs.loc[tables.runs["status"] == "done", list(RUN)]
+        recorded = self._cells(tables.curves[tables.curves["quantity"] == "flip_ratio"].merge(done, on=list(RUN)))
+        if left_out := sorted(recorded - self._cells(courses)):
             reason += f"; left out, as there is no formula: {', '.join(left_out)}"
         return Verdict(
             decision,
@@ -139,6 +140,11 @@ class FlipRatioFormula:
             cells=[{str(k): v for k, v in row.items()} for row in table.reset_index().to_dict("records")],
             figures=_figures(tables, courses),
         )
+
+    def _cells(self, rows: pd.DataFrame) -> set[str]:
+        """dataset/model/method of the rows of the claim's methods."""
+        mine = rows[rows["method"].isin(matching(list(rows["method"].unique()), self.methods))]
+        return {"/".join(cell) for cell in zip(mine["dataset"], mine["model"], mine["method"], strict=True)}
 
     def _courses(self, tables: Tables) -> pd.DataFrame | None:
         """A row per run and epoch: measured, predicted."""

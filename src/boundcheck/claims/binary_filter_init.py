@@ -9,21 +9,25 @@ from typing import Any
 
 import numpy as np
 
+from boundcheck.claims.binary_filter_flips import latent_variance
+from boundcheck.claims.dag_momentum_steps import joined
 from boundcheck.claims.pairs import absences, matching
 from boundcheck.claims.rows import RUN
 from boundcheck.claims.statistics import student_interval
 from boundcheck.contracts import NAN
-from boundcheck.theory.binary_filter_fade import extra_fade_steps
+from boundcheck.theory.binary_filter_fade import extra_fade_steps, fade_steps
 from boundcheck.verdicts import Figure, Tables, Verdict
 
 
 @dataclass(frozen=True)
 class InitDelays:
-    """A latent start s times larger delays the flips by ln(s)/α steps.
+    """A latent start that outweighs the gradients' noise, made s times larger, delays the flips by ln(s)/α steps.
 
     The delay of a run is the first recorded step at which a share `share` of all weights has flipped at least once.
     Its difference from the run of the smallest start that is remembered is compared with the prediction; `supported`
-    where all means lie within a factor `factor` of it. On one and the same sequence of gradients a start does nothing
+    where all means lie within a factor `factor` of it. A start is remembered if in all its runs its root mean square is
+    that of a weight that `fade_steps` calls delayed, for the largest root mean square of gradients that was recorded;
+    the others are left out and named. On one and the same sequence of gradients a start does nothing
     else; in training the late flips meet other gradients, so that the bits never come to agree. How many do at the
     end is shown beside, and decides nothing.
 
@@ -49,11 +53,16 @@ class InitDelays:
     def decide(self, tables: Tables) -> Verdict:
         """Compare the delays of all scales with those of the smallest."""
         rows = self._delays(tables)
+        forgotten = sorted({row["scale"] for row in rows if not row["remembered"]})
+        named = ", ".join(f"{scale:g}" for scale in forgotten)
+        too_small = f"no heavier than the gradients' noise: scale {named}" if forgotten else ""
+        rows = [row for row in rows if row["scale"] not in forgotten]
         scales = sorted({row["scale"] for row in rows})
         if len(scales) < 2:
             planned = matching(list(tables.runs["method"].unique()), self.methods)
             absent = absences(tables.runs[tables.runs["method"].isin(planned)])
-            return Verdict("not run", absent or "fewer than two starts were run")
+            few = "fewer than two starts have bits and gradients that were recorded, and are remembered"
+            return Verdict("not run", joined(absent or few, too_small))
         base = {(r["dataset"], r["model"], r["seed"]): r for r in rows if r["scale"] == scales[0]}
         for row in rows:
             smallest = base.get((row["dataset"], row["model"], row["seed"]))
@@ -77,7 +86,7 @@ class InitDelays:
             reason += f"; at {len(cells) - 1 - len(larger)} the training ended before"
         return Verdict(
             "contradicted" if far else "supported",
-            reason,
+            joined(reason, too_small),
             math.exp(interval.mean),
             math.exp(interval.low),
             math.exp(interval.high),
@@ -91,21 +100,26 @@ class InitDelays:
         rows = []
         names = matching(list(tables.runs["method"].unique()), self.methods)
         done = tables.runs[(tables.runs["status"] == "done") & tables.runs["method"].isin(names)]
+        gradients = tables.curves[tables.curves["quantity"] == "gradient_rms"]
         found: Any = done.itertuples()
         for run in found:
             arrays = tables.arrays(run.dataset, run.model, run.method, "bits").get(run.seed)
-            if arrays is None:
+            where = np.logical_and.reduce([gradients[key] == getattr(run, key) for key in RUN])
+            noise = float(gradients["value"][where].max())
+            if arrays is None or not noise > 0:
                 continue
             n = int(arrays["num_weights"])
             bits = np.unpackbits(arrays["bits"], axis=1, count=n, bitorder="little")  # (T, n)
             ever = np.logical_or.accumulate(bits != bits[0], axis=0).mean(1)
             reached = np.flatnonzero(ever >= self.share)
             spec = run.method_spec
+            start = math.sqrt(latent_variance(spec, run.model_spec))
             rows.append(
                 {
                     **{key: getattr(run, key) for key in RUN},
                     "scale": spec.get("init_scale", 1.0),
                     "alpha": spec["lr"] * spec["weight_decay"],
+                    "remembered": bool(fade_steps(start, spec["lr"], spec["weight_decay"], noise).is_delayed),
                     "delay": float(arrays["steps"][reached[0]]) if len(reached) else NAN,
                     "last": bits[-1],
                 }

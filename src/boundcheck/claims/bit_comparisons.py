@@ -13,6 +13,11 @@ from boundcheck.verdicts import Figure, Tables
 Pair = tuple[str, str]
 COUNTS = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.int64)
 FIGURE_POINTS = 150
+# what two trainings share if their steps are to be the same ones
+SHARED = (
+    *("epochs", "batch_size", "lr_schedule", "lr_update"),
+    *("final_lr_factor", "warmup_epochs", "step_epochs", "step_factor"),
+)
 
 
 class Comparison(NamedTuple):
@@ -51,7 +56,11 @@ class Comparison(NamedTuple):
 
 
 def comparisons(tables: Tables, pairs: Sequence[Sequence[str]]) -> Iterator[Comparison]:
-    """Each pair of methods on each (dataset, model) that has the bits of both, by seed; steps that both recorded."""
+    """Each pair of methods on each (dataset, model) that has the bits of both, by seed; steps that both recorded.
+
+    Raises:
+        ValueError: two trainings have other epochs, batches or schedules, so that their steps are not the same ones.
+    """
     done = tables.runs[tables.runs["status"] == "done"]
     trainings = dict(
         zip(zip(done["dataset"], done["model"], done["method"], strict=True), done["training"], strict=True)
@@ -60,10 +69,18 @@ def comparisons(tables: Tables, pairs: Sequence[Sequence[str]]) -> Iterator[Comp
         for first, second in pairs:
             if (dataset, model, first) not in trainings or (dataset, model, second) not in trainings:
                 continue
+            training = trainings[dataset, model, first]
+            _refuse_other_steps((dataset, model, first, second), training, trainings[dataset, model, second])
             a, b = (tables.arrays(dataset, model, method, "bits") for method in (first, second))
             for seed in sorted(a.keys() & b.keys()):
-                training = trainings[dataset, model, first]
                 yield _compared((dataset, model, (first, second), seed), a[seed], b[seed], training)
+
+
+def _refuse_other_steps(names: tuple[str, str, str, str], a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
+    if other := [f"{key} {a.get(key)} and {b.get(key)}" for key in SHARED if a.get(key) != b.get(key)]:
+        allowed = "trainings of one schedule, with equal epochs and batches"
+        pair = "{}/{}/{} | {}".format(*names)
+        raise ValueError(f"pairs: got {pair} with {', '.join(other)}; allowed: {allowed}")
 
 
 def _compared(

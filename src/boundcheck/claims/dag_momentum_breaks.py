@@ -39,7 +39,8 @@ class DescentBreaks:
     """Beyond the limit of the step size, or with a constant momentum, the loss rises; within it, it never does.
 
     `supported` where every run of `methods` has a rise and no run of `certified` has one; `contradicted` where a
-    certified run has one, or no run of `methods` has; else `inconclusive`. The effect is the share of steps of
+    certified run has one, or no run of `methods` has; else `inconclusive`, and also where a run of `methods` is known
+    to be at less than `times` its limit, unless a certified one rises. The effect is the share of steps of
     `methods` at which E rises, in percent, per-seed means over the cells. η/limit is with the L̂ of the run's own
     certificate, else with the least of the certified runs of its seed, whose limit is the largest; the limit of
     Nesterov's method is not known here.
@@ -49,12 +50,18 @@ class DescentBreaks:
         reference: where it does.
         methods: names of methods beyond the limit; patterns are allowed.
         certified: names of methods within it.
+        times: how far beyond the limit every run of `methods` is stated to be whose η/limit is known.
     """
 
     statement: str
     reference: str
     methods: Sequence[str]
     certified: Sequence[str]
+    times: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.times >= 1:
+            raise ValueError(f"times: got {self.times}; allowed: ≥ 1")
 
     def decide(self, tables: Tables) -> Verdict:
         """Count the steps at which E rises by more than rounding."""
@@ -81,11 +88,15 @@ class DescentBreaks:
             f"{num_broken} of {len(beyond)} runs beyond the limit rise, {num_kept} of {len(within)} within never do; "
             f"within, {sampling(both[1])}"
         )
+        nearest = float(beyond["η/limit"].min())
+        is_short = nearest < self.times
+        if is_short:
+            reason += f"; the least known η/limit of those beyond is {nearest:.3g}, below {self.times:g}"
         decision: Any = "inconclusive"
-        if num_broken == len(beyond) and num_kept == len(within):
-            decision = "supported"
-        elif num_kept < len(within) or not num_broken:
+        if num_kept < len(within) or not (num_broken or is_short):
             decision = "contradicted"
+        elif num_broken == len(beyond) and not is_short:
+            decision = "supported"
         names = {cell["method"] for cell in evidence}
         rows = tables.curves[tables.curves["method"].isin(names)]
         sides = {str(cell["method"]): str(cell["side"]) for cell in evidence}

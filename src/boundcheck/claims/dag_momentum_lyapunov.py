@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from boundcheck.claims.dag_momentum_figures import NUM_DRAWN, CertifiedTheorem, premise_rows
 from boundcheck.claims.dag_momentum_runs import lyapunov_drops
 from boundcheck.claims.dag_momentum_steps import HEAVY_BALL, energy_tolerance, joined, momentum_steps
@@ -61,10 +63,12 @@ def _rises_figure(steps: pd.DataFrame) -> Figure:
                 {"series": name, "x": part["step"].to_numpy(float), "y": (values - values.cummin()).to_numpy()}
             )
             for name, values in excess.items()
-        ]
+        ],
+        ignore_index=True,
     )
-    data = data[data["x"] % every == 0].assign(panel=f"{run[0]} · {run[1]}", role="measured")
+    highest = data.groupby(["series", data["x"] // every])["y"].idxmax()
+    data = data.loc[np.sort(highest.to_numpy())].assign(panel=f"{run[0]} · {run[1]}", role="measured")
     data = data.assign(low=data["y"], high=data["y"])
-    which = f"of {run[2]}, seed {run[3]}"
+    which = f"of {run[2]}, seed {run[3]}" + (f"; of every {every} steps the highest" if every > 1 else "")
     caption = f"How far E and V = E + (β/(2η))‖Δw‖² lie above the least value that they had so far, {which}."
     return Figure(data[list(COLUMNS)], "line", "step", "excess over the least value so far", caption)

@@ -57,7 +57,7 @@ class CertifiesCurvature:
         best = found.loc[found.groupby(list(RUN))["accuracy"].idxmin()]
         outside = best[(best["‖H‖"] < best["lower"] - best["error"]) | (best["‖H‖"] > best["upper"] + best["error"])]
         accuracy = float(best["accuracy"].median())
-        reason = f"R¹/ρ² is certified to be ‖H‖ ± {100 * accuracy:.3g}% (median of {len(best)} runs)"
+        reason = f"with the γ₂ that was measured R¹/ρ² is ‖H‖ ± {100 * accuracy:.3g}% (median of {len(best)} runs)"
         decision: Decision = "supported" if accuracy < self.accuracy else "vacuous"
         if len(outside):
             decision, reason = "contradicted", f"‖H‖ lies outside in {len(outside)} runs; {reason}"

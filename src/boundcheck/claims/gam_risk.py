@@ -118,7 +118,9 @@ class RiskBoundSays:
             "cells": _cells(found, bound, self.delta),
             "figures": bound_figures(held, "loss, probability", "radius ρ"),
         }
-        says = f"at {num_vacuous} of {len(found)} points it exceeds M, the largest loss there is"
+        says = (
+            f"at {num_vacuous} of {len(found)} points it exceeds M, the largest loss of any example that was measured"
+        )
         if violated:
             return Verdict("contradicted", "; ".join(filter(None, (f"{violated} rows violate it", absent))), **common)
         if num_vacuous == len(found):

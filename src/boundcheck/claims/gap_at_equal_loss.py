@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from boundcheck.claims.at_loss import TRAIN, at_level
 from boundcheck.claims.bound_sweep import matches
 from boundcheck.claims.power_law import PowerLaw, of_groups
 from boundcheck.claims.rows import RUN, columns_of
@@ -17,7 +18,7 @@ from boundcheck.verdicts import Tables, Verdict
 if TYPE_CHECKING:
     import pandas as pd
 
-TRAIN, TEST = "full_train_loss", "test_loss"
+TEST = "test_loss"
 QUANTITY = "gap at equal loss (% of its mean)"
 
 
@@ -29,7 +30,8 @@ class GapAtEqualLoss:
     for each seed, at the least training loss that all of them reach; between the two evaluations around it a test loss
     is linear in the training loss. The slopes over log₂ x, in percent of the group's mean gap, decide as those of
     `power_law` do. A group is `inconclusive` where that loss is above `loss_at_most`, for what was hardly trained has
-    no gap to compare, or where the interval of the mean gap over the seeds covers 0.
+    no gap to compare, where a run is below it at its first evaluation, or where the interval of the mean gap over the
+    seeds covers 0.
 
     Args:
         statement: what the paper states.
@@ -74,7 +76,9 @@ class GapAtEqualLoss:
         not_fitted = [f"{group} is not compared: {reason}" for group, reason in why.items() if reason]
         reason = "; ".join([*([f"{QUANTITY}, {verdict.reason}"] if len(fitted) else []), *not_fitted])
         decision = of_groups([cell["decision"] for cell in cells])
-        return replace(verdict, decision=decision, reason=reason, cells=cells, unit=f"% {verdict.unit}")
+        return replace(
+            verdict, decision=decision, reason=reason, cells=cells, unit=f"% {verdict.unit}" if verdict.unit else ""
+        )
 
     def _gaps(self, tables: Tables) -> pd.DataFrame:
         """For each run of a sweep its `group`, the common training loss `level` and the `gap`.
@@ -94,7 +98,8 @@ class GapAtEqualLoss:
                 courses = [course for _, course in of_seed.groupby([*RUN])]
                 if of_seed["x"].nunique() == of_group["x"].nunique():
                     level = max(course[TRAIN].min() for course in courses)
-                    found += [_at_level(course, level) | {"group": group} for course in courses]
+                    at = [at_level(course, level, TEST) for course in courses]
+                    found += [run | {"group": group, "level": level, "gap": run["value"] - level} for run in at]
         numbers = dict.fromkeys(("epoch", "gap", "level"), "float64")
         frame = pd.DataFrame(found, columns=[*RUN, "step", "group", *numbers]).astype(numbers)
         percent = 100 * frame["gap"] / frame.groupby("group")["gap"].transform("mean")
@@ -102,20 +107,12 @@ class GapAtEqualLoss:
 
     def _why_not(self, part: pd.DataFrame) -> str:
         """Why a group is not fitted; "" where it is."""
+        below = int(part["gap"].isna().sum())
+        if below:
+            runs = "1 run has" if below == 1 else f"{below} runs have"
+            return f"{runs} a lower training loss at the first evaluation than others ever reach"
         level = part["level"].max()
         if level > self.loss_at_most:
             return f"the least training loss that all reach is {level:.3g}, above {self.loss_at_most:g}"
         mean = student_interval(part.groupby("seed")["gap"].mean())
         return "" if mean.sign > 0 else f"the mean gap is {mean.mean:.2g} [{mean.low:.2g}, {mean.high:.2g}]"
-
-
-def _at_level(course: pd.DataFrame, level: float) -> dict[str, Any]:
-    """The gap of one run where its training loss first falls to the level."""
-    train, test = course[TRAIN].to_numpy(), course[TEST].to_numpy()
-    after = int((train <= level).argmax())
-    before = max(after - 1, 0)
-    fallen = train[before] - train[after]
-    weight = (train[before] - level) / fallen if fallen > 0 else 1.0
-    gap = test[before] + weight * (test[after] - test[before]) - level
-    at = course.iloc[after]
-    return {key: at[key] for key in (*RUN, "step", "epoch")} | {"gap": gap, "level": level}

@@ -28,6 +28,7 @@ class ReachesLevel:
         level: what it is compared with, in its unit.
         side: "above" or "below".
         methods: names of methods; the patterns of fnmatch (`gam_*`) are allowed.
+        models: names of models, as well.
         source: "curves" or "measurements".
         at: "last" or "best" recorded value of each run, or an epoch.
         coordinate: which coordinate (a radius, say), where the quantity has several.
@@ -42,6 +43,7 @@ class ReachesLevel:
     level: float
     side: str
     methods: Sequence[str] = ("*",)
+    models: Sequence[str] = ("*",)
     source: str = "measurements"
     at: At = "last"
     coordinate: float | None = None
@@ -61,6 +63,7 @@ class ReachesLevel:
         """Compare the mean of every cell that measured the quantity with the level."""
         methods = matching(list(tables.runs["method"].unique()), self.methods)
         rows = quantity_rows(tables, self.source, self.quantity, methods, self.analysis, self.coordinate)
+        rows = rows[rows["model"].isin(matching(list(rows["model"].unique()), self.models))]
         try:
             values = run_values(rows, tables.runs, self.at, self.side == "above")
         except AmbiguousValueError as ambiguous:

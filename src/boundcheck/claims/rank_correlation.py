@@ -76,7 +76,7 @@ class PredictsGap:
             pooled.low,
             pooled.high,
             unit="rank correlation",
-            num_runs=len(points),
+            num_runs=pooled.num,
             paper_value=self.paper_value,
             cells=rows,
             figures=self._figures(points, rows),

@@ -28,7 +28,7 @@ class LinearRate(Tolerant):
     that is L(θ) itself, any step that does not raise the loss would do: the premise fails.
 
     Args:
-        tolerance: of arithmetic, in units of the loss; L′ must lie below L(θ) by more.
+        tolerance: of arithmetic, in units of the loss; the premise is that a larger decrease is promised.
     """
 
     tolerance: float = 1e-12
@@ -38,8 +38,9 @@ class LinearRate(Tolerant):
         found = _with_loss(tables.measurements)
         loss, after, bound = (found[name].to_numpy() for name in ("loss", "loss_after_step", "rate_bound"))
         theorem, radius = "L(θ) − L(θ⁺) ≥ (αω(2−ω)/β)(L(θ) − L′)", found["coordinate"].to_numpy()
-        premise = loss - found["least_loss"].to_numpy() > self.tolerance
-        return check_rows(found, theorem, "lower", loss - bound, loss - after, self.tolerance, premise, radius)
+        promised = loss - bound
+        premise = promised > self.tolerance
+        return check_rows(found, theorem, "lower", promised, loss - after, self.tolerance, premise, radius)
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class RateBoundSays(BoundSweep):
         certified = found[found["premise_holds"].astype(bool)]
         positive = found["convexity"] > 0
         reason = f"{_rates(certified)}not certified: α ≤ 0 on {int((~positive).sum())} of {len(found)} rows"
-        reason += f", α > 0 but no point of lower loss found on {int(positive.sum()) - len(certified)}"
+        reason += f", α > 0 but no noticeably lower loss found on {int(positive.sum()) - len(certified)}"
         return replace(
             verdict,
             reason=f"{reason}; {verdict.reason}",
@@ -98,4 +99,4 @@ def _why(cell: Mapping[str, Any], found: pd.DataFrame) -> dict[str, str]:
     rows = found[np.logical_and.reduce([found[key] == cell[key] for key in CELL])]
     if rows["premise_holds"].astype(bool).any():
         return {"not certified": "–"}
-    return {"not certified": "no point of lower loss found" if (rows["convexity"] > 0).any() else "α ≤ 0"}
+    return {"not certified": "no noticeably lower loss found" if (rows["convexity"] > 0).any() else "α ≤ 0"}

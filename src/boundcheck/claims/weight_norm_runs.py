@@ -12,9 +12,15 @@ if TYPE_CHECKING:
 
 
 def of_runs(rows: pd.DataFrame, runs: pd.DataFrame, *holds: Callable[[Any], bool]) -> np.ndarray:
-    """For each row whether every `holds(run)` is true of its run, a mapping of the run table's columns."""
+    """For each row whether every `holds(run)` is true of its run, a mapping of the run table's columns.
+
+    Of a missing run nothing is known, so that nothing is true of it.
+    """
     wanted = ["dataset", "model", "method", "seed"]
-    answers = {tuple(run[key] for key in wanted): all(hold(run) for hold in holds) for run in runs.to_dict("records")}
+    answers = {
+        tuple(run[key] for key in wanted): run["status"] != "missing" and all(hold(run) for hold in holds)
+        for run in runs.to_dict("records")
+    }
     return np.array([answers[key] for key in zip(*(rows[name] for name in wanted), strict=True)], dtype=bool)
 
 
@@ -41,3 +47,8 @@ def keeps_row_norms(run: Mapping[str, Any]) -> bool:
 def is_full_batch(run: Mapping[str, Any]) -> bool:
     """Whether every step sees all examples."""
     return run["training"].get("batch_size") == "full"
+
+
+def is_square_on_sphere(run: Mapping[str, Any]) -> bool:
+    """Whether the loss is the square loss and all inputs have the length √d, as the smoothness β assumes."""
+    return run["training"].get("loss") == "square" and run["dataset_spec"].get("normalise") == "sphere"

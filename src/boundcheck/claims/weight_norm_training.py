@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from boundcheck.claims.bound_sweep import BoundSweep
 from boundcheck.claims.rows import KEYS, RUN, check_rows, columns_of, wide
 from boundcheck.claims.tolerant import Tolerant
-from boundcheck.claims.weight_norm_runs import is_full_batch, is_plain_descent, of_runs
+from boundcheck.claims.weight_norm_runs import is_full_batch, is_plain_descent, is_square_on_sphere, of_runs
+from boundcheck.contracts import NAN
 from boundcheck.theory.weight_norm_training import descent_bound
-from boundcheck.verdicts import Tables
+from boundcheck.verdicts import Tables, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,8 +48,9 @@ class Sharpness(Tolerant):
 class Descent(Tolerant):
     """L(θ) − L(θ − η∇L) ≥ η(1 − ηβ(η)/2)‖∇L‖², at every step whose β was recorded.
 
-    The premise is full-batch gradient descent, which makes this exactly one step of the recorded loss. Where ηβ ≥ 2 no
-    decrease is promised, only how much the loss may rise: those rows are an inequality of their own.
+    The premise is full-batch gradient descent, which makes this exactly one step of the recorded loss, of the square
+    loss on inputs of length √d, which β is of. Where ηβ ≥ 2 no
+    decrease is promised, only how much the loss may rise: those rows are an inequality of their own, without tightness.
 
     Args:
         tolerance: of arithmetic, relative to L(θ).
@@ -64,6 +67,25 @@ class Descent(Tolerant):
         found = found.dropna(subset=[*names, "train_loss", "train_loss_after"])
         loss, after, beta, lr, norm = (found[name].to_numpy() for name in ("train_loss", "train_loss_after", *names))
         promised = loss - np.asarray(descent_bound(loss, norm, lr, beta))
-        premise = of_runs(found, tables.runs, is_full_batch, is_plain_descent)
+        premise = of_runs(found, tables.runs, is_full_batch, is_plain_descent, is_square_on_sphere)
         rows = check_rows(found, DESCENT, "lower", promised, loss - after, self.tolerance * np.abs(loss), premise)
-        return rows.assign(theorem=np.where(lr * beta < 2, DESCENT, RISE))
+        promises = lr * beta < 2
+        tightness = rows["tightness"].where(promises, NAN)
+        return rows.assign(theorem=np.where(promises, DESCENT, RISE), tightness=tightness)
+
+
+@dataclass(frozen=True)
+class DescentSays(BoundSweep):
+    """`bound_sweep` of the descent, saying how many rows promise a decrease; its figures show those alone."""
+
+    def decide(self, tables: Tables) -> Verdict:
+        """As `bound_sweep`, with the number of rows where ηβ < 2."""
+        verdict = super().decide(tables)
+        checks = tables.checks[tables.checks["check"] == self.check]
+        held = checks["premise_holds"].astype(bool)
+        if not held.any():
+            return verdict
+        promising = checks[held & (checks["theorem"] == DESCENT)]
+        reason = f"{len(promising)} of {int(held.sum())} rows promise a decrease (ηβ < 2), the others bound the rise"
+        figures = super().decide(tables._replace(checks=promising)).figures
+        return replace(verdict, reason=f"{reason}; {verdict.reason}", figures=figures)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -130,6 +130,23 @@ class CertifiedGDMethod:
     def skips(self, model: Any) -> str | None:
         """Why a model cannot be trained so."""
         return None if isinstance(model, WeightNormMLP) else SKIPPED
+
+    def refuses(self, training: Mapping[str, Any], normalise: str, input_shape: Sequence[int] | None) -> str | None:
+        """What of a cell's settings the certificate does not cover, with what is allowed.
+
+        Args:
+            training: its training settings.
+            normalise: how its dataset's inputs are normalised.
+            input_shape: shape of one input; none where it is not known yet.
+        """
+        if training["loss"] != "square":
+            return f"loss: got {training['loss']}; allowed: square, which the step is certified for"
+        if normalise != "sphere":
+            return f"normalise: got {normalise}; allowed: sphere, inputs of one length"
+        length = None if input_shape is None else math.sqrt(math.prod(input_shape))
+        if self.input_norm is None or length is None or math.isclose(self.input_norm, length, rel_tol=1e-12):
+            return None
+        return f"input_norm: got {self.input_norm}; allowed: none, or {length}, the length of every input"
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """The model, unchanged."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from boundcheck.methods.flat import XI, Buffer, FlatLayout, norm
 
@@ -176,7 +177,8 @@ def graph_pass(
         RuntimeError: what the closure returned has no graph, or its graph is gone.
     """
     with torch.enable_grad():
-        loss = closure()
+        with sdpa_kernel(SDPBackend.MATH):  # the attention that has a second derivative
+            loss = closure()
         if not isinstance(loss, Tensor) or not loss.requires_grad:
             raise RuntimeError("the closure returned no loss with a graph: return the loss itself, not its value")
         try:

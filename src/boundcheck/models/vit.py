@@ -27,8 +27,9 @@ SIZES = {"ti": Size(192, 12, 3), "s": Size(384, 12, 6), "b": Size(768, 12, 12)}
 class SelfAttention(nn.Module):
     """softmax(QKᵀ/√d) V for each head, d = dim / heads, and a linear layer over the heads.
 
-    `explicit` writes the products out, so that every derivative exists on every device; `fused` calls torch's kernel,
-    which is faster on a GPU and has no second derivative.
+    `explicit` writes the products out, so that every derivative exists on every device; `fused` calls torch's kernels,
+    faster on a GPU, of which only the one named "math" has a second derivative: second-order methods and analyses run
+    the forward pass under it.
     """
 
     def __init__(self, dim: int, heads: int, attention: Literal["explicit", "fused"]) -> None:
@@ -111,7 +112,7 @@ class ViT:
         heads: attention heads, a divisor of `dim`.
         mlp_ratio: hidden units of a block's perceptron, in `dim`.
         zero_head: start with a head of zeros, as published; otherwise as torch does by default.
-        attention: `explicit` has all derivatives; `fused` is for first-order training on a GPU.
+        attention: `explicit` writes the products out; `fused` is faster in first-order training on a GPU.
 
     References:
         Dosovitskiy et al. 2021, An image is worth 16x16 words, arXiv:2010.11929.

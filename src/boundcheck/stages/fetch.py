@@ -10,7 +10,7 @@ from typing import Any
 from boundcheck.contracts import Dataset
 from boundcheck.data import DATASETS
 from boundcheck.data.arrays import FILE_NAME
-from boundcheck.data.errors import require
+from boundcheck.data.errors import DataError, require
 from boundcheck.registry import build
 from boundcheck.whole import write_text
 
@@ -27,11 +27,14 @@ def fetch(
         source: State of the folder or archive that is read, where there is one.
 
     Raises:
-        DataError: the source or the disk failed; the message says what to do.
+        DataError: the source or the disk failed, or the kind wrote no array file; the message says what to do.
         ValueError: an unknown kind, a value that it rejects, or another file name.
     """
     require(output.name == FILE_NAME, "output", str(output), f"a path that ends in {FILE_NAME}")
     dataset: Dataset = build(DATASETS, spec)
     dataset.fetch(output.parent)
+    if not output.is_file():
+        advice = "its `fetch` must write it, by boundcheck.data.arrays.write_arrays"
+        raise DataError(f"{output}: the kind {spec['kind']!r} wrote no such file; {advice}")
     provenance = {"spec": dict(spec), "modules": dict(modules or {}), "source": source}
     write_text(json.dumps(provenance, indent=1), output.with_name("provenance.json"))

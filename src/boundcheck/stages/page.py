@@ -61,6 +61,7 @@ class PaperSection:
     title: str
     authors: str
     introduction: str
+    published: Table
     claims: list[ClaimSection]
     checks: Table
     cells: Table
@@ -69,13 +70,14 @@ class PaperSection:
     runs: pd.DataFrame
 
 
-def read_paper(key: str, config: Mapping[str, Any], heading: Mapping[str, str], folder: Path) -> PaperSection:
+def read_paper(key: str, config: Mapping[str, Any], heading: Mapping[str, Any], folder: Path) -> PaperSection:
     """The section of a paper from its four tables; where the verdicts are missing its claims read "not run".
 
     Args:
         key: the paper's key.
         config: the paper's part of the effective config.
-        heading: its `title` and `authors`, and an `introduction` where its claims need one.
+        heading: its `title` and `authors`, an `introduction` where its claims need one, and what others have
+            `published`: a list of setting, figures and source.
         folder: `results/<scale>/<key>`.
     """
     checks, _ = _read(folder / "checks.parquet", tables.CHECKS)
@@ -92,6 +94,7 @@ def read_paper(key: str, config: Mapping[str, Any], heading: Mapping[str, str], 
         heading.get("title", key),
         heading.get("authors", ""),
         heading.get("introduction", ""),
+        Table(pd.DataFrame(heading.get("published", []))),
         sections,
         checks=Table(check_summary(checks)),
         cells=Table(cell_summary(runs)),

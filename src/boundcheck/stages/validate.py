@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
 from boundcheck.analyses import ANALYSES
@@ -23,8 +24,10 @@ from boundcheck.stages.recorders import Recorders
 NAMING = {  # fields of claims and checks that hold names, or patterns of names, of a section's variants
     "methods": ("methods", "baseline", "groups"),
     "models": ("models", "baseline_model", "twins"),
+    "analyses": ("analysis",),
 }
 
+SINGULAR = {"methods": "method", "models": "model", "analyses": "analysis"}
 SECTIONS = {"datasets": DATASETS, "models": MODELS, "methods": METHODS, "analyses": ANALYSES}
 
 STRAY_KEYS = {  # what `settings_of` takes away, so that no kind refuses it
@@ -41,7 +44,7 @@ def validate(plan: Plan) -> dict[str, Any]:
     Returns:
         `errors`: messages with file, key, value and what is allowed; `skipped`: the cells that make no sense, by paper.
     """
-    errors = [*_variant_errors(plan), *_paper_errors(plan)] or [*_shape_errors(plan)]
+    errors = [*_variant_errors(plan), *_paper_errors(plan)] or [*_shape_errors(plan), *_refused(plan)]
     return {"errors": errors, "skipped": {} if errors else _skipped(plan)}
 
 
@@ -70,6 +73,20 @@ def _shape_errors(plan: Plan) -> Iterator[str]:
                 architecture(shape, num_classes or 1)
             except ValueError as error:
                 yield str(plan.sources.error(("models", model), f"on {dataset}: {error}"))
+
+
+def _refused(plan: Plan) -> Iterator[str]:
+    """Cells whose training or inputs their method refuses."""
+    for batch in {batch.cell: batch for batch in plan.batches.values()}.values():
+        method = build(METHODS, settings_of(batch.train["method"]))
+        model = build(MODELS, settings_of(batch.train["model"]))
+        if not hasattr(method, "refuses") or _skips(method, model):
+            continue
+        dataset = batch.train["dataset"]
+        view, known = view_of(dataset), getattr(build(DATASETS, settings_of(dataset)), "sizes", Sizes())
+        problem = method.refuses(batch.train["training"], view.normalise, view.sizes(known).input_shape)
+        if problem:
+            yield str(plan.sources.error(("methods", batch.method), f"on {batch.cell}: {problem}"))
 
 
 def _paper_errors(plan: Plan) -> Iterator[str]:
@@ -101,17 +118,27 @@ def _unknown(plan: Plan, paper: str, claim: Any) -> Iterator[str]:
         wanted = [*keys, *(name for field in fields for name in _names(getattr(claim, field, None)))]
         for pattern in dict.fromkeys(wanted):
             if not any(fnmatchcase(name, pattern) for name in names):
-                yield f"no {section[:-1]} {pattern!r}; allowed: {', '.join(sorted(names))}, and patterns such as gam_*"
+                allowed = f"allowed: {', '.join(sorted(names))}, and patterns such as gam_*"
+                yield f"no {SINGULAR[section]} {pattern!r}; {allowed}"
 
 
 def _unknown_quantities(claim: Any) -> Iterator[str]:
-    """Quantities that nothing records and nothing measures."""
-    kinds = [load(registry, kind) for registry in (CALLBACKS, ANALYSES) for kind in registry]
-    known = sorted({name for kind in kinds for name in getattr(kind, "quantities", "").split()})
-    wanted = [getattr(claim, "quantity", None), getattr(claim, "twin_quantity", None), *getattr(claim, "show", ())]
-    for quantity in filter(None, wanted):
-        if not any(fnmatchcase(quantity, pattern) for pattern in known):
-            yield f"no quantity {quantity!r}; allowed: {', '.join(known)}"
+    """Quantities that nothing records (curves), or nothing measures (measurements)."""
+    source = getattr(claim, "source", "results")
+    wanted = [(source, getattr(claim, "quantity", None)), (source, getattr(claim, "twin_quantity", None))]
+    wanted += [("measurements", quantity) for quantity in getattr(claim, "show", ())]
+    for source, quantity in wanted:
+        known = _quantities(source)
+        if quantity and not any(fnmatchcase(quantity, pattern) for pattern in known):
+            yield f"no quantity {quantity!r} in the {source}; allowed: {', '.join(known)}"
+
+
+@cache
+def _quantities(source: str) -> list[str]:
+    """The names, or patterns, of all quantities of the curves, of the measurements, or of both."""
+    registries = {"curves": [CALLBACKS], "measurements": [ANALYSES]}.get(source, [CALLBACKS, ANALYSES])
+    kinds = [load(registry, kind) for registry in registries for kind in registry]
+    return sorted({name for kind in kinds for name in getattr(kind, "quantities", "").split()})
 
 
 def _names(value: Any) -> list[str]:
@@ -154,9 +181,13 @@ def _skipped(plan: Plan) -> dict[str, list[dict[str, str]]]:
     for batch in {batch.cell: batch for batch in plan.batches.values()}.values():
         method = build(METHODS, settings_of(batch.train["method"]))
         model = build(MODELS, settings_of(batch.train["model"]))
-        skips = getattr(method, "skips", None)
-        reason = skips(model) if skips else None
+        reason = _skips(method, model)
         if reason:
             cell = {"dataset": batch.dataset, "model": batch.model, "method": batch.method, "reason": reason}
             skipped.setdefault(batch.paper, []).append(cell)
     return skipped
+
+
+def _skips(method: Any, model: Any) -> str | None:
+    """Why the method makes no sense with the model, where it says so."""
+    return method.skips(model) if hasattr(method, "skips") else None

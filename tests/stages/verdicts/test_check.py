@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from boundcheck import tables
+from boundcheck.grid import make_plan
 from boundcheck.stages.check import check
 from boundcheck.stages.result_folders import read_tables, seeds_of
 
@@ -136,6 +137,18 @@ def test_nothing_on_disk_is_no_error(scale, tmp_path):
     assert set(claims["decision"]) == {"not run"}
     assert claims["reason"].str.len().min() > 20
     assert set(pq.read_table(tmp_path / "out" / "runs.parquet")["status"].to_pylist()) == {"missing", "skipped"}
+
+
+def test_every_paper_of_the_default_scale_without_a_result(root, tmp_path):
+    plan = make_plan([root / "config/config.yaml"])
+    assert len(plan.papers) == 4
+    for paper in plan.papers:
+        check(plan.check_spec(paper), tmp_path / "nowhere", tmp_path / paper)
+        claims = pq.read_table(tmp_path / paper / "claims.parquet").to_pandas()
+        assert len(claims) == len(plan.config["papers"][paper]["claims"])
+        without_runs = claims["kind"] == "frequency_response"
+        assert set(claims.loc[~without_runs, "decision"]) == {"not run"}, paper
+        assert set(claims.loc[without_runs, "decision"]) <= {"supported"}, paper
 
 
 def test_a_paper_without_batches_or_claims(tmp_path):

@@ -22,12 +22,17 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.text, self.tags, self.loads, self.links, self.ids = [], [], [], [], []
+        self.captions, self.scrolls = [], []
         self._hidden = 0
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
         self._hidden += tag == "style"
+        if tag == "caption":
+            self.captions.append(dict(attributes))
+        elif ("class", "scroll") in attributes:
+            self.scrolls.append(dict(attributes))
         for name, value in attributes:
             if name == "id":
                 self.ids.append(value)
@@ -123,6 +128,24 @@ def test_every_link_leads_somewhere(page, built):
             assert link[1:] in page.ids, link
         elif not ALLOWED.match(link):
             assert (built / link).is_file(), link
+
+
+def test_tables_are_named_and_scrolled_by_the_keyboard(page):
+    assert len(page.captions) == len(page.scrolls) == page.tags.count("table") > 5
+    assert all(caption == {"class": "visually-hidden"} for caption in page.captions)
+    assert all(scroll["tabindex"] == "0" and scroll["aria-label"] for scroll in page.scrolls)
+
+
+def test_a_paper_leads_back_to_the_verdicts(page):
+    assert page.links.count("#verdicts") == 1  # one paper
+
+
+def test_the_words_of_the_verdicts_are_explained(page, built):
+    assert page.links.count("#reading") == 2  # the contents, and the verdict table
+    reading = (built / "index.html").read_text(encoding="utf-8").partition('id="reading"')[2]
+    assert {"row", "premise", "snapshot", "cell", "Pooled", "n"} == set(re.findall("<b>(.+?)</b>", reading))
+    for words in ("otherwise than by the side of 0", "Fisher’s z", "n − 2", "below 1, beyond the tolerance"):
+        assert words in " ".join(reading.split())
 
 
 def test_every_figure_has_a_name_and_a_file(page, built):
