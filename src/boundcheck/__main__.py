@@ -64,9 +64,10 @@ def _imports() -> Iterator[None]:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from boundcheck.code_version import reached_from
-    from boundcheck.job_code import fetch_modules
-    from boundcheck.stages.fetch import fetch
+    with _imports():
+        from boundcheck.code_version import reached_from
+        from boundcheck.job_code import fetch_modules
+        from boundcheck.stages.fetch import fetch
 
     spec = json.loads(options.spec)
     fetch(spec, options.output, reached_from(*fetch_modules(spec)), options.source)
@@ -109,14 +110,16 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from boundcheck.stages.check import check
+    with _imports():
+        from boundcheck.stages.check import check
 
     check(json.loads(options.spec), options.results, options.results)
     return 0
 
 
 def _report(options: argparse.Namespace) -> int:
-    from boundcheck.stages.report import report
+    with _imports():
+        from boundcheck.stages.report import report
 
     report(json.loads(options.spec), options.results, options.output, options.threads)
     return 0
