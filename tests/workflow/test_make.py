@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+INHERITED = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS")
 ROOT = Path(__file__).resolve().parents[2]
 BROKEN = {
     "missing": (None, "config/mine.yaml: cannot be read (No such file or directory)"),
@@ -25,9 +26,12 @@ def make(project):
     (project.folder / ".venv/.ready").touch()
     shutil.copy(ROOT / "Makefile", project.folder)
 
+    # what a `make test` above hands down would have this one print its folder
+    environment = {key: value for key, value in project.environment.items() if key not in INHERITED}
+
     def make(target, config):
         command = ["make", target, "CORES=1", f"CONFIG={config}"]
-        where = {"cwd": project.folder, "env": project.environment}
+        where = {"cwd": project.folder, "env": environment}
         return subprocess.run(command, **where, capture_output=True, text=True, timeout=120, check=False)
 
     return make
