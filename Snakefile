@@ -28,6 +28,7 @@ rule all:
 
 onstart:
     refuse_missing_origins(workflow.dag.needrun_jobs())
+    fork_jobs(workflow.dag.needrun_jobs())
 
 
 onsuccess:

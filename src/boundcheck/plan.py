@@ -160,6 +160,15 @@ class Plan:
         papers = {key: self.config["papers"][key] for key in self.papers}
         return {"scale": self.scale, "papers": self.papers, "config": {**self.config, **variants, "papers": papers}}
 
+    def job_modules(self) -> list[str]:
+        """The modules that the jobs import, without the report, which is one job."""
+        modules = {"boundcheck.stages.check"}
+        for dataset in self.datasets:
+            modules.update(fetch_modules(self.fetch_spec(dataset)))
+        for folder, batch in self.batches.items():
+            modules.update(train_modules(batch.train), measure_modules(self.measure_spec(folder)))
+        return sorted(modules)
+
     def fetch_code(self, dataset: str) -> str:
         """Version of the code that decides a dataset's arrays."""
         return code_version(*fetch_modules(self.fetch_spec(dataset)))

@@ -19,6 +19,8 @@ LEVELS = [
     {"methods"},
     {"analyses", "claims", "callbacks"},
     {"stages"},
+    {"command_line"},
+    {"fork_server"},
     {"__main__"},
 ]
 LEVEL = {name: number for number, names in enumerate(LEVELS) for name in names}

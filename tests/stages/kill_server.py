@@ -14,7 +14,7 @@ import torch
 
 import boundcheck.methods.adamw
 import boundcheck.methods.gam  # noqa: F401  (so that no child pays for it)
-from boundcheck import __main__ as command
+from boundcheck import command_line as command
 from boundcheck.stages.loop import Loop
 from boundcheck.stages.train import train
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from boundcheck.__main__ import main
+from boundcheck.command_line import main
 from boundcheck.stages import checkpoint
 from boundcheck.stages.loop import Loop
 from boundcheck.stages.shortage import shortages_named

@@ -62,7 +62,7 @@ def state(plan, root):
 @pytest.fixture
 def train(plan_of, arrays, folder):
     def train(measured=True):
-        from boundcheck.__main__ import main
+        from boundcheck.command_line import main
 
         plan = plan_of()
         batch = next(iter(plan.batches))

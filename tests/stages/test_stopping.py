@@ -16,7 +16,7 @@ def test_a_signal_asks_to_stop_and_the_old_handlers_come_back():
 
 
 def test_a_snakemake_that_is_gone_asks_to_stop(monkeypatch):
-    monkeypatch.setattr(stopping, "_is_snakemake", lambda process: True)
+    monkeypatch.setattr(stopping, "_starts_jobs", lambda process: True)
     with stopping.stop_requests() as should_stop:
         assert not should_stop()
         monkeypatch.setattr(os, "getppid", lambda: 1)

@@ -1,6 +1,7 @@
 """From the data to the report, in a copy of the project."""
 
 import json
+import os
 import re
 import shlex
 
@@ -85,3 +86,9 @@ def test_status_and_why_speak_of_the_finished_run(finished):
     said = finished.boundcheck("why", "gam/nothing", *overlays, expect=1)
     assert "allowed: gam/tiny_digits/tiny_mlp/gam_exact, gam/tiny_digits/tiny_mlp/sgd" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="the tests run in one process")
+def test_one_worker_has_all_that_share_the_run(request):
+    """pytest-xdist hands its groups over in the names of tests, which not every pytest lets it change."""
+    assert request.node.nodeid.endswith("@finished")

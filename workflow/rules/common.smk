@@ -7,6 +7,7 @@ from pathlib import Path
 from boundcheck.devices import num_gpus
 from boundcheck.code_version import share_source
 from boundcheck.config import ConfigError
+from boundcheck.fork_server import start_fork_server
 from boundcheck.validation import validated_plan
 from snakemake.exceptions import WorkflowError
 
@@ -72,6 +73,13 @@ def refuse_missing_origins(jobs):
     problems = [problem for dataset in sorted(datasets) for problem in PLAN.missing_origin(dataset)]
     if problems:
         raise WorkflowError("config: " + "\n".join(problems))
+
+
+def fork_jobs(jobs):
+    """Let the jobs that run on this machine share their imports."""
+    num_jobs = sum(job.is_shell for job in jobs)
+    if num_jobs > 2 and workflow.is_main_process and workflow.local_exec:
+        start_fork_server(PLAN.job_modules())
 
 
 def train_spec(wildcards):

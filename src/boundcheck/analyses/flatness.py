@@ -15,6 +15,7 @@ from boundcheck.analyses.settings import (
     Precision,
     check_at_least,
     check_loss_settings,
+    check_not_negative,
     check_positive,
     training_loss,
 )
@@ -46,8 +47,10 @@ class Flatness:
         starts: random starts.
         iterations: ascent steps from each start.
         hessian_change: whether γ₂ is estimated: a third of the time, and without a meaning where L has kinks (ReLU).
+        ascents: of all starts those with the largest values are followed, so many; None: all.
         segment: grid points between θ and the maximiser of R⁰.
         tolerance: an ascent ends early when it moves by less than tolerance · ρ.
+        least_rise: an ascent ends early when a step raises the value by less than this share of it.
         dtype: precision; float32 blurs the values at small radii.
         batch_norm: statistics that L uses; see `flat_loss`.
         chunk_size: examples in memory at once; None: all.
@@ -65,8 +68,10 @@ class Flatness:
     starts: int = 3
     iterations: int = 20
     hessian_change: bool = True
+    ascents: int | None = None
     segment: int = 20
     tolerance: float = 1e-3
+    least_rise: float = 0.0
     dtype: Precision = "float64"
     batch_norm: BatchNormMode = "eval"
     chunk_size: int | None = None
@@ -82,6 +87,9 @@ class Flatness:
         check_at_least(0, starts=self.starts)
         check_at_least(1, iterations=self.iterations, segment=self.segment)
         check_positive(tolerance=self.tolerance)
+        check_not_negative(least_rise=self.least_rise)
+        if self.ascents is not None:
+            check_at_least(1, ascents=self.ascents)
         check_loss_settings(self)
 
     def measure(
@@ -143,6 +151,8 @@ class Flatness:
             candidates,
             self.tolerance,
             self.retain,
+            self.ascents,
+            self.least_rise,
         )
         maximisers = [found.maximiser, found.zeroth_maximiser]
         values = {

@@ -65,6 +65,13 @@ def check_at_least(least: int, **fields: int) -> None:
             raise ValueError(f"{name}: got {value!r}; allowed: integers >= {least}")
 
 
+def check_not_negative(**fields: float) -> None:
+    """Raise a ValueError unless every field is a finite number >= 0."""
+    for name, value in fields.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise ValueError(f"{name}: got {value!r}; allowed: finite numbers >= 0")
+
+
 def check_positive(**fields: float) -> None:
     """Raise a ValueError unless every field is a finite number > 0."""
     for name, value in fields.items():

@@ -23,7 +23,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         for number in (signal.SIGTERM, signal.SIGINT):
             old[number] = signal.signal(number, lambda received, _: asked.append(received))
     parent = os.getppid()
-    is_job = _is_snakemake(parent)
+    is_job = _starts_jobs(parent)
     try:
         yield lambda: bool(asked) or (is_job and os.getppid() != parent)
     finally:
@@ -31,8 +31,10 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _is_snakemake(process: int) -> bool:
+def _starts_jobs(process: int) -> bool:
+    """Whether it is a Snakemake, or a server that forks jobs for one and ends with it."""
     try:
-        return b"snakemake" in Path(f"/proc/{process}/cmdline").read_bytes()
+        words = Path(f"/proc/{process}/cmdline").read_bytes()
     except OSError:
         return False
+    return any(name in words for name in (b"snakemake", b"boundcheck.fork_server"))
