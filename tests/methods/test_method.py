@@ -94,9 +94,9 @@ def test_building_a_method_draws_no_random_number(variant, _):
 def test_settings_reach_the_optimizer():
     base = SGD | {"nesterov": True, "weight_decay": 5e-4}
     model = nn.Linear(2, 2)
-    optimizer = build(METHODS, ACCELERATED | {"base": base, "rho_min": 0.05, "warmup": 7}).optimizer(model)
+    optimizer = build(METHODS, ACCELERATED | {"base": base, "rho_min": 0.05, "rho_warmup": 7}).optimizer(model)
     group = optimizer.param_groups[0]
-    expected = {"rho": 0.1, "alpha": 0.3, "radius": 0.02, "beta": 0.5, "gamma": 0.03, "rho_min": 0.05, "warmup": 7}
+    expected = {"rho": 0.1, "alpha": 0.3, "radius": 0.02, "beta": 0.5, "gamma": 0.03, "rho_min": 0.05, "rho_warmup": 7}
     expected |= {"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4, "lr": 0.1}
     assert expected.items() <= group.items()
     assert optimizer.model is model
@@ -125,7 +125,7 @@ REFUSED = [
     (SAM, {"adaptive": "no"}, "adaptive: got 'no'; allowed: False, True"),
     (SAM, {"rho_min": 0.2}, "rho_min: got 0.2; allowed: a number in [0, rho]"),
     (SAM, {"rho_min": -0.1}, "rho_min: got -0.1; allowed: a number in [0, rho]"),
-    (SAM, {"warmup": -1}, "warmup: got -1; allowed: a number >= 0"),
+    (SAM, {"rho_warmup": -1}, "rho_warmup: got -1; allowed: a number >= 0"),
     (SAM, {"base": {"kind": "sgd"}}, "base: lr: sgd needs this setting"),
     (SAM, {"base": SGD | {"lr": -1}}, "base: lr: got -1; allowed: a number > 0"),
     (SAM, {"base": SAM}, "base: unknown kind 'sam'; allowed: adamw, sgd"),

@@ -10,7 +10,7 @@ from boundcheck.methods.schedule import scheduled
 
 
 def group(**changes):
-    return {"rho": 0.4, "rho_min": None, "warmup": 0, "num_steps": 0, "lr": 0.1, "initial_lr": 0.2} | changes
+    return {"rho": 0.4, "rho_min": None, "rho_warmup": 0, "num_steps": 0, "lr": 0.1, "initial_lr": 0.2} | changes
 
 
 def test_constant_unless_told_otherwise():
@@ -30,7 +30,7 @@ def test_no_initial_learning_rate_means_no_change():
 
 @pytest.mark.parametrize(("num_steps", "expected"), [(0, 0.1), (2, 0.3), (3, 0.4), (50, 0.4)])
 def test_warmup_starts_above_zero_and_ends_at_the_full_value(num_steps, expected):
-    assert scheduled(group(warmup=4, num_steps=num_steps), "rho") == pytest.approx(expected)
+    assert scheduled(group(rho_warmup=4, num_steps=num_steps), "rho") == pytest.approx(expected)
 
 
 def perturbations(optimizer, network, steps, scheduler=None):
@@ -55,7 +55,7 @@ def test_a_scheduler_of_the_learning_rate_moves_the_radius(make_network):
 
 def test_warmup_counts_steps(make_network):
     network = make_network()
-    optimizer = SAM(torch.optim.SGD(network.model.parameters(), lr=0.1), 0.4, warmup=4)
+    optimizer = SAM(torch.optim.SGD(network.model.parameters(), lr=0.1), 0.4, rho_warmup=4)
     assert perturbations(optimizer, network, 5) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
 
 
@@ -63,14 +63,14 @@ def test_only_the_radius_of_the_ball_moves_in_gam(make_network):
     """ρ′ is a step of a difference and stays."""
     network = make_network()
     optimizer = GAM(
-        torch.optim.SGD(network.model.parameters(), lr=0.1), 0.4, 0.3, "finite_difference", radius=0.02, warmup=4
+        torch.optim.SGD(network.model.parameters(), lr=0.1), 0.4, 0.3, "finite_difference", radius=0.02, rho_warmup=4
     )
     assert perturbations(optimizer, network, 3) == pytest.approx([0.02, 0.02, 0.02])
 
 
 def test_the_coefficient_of_a_penalty_moves_and_its_radius_stays(make_network):
     network = make_network()
-    optimizer = GradientPenalty(torch.optim.SGD(network.model.parameters(), lr=0.0), 0.04, 0.1, warmup=2)
+    optimizer = GradientPenalty(torch.optim.SGD(network.model.parameters(), lr=0.0), 0.04, 0.1, lam_warmup=2)
     directions = []
     for _ in range(2):
         optimizer.step(network.closure(optimizer))
@@ -89,17 +89,30 @@ def direction_of(network, kind, lr, **settings):
 
 
 @pytest.mark.parametrize("kind", [GAM, GSAM])
-def test_the_coefficient_falls_with_the_learning_rate_and_has_no_warmup(make_network, kind):
+def test_the_coefficient_falls_with_the_learning_rate(make_network, kind):
     found = direction_of(make_network(), kind, 0.025, alpha=0.8, alpha_min=0.4)
     expected = direction_of(make_network(), kind, 0.025, alpha=0.5)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-15)
     assert not torch.allclose(found, direction_of(make_network(), kind, 0.025, alpha=0.8))
-    warm = {"alpha": 0.8, "alpha_min": 0.8, "warmup": 1}
-    torch.testing.assert_close(
-        direction_of(make_network(), kind, 0.1, **warm), direction_of(make_network(), kind, 0.1, alpha=0.8)
-    )
     with pytest.raises(ValueError, match=r"alpha_min: got 0.9; allowed: a number in \[0, alpha\]"):
         direction_of(make_network(), kind, 0.1, alpha=0.8, alpha_min=0.9)
+
+
+@pytest.mark.parametrize("kind", [GAM, GSAM])
+def test_the_coefficient_warms_up_by_itself(make_network, kind):
+    found = direction_of(make_network(), kind, 0.1, alpha=0.8, alpha_warmup=4)
+    expected = direction_of(make_network(), kind, 0.1, alpha=0.2)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-15)
+    assert not torch.allclose(found, direction_of(make_network(), kind, 0.1, alpha=0.8))
+
+
+def test_the_radius_of_the_oracle_moves_by_itself(make_network):
+    oracle = {"alpha": 0.3, "oracle": "sam", "oracle_rho": 0.2}
+    found = direction_of(make_network(), GAM, 0.05, **oracle, oracle_rho_min=0.1, oracle_rho_warmup=3)
+    expected = direction_of(make_network(), GAM, 0.05, **oracle | {"oracle_rho": 0.05})
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-15)
+    with pytest.raises(ValueError, match="oracle_rho_min, oracle_rho_warmup: got None, 3; allowed: none, without"):
+        direction_of(make_network(), GAM, 0.05, alpha=0.3, oracle_rho_warmup=3)
 
 
 def test_parameters_in_place_of_an_optimizer_are_refused(make_network):

@@ -26,7 +26,7 @@ BINARY = {  # a network without binary layers is trained by `real`; binary ones:
 VARIANTS = {
     "sgd": SGD | {"nesterov": True},
     "adamw": ADAMW,
-    "sam": {"kind": "sam", "base": SGD, "rho": 0.1, "warmup": 3},
+    "sam": {"kind": "sam", "base": SGD, "rho": 0.1, "rho_warmup": 3},
     "asam": {"kind": "asam", "base": SGD, "rho": 0.5},
     "gsam": {"kind": "gsam", "base": ADAMW, "rho": 0.1, "alpha": 0.3},
     "gradient_penalty": {"kind": "gradient_penalty", "base": SGD, "lam": 0.02, "radius": 0.1},

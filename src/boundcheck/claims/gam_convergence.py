@@ -91,7 +91,9 @@ def is_covered(method: Mapping[str, Any], training: Mapping[str, Any]) -> bool:
         and method.get("oracle", "none") == "none"
         and method.get("inner_steps", 1) == 1
         and method.get("rho_min") == 0
-        and not method.get("warmup", 0)
+        and not method.get("rho_warmup", 0)
+        and method.get("alpha_min") in (None, method["alpha"])
+        and not method.get("alpha_warmup", 0)
         and base.get("kind") == "sgd"
         and not base.get("momentum", 0)
         and not base.get("weight_decay", 0)

@@ -25,7 +25,7 @@ class AscentOnly(MultiPass):
         base: the optimizer that makes the step.
         rho: ρ ≥ 0, in the unit of θ.
         rho_min: ρ falls with the learning rate, to `rho_min` where that is 0; None: it does not.
-        warmup: steps over which ρ grows from 0.
+        rho_warmup: steps over which ρ grows from 0.
         model: the network, if its batch normalisation shall count the first pass only.
         num_stacked: k seeds trained at once.
     """
@@ -38,12 +38,12 @@ class AscentOnly(MultiPass):
         rho: float,
         *,
         rho_min: float | None = None,
-        warmup: int = 0,
+        rho_warmup: int = 0,
         model: nn.Module | None = None,
         num_stacked: int = 1,
     ) -> None:
-        numbers = {"rho": rho}
-        super().__init__(base, numbers, least_strength=rho_min, warmup=warmup, model=model, num_stacked=num_stacked)
+        schedules = {"rho": (rho_min, rho_warmup)}
+        super().__init__(base, {"rho": rho}, schedules, model=model, num_stacked=num_stacked)
 
     def direction(self, landscape: Landscape, rho: Any) -> Tensor:
         """∇L(θ + ρ f̂) (k, p)."""
@@ -62,7 +62,7 @@ class AscentOnlyMethod(MultiPassMethod):
     base: Mapping[str, Any]
     rho: float
     rho_min: float | None = None
-    warmup: int = 0
+    rho_warmup: int = 0
 
     num_gradients: ClassVar[int] = 3
     second_order: ClassVar[bool] = True

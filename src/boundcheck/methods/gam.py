@@ -57,16 +57,17 @@ class GAM(MultiPass):
         oracle_rho: the radius of SAM or GSAM.
         oracle_alpha: the α of GSAM.
         rho_min: ρ falls with the learning rate, to `rho_min` where that is 0; None: it does not.
+        rho_warmup: steps over which ρ grows from 0.
         alpha_min: as `rho_min`, of α.
-        warmup: steps over which ρ grows from 0.
+        alpha_warmup: as `rho_warmup`, of α.
+        oracle_rho_min: as `rho_min`, of the oracle's radius.
+        oracle_rho_warmup: as `rho_warmup`, of the oracle's radius.
         model: the network, if its batch normalisation shall count the first pass only.
         num_stacked: k seeds trained at once.
 
     References:
         Zhang, Xu, Yu, Zou, Cui 2023, Gradient norm aware minimization, arXiv:2303.03108, and the authors' public code.
     """
-
-    coefficient = "alpha"
 
     def __init__(
         self,
@@ -83,8 +84,11 @@ class GAM(MultiPass):
         oracle_rho: float | None = None,
         oracle_alpha: float | None = None,
         rho_min: float | None = None,
+        rho_warmup: int = 0,
         alpha_min: float | None = None,
-        warmup: int = 0,
+        alpha_warmup: int = 0,
+        oracle_rho_min: float | None = None,
+        oracle_rho_warmup: int = 0,
         model: nn.Module | None = None,
         num_stacked: int = 1,
     ) -> None:
@@ -97,8 +101,12 @@ class GAM(MultiPass):
         self.second_order = form == "exact"
         numbers = {"rho": rho, "alpha": alpha, "radius": radius, "beta": beta, "gamma": gamma}
         numbers |= {"oracle_rho": oracle_rho, "oracle_alpha": oracle_alpha}
-        least = {"least_strength": rho_min, "least_coefficient": alpha_min}
-        super().__init__(base, numbers, **least, warmup=warmup, model=model, num_stacked=num_stacked)
+        schedules = {
+            "rho": (rho_min, rho_warmup),
+            "alpha": (alpha_min, alpha_warmup),
+            "oracle_rho": (oracle_rho_min, oracle_rho_warmup),
+        }
+        super().__init__(base, numbers, schedules, model=model, num_stacked=num_stacked)
 
     def direction(
         self,
@@ -169,8 +177,11 @@ class GAMMethod(MultiPassMethod):
     oracle_rho: float | None = None
     oracle_alpha: float | None = None
     rho_min: float | None = None
+    rho_warmup: int = 0
     alpha_min: float | None = None
-    warmup: int = 0
+    alpha_warmup: int = 0
+    oracle_rho_min: float | None = None
+    oracle_rho_warmup: int = 0
 
     wrapper: ClassVar[type[MultiPass]] = GAM
 

@@ -28,15 +28,13 @@ class GradientPenalty(MultiPass):
         lam: λ ≥ 0, in the unit of θ.
         radius: r > 0, in the unit of θ.
         lam_min: λ falls with the learning rate, to `lam_min` where that is 0; None: it does not.
-        warmup: steps over which λ grows from 0.
+        lam_warmup: steps over which λ grows from 0.
         model: the network, if its batch normalisation shall count the first pass only.
         num_stacked: k seeds trained at once.
 
     References:
         Zhao et al. 2022, Penalizing gradient norm for efficiently improving generalization.
     """
-
-    strength = "lam"
 
     def __init__(
         self,
@@ -45,12 +43,13 @@ class GradientPenalty(MultiPass):
         radius: float,
         *,
         lam_min: float | None = None,
-        warmup: int = 0,
+        lam_warmup: int = 0,
         model: nn.Module | None = None,
         num_stacked: int = 1,
     ) -> None:
         numbers = {"lam": lam, "radius": radius}
-        super().__init__(base, numbers, least_strength=lam_min, warmup=warmup, model=model, num_stacked=num_stacked)
+        schedules = {"lam": (lam_min, lam_warmup)}
+        super().__init__(base, numbers, schedules, model=model, num_stacked=num_stacked)
 
     def direction(self, landscape: Landscape, lam: Any, radius: Any) -> Tensor:
         """(1 − a) ∇L(θ) + a ∇L(θ + r ĝ) (k, p)."""
@@ -71,7 +70,7 @@ class GradientPenaltyMethod(MultiPassMethod):
     lam: float
     radius: float
     lam_min: float | None = None
-    warmup: int = 0
+    lam_warmup: int = 0
 
     num_gradients: ClassVar[int] = 2
     wrapper: ClassVar[type[MultiPass]] = GradientPenalty

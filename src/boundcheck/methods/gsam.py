@@ -35,16 +35,15 @@ class GSAM(MultiPass):
         rho: ρ ≥ 0, in the unit of θ.
         alpha: α ≥ 0.
         rho_min: ρ falls with the learning rate, to `rho_min` where that is 0; None: it does not.
+        rho_warmup: steps over which ρ grows from 0.
         alpha_min: as `rho_min`, of α.
-        warmup: steps over which ρ grows from 0.
+        alpha_warmup: as `rho_warmup`, of α.
         model: the network, if its batch normalisation shall count the first pass only.
         num_stacked: k seeds trained at once.
 
     References:
         Zhuang et al. 2022, Surrogate gap minimization improves sharpness-aware training.
     """
-
-    coefficient = "alpha"
 
     def __init__(
         self,
@@ -53,14 +52,15 @@ class GSAM(MultiPass):
         alpha: float,
         *,
         rho_min: float | None = None,
+        rho_warmup: int = 0,
         alpha_min: float | None = None,
-        warmup: int = 0,
+        alpha_warmup: int = 0,
         model: nn.Module | None = None,
         num_stacked: int = 1,
     ) -> None:
         numbers = {"rho": rho, "alpha": alpha}
-        least = {"least_strength": rho_min, "least_coefficient": alpha_min}
-        super().__init__(base, numbers, **least, warmup=warmup, model=model, num_stacked=num_stacked)
+        schedules = {"rho": (rho_min, rho_warmup), "alpha": (alpha_min, alpha_warmup)}
+        super().__init__(base, numbers, schedules, model=model, num_stacked=num_stacked)
 
     def direction(self, landscape: Landscape, rho: Any, alpha: Any) -> Tensor:
         """g_p − α g⊥ (k, p)."""
@@ -80,8 +80,9 @@ class GSAMMethod(MultiPassMethod):
     rho: float
     alpha: float
     rho_min: float | None = None
+    rho_warmup: int = 0
     alpha_min: float | None = None
-    warmup: int = 0
+    alpha_warmup: int = 0
 
     num_gradients: ClassVar[int] = 2
     wrapper: ClassVar[type[MultiPass]] = GSAM

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,9 +29,8 @@ class MultiPass(Optimizer, ABC):
     Args:
         base: any torch optimizer that can step without a closure; its groups and its state are shared.
         numbers: the method's numbers by name, as defaults of the groups.
-        least_strength: how far the number that `strength` names falls with the learning rate; see `scheduled`.
-        least_coefficient: the same of the number that `coefficient` names, which has no warm-up.
-        warmup: of that number, in steps; 0: none.
+        schedules: of the numbers that move during training, how far each falls with the learning rate (None: it does
+            not) and the steps of its warm-up; see `scheduled`.
         model: the network, if its batch normalisation shall count the first pass only.
         num_stacked: k; when it is more than 1, every parameter has a leading axis of k independent networks.
 
@@ -40,17 +39,13 @@ class MultiPass(Optimizer, ABC):
     """
 
     second_order = False
-    strength: ClassVar[str] = "rho"
-    coefficient: ClassVar[str | None] = None
 
     def __init__(
         self,
         base: Optimizer,
         numbers: Mapping[str, float | None],
+        schedules: Mapping[str, tuple[float | None, int]],
         *,
-        least_strength: float | None = None,
-        least_coefficient: float | None = None,
-        warmup: int = 0,
         model: nn.Module | None = None,
         num_stacked: int = 1,
     ) -> None:
@@ -60,10 +55,10 @@ class MultiPass(Optimizer, ABC):
         check_number("num_stacked", num_stacked, ">= 1, whole", lambda k: whole and k >= 1)
         self.base, self.model, self.num_stacked = base, model, num_stacked
         self._layout: FlatLayout | None = None
-        self._names = tuple(numbers)
-        self._own = {**numbers, f"{self.strength}_min": least_strength, "warmup": warmup, "num_steps": 0}
-        if self.coefficient:
-            self._own[f"{self.coefficient}_min"] = least_coefficient
+        self._names, self._moving = tuple(numbers), tuple(schedules)
+        self._own = {**numbers, "num_steps": 0}
+        for name, (least, warmup) in schedules.items():
+            self._own |= {f"{name}_min": least, f"{name}_warmup": warmup}
         for name in self._own:
             if name in base.defaults:
                 raise ValueError(
@@ -138,11 +133,8 @@ class MultiPass(Optimizer, ABC):
         if group.get("maximize"):
             raise ValueError("maximize: got True; allowed: False (change the sign of the loss instead)")
         self.check(group)
-        check_schedule(group, self.strength)
-        if self.coefficient:
-            check_schedule(group, self.coefficient)
+        for name in self._moving:
+            check_schedule(group, name)
 
     def _now(self, group: Mapping[str, Any], name: str) -> Any:
-        if name not in (self.strength, self.coefficient):
-            return group[name]
-        return scheduled(group, name, has_warmup=name == self.strength)
+        return scheduled(group, name) if name in self._moving else group[name]

@@ -37,7 +37,7 @@ class SAM(MultiPass):
         rho: ρ ≥ 0, in the unit of θ; 0.05 is usual, for ASAM 10 to 40 times as much.
         adaptive: ASAM.
         rho_min: ρ falls with the learning rate, to `rho_min` where that is 0; None: it does not.
-        warmup: steps over which ρ grows from 0.
+        rho_warmup: steps over which ρ grows from 0.
         model: the network, if its batch normalisation shall count the first pass only.
         num_stacked: k seeds trained at once.
 
@@ -52,15 +52,14 @@ class SAM(MultiPass):
         adaptive: bool = False,
         *,
         rho_min: float | None = None,
-        warmup: int = 0,
+        rho_warmup: int = 0,
         model: nn.Module | None = None,
         num_stacked: int = 1,
     ) -> None:
         check_choice("adaptive", adaptive, (False, True))
         self.adaptive = adaptive
-        super().__init__(
-            base, {"rho": rho}, least_strength=rho_min, warmup=warmup, model=model, num_stacked=num_stacked
-        )
+        schedules = {"rho": (rho_min, rho_warmup)}
+        super().__init__(base, {"rho": rho}, schedules, model=model, num_stacked=num_stacked)
 
     def direction(self, landscape: Landscape, rho: Any) -> Tensor:
         """∇L(θ + ε) (k, p)."""
@@ -84,7 +83,7 @@ class SAMMethod(MultiPassMethod):
     rho: float
     adaptive: bool = False
     rho_min: float | None = None
-    warmup: int = 0
+    rho_warmup: int = 0
 
     num_gradients: ClassVar[int] = 2
     wrapper: ClassVar[type[MultiPass]] = SAM

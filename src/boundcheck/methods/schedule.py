@@ -1,4 +1,4 @@
-"""How the strength of a method, its radius ρ or its coefficient λ, moves during training."""
+"""How a number of a method, such as its radius ρ or its coefficient α, moves during training."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 from boundcheck.methods.checks import check_number
 
 
-def scheduled(group: Mapping[str, Any], name: str, has_warmup: bool = True) -> Any:
-    """The strength s at this step, read off a parameter group: constant unless the group says otherwise.
+def scheduled(group: Mapping[str, Any], name: str) -> Any:
+    """A number s at this step, read off a parameter group: constant unless the group says otherwise.
 
-    s_t = (s_min + (s − s_min) η_t/η_0) · min(1, (t + 1)/warmup), where η_t is `lr` and η_0 is `initial_lr`, which
+    s_t = (s_min + (s − s_min) η_t/η_0) · min(1, (t + 1)/s_warmup), where η_t is `lr` and η_0 is `initial_lr`, which
     learning-rate schedulers leave in the group (without it η_t/η_0 = 1), and t is `num_steps`, the steps made so far.
-    `<name>_min` None: no dependence on η. `warmup` 0: no warm-up. A warm-up of η alone warms s up too, where s_min = 0.
+    `<name>_min` None: no dependence on η. `<name>_warmup` 0: no warm-up. A warm-up of η alone warms s up too, where
+    s_min = 0.
 
     Args:
-        group: holds `name`, `<name>_min`, `warmup` (steps), `num_steps` and `lr`.
-        name: which number is the strength.
-        has_warmup: whether `warmup` is of this strength.
+        group: holds `name`, `<name>_min`, `<name>_warmup` (steps), `num_steps` and `lr`.
+        name: which number it is.
 
     Returns:
         s_t, in the unit of s.
@@ -26,20 +26,23 @@ def scheduled(group: Mapping[str, Any], name: str, has_warmup: bool = True) -> A
     References:
         Zhuang et al. 2022 (GSAM): the radius in proportion to the learning rate.
     """
-    strength, least = group[name], group[f"{name}_min"]
+    number, least, warmup = group[name], group[f"{name}_min"], group[f"{name}_warmup"]
     if least is not None:
-        strength = least + (strength - least) * group["lr"] / group.get("initial_lr", group["lr"])
-    if has_warmup and group["warmup"]:
-        strength = strength * min(1.0, (group["num_steps"] + 1) / group["warmup"])
-    return strength
+        number = least + (number - least) * group["lr"] / group.get("initial_lr", group["lr"])
+    if warmup:
+        number = number * min(1.0, (group["num_steps"] + 1) / warmup)
+    return number
 
 
 def check_schedule(group: Mapping[str, Any], name: str) -> None:
-    """Refuse a least strength outside [0, s] and a negative warm-up.
+    """Refuse a least value outside [0, s], a negative warm-up, and a schedule of a number that there is not.
 
     Raises:
         ValueError: with the field, the value and what is allowed.
     """
-    if (least := group[f"{name}_min"]) is not None:
+    least, warmup = group[f"{name}_min"], group[f"{name}_warmup"]
+    if group[name] is None and (least is not None or warmup):
+        raise ValueError(f"{name}_min, {name}_warmup: got {least}, {warmup}; allowed: none, without {name}")
+    if least is not None:
         check_number(f"{name}_min", least, f"in [0, {name}]", lambda x: 0 <= x <= group[name])
-    check_number("warmup", group["warmup"], ">= 0", lambda x: x >= 0)
+    check_number(f"{name}_warmup", warmup, ">= 0", lambda x: x >= 0)
