@@ -316,10 +316,9 @@ def test_a_base_that_maximises_is_refused(name, make_network):
 
 
 def test_a_base_with_a_number_of_the_same_name_is_refused(name, make_network):
-    optimizer_class = load(OPTIMIZERS, VARIANTS[name][0])
     base = torch.optim.SGD(make_network().model.parameters(), lr=0.1)
-    base.defaults[optimizer_class.strength] = 0.9
-    with pytest.raises(ValueError, match=f"SGD has its own '{optimizer_class.strength}'"):
+    base.defaults[strength_of(name)] = 0.9
+    with pytest.raises(ValueError, match=f"SGD has its own '{strength_of(name)}'"):
         wrap(name, base)
 
 
