@@ -252,8 +252,8 @@ def test_a_group_added_later_gets_the_numbers_and_trains(name, make_network):
 def test_a_group_with_a_bad_number_is_refused_and_not_added(name, make_network):
     network = make_network()
     optimizer = wrap(name, momentum_sgd(network.model[0].parameters()))
-    with pytest.raises(ValueError, match=f"{optimizer.strength}: got -1"):
-        optimizer.add_param_group({"params": network.model[2].parameters(), optimizer.strength: -1})
+    with pytest.raises(ValueError, match=f"{strength_of(name)}: got -1"):
+        optimizer.add_param_group({"params": network.model[2].parameters(), strength_of(name): -1})
     assert len(optimizer.param_groups) == len(optimizer.base.param_groups) == 1
 
 
