@@ -112,14 +112,16 @@ def flatness(
     for name in _largest({name: gain for name, (gain, _) in found.items()}, ascents):
         _ascend(ball, ball.height, points[name], iterations, found[name])
     gain, summit = ball.highest.value, ball.highest.delta
-    if gain > 0:
-        later = {"summit": summit, "segment": _steepest_on_segment(ball, gain, summit, segment)}
-        if torch.equal(later["segment"], summit):
-            del later["summit"]
-        points |= later
-        found |= {name: ball.height(point) for name, point in later.items()}
     norms = {name: _norm(gradient()) for name, (_, gradient) in found.items()}
-    history = {name: _ascend(ball, ball.steepness, points[name], iterations) for name in _largest(norms, ascents)}
+    if gain > 0:
+        steepest = _steepest_on_segment(ball, gain, summit, segment)
+        if ascents is None and not torch.equal(steepest.delta, summit):
+            points["summit"] = summit
+        points["segment"], norms["segment"] = steepest.delta, steepest.value
+    history = {
+        name: _ascend(ball, ball.steepness, points[name], iterations)
+        for name in (points if ascents is None else _largest(norms, ascents))
+    }
     if "centre" not in history:
         history["centre"] = _ascend(ball, ball.steepness, points["centre"], 1)
     return FlatnessResult(
@@ -203,10 +205,8 @@ class _Ball:
 
 
 def _largest(values: Mapping[str, float], number: int | None) -> list[str]:
-    """The names of that many of the values, the largest first; without a number all, in their order."""
-    if number is None:
-        return list(values)
-    return sorted(values, key=lambda name: -math.inf if math.isnan(values[name]) else values[name])[: -number - 1 : -1]
+    """The names of that many of the values, the largest first; without a number all."""
+    return sorted(values, key=lambda name: -math.inf if math.isnan(values[name]) else values[name])[::-1][:number]
 
 
 def _norm(vector: Tensor) -> float:
@@ -246,8 +246,8 @@ def _ascend(
     return values
 
 
-def _steepest_on_segment(ball: _Ball, gain: float, summit: Tensor, num_points: int) -> Tensor:
-    """The point of the segment from 0 to the maximiser of R⁰ with the largest gradient norm found."""
+def _steepest_on_segment(ball: _Ball, gain: float, summit: Tensor, num_points: int) -> _Best:
+    """The largest gradient norm found on the segment from 0 to the maximiser of R⁰, and where."""
     best = _Best(-1.0, summit)
 
     def evaluate(t: float) -> float:
@@ -266,4 +266,4 @@ def _steepest_on_segment(ball: _Ball, gain: float, summit: Tensor, num_points: i
             b, high = middle, height
         else:
             a, low = middle, height
-    return best.delta
+    return best
