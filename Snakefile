@@ -1,6 +1,8 @@
+from boundcheck.quick_plan import plan_quickly
 from snakemake.utils import min_version
 
 min_version("9.20")
+plan_quickly()
 
 
 configfile: "config/config.yaml"

@@ -9,7 +9,19 @@ SOURCE = Path(__file__).resolve().parents[2] / "src"
 
 # From the ground up. A module may import from its own package and from lower levels, not from its own level.
 LEVELS = [
-    {"contracts", "verdicts", "registry", "seeds", "tables", "code_version", "devices", "config", "origin", "whole"},
+    {
+        "contracts",
+        "verdicts",
+        "registry",
+        "seeds",
+        "tables",
+        "code_version",
+        "devices",
+        "config",
+        "origin",
+        "whole",
+        "quick_plan",
+    },
     {"job_code"},
     {"plan"},
     {"grid"},
