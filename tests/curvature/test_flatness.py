@@ -86,6 +86,33 @@ def test_both_ascents_rise_in_every_step_on_convex_quadratics(problems, generato
             assert all(after >= before * (1 - 1e-12) for before, after in itertools.pairwise(norms))
 
 
+def test_the_best_starts_alone_find_the_same_maxima_of_convex_quadratics(problems):
+    for matrix, x, rho in problems[:8]:
+        every, best = (
+            flatness(
+                quadratic(matrix), x, rho, torch.Generator().manual_seed(3), 3, 400, tolerance=1e-7, ascents=number
+            )
+            for number in (None, 2)
+        )
+        assert best.first == pytest.approx(every.first, rel=1e-9)
+        assert best.zeroth == pytest.approx(every.zeroth, rel=1e-9)
+        assert best.num_hvps < every.num_hvps
+        assert best.one_step_first == every.one_step_first
+        begins = {name: norms[0] for name, norms in every.history.items() if name != "summit"}
+        followed = sorted(begins, key=begins.__getitem__)[-2:]
+        assert set(best.history) == {"centre", *followed}
+
+
+def test_an_ascent_ends_with_its_first_small_rise(problems, generator):
+    lengths = []
+    for matrix, x, rho in problems[:8]:
+        for norms in flatness(quadratic(matrix), x, rho, generator, 2, 50, least_rise=0.01).history.values():
+            rises = [after - before > 0.01 * after for before, after in itertools.pairwise(norms)]
+            assert all(rises[:-1])
+            lengths.append(len(norms))
+    assert 2 < max(lengths) < 50
+
+
 def test_the_first_step_is_the_one_of_gam(problems, generator):
     for matrix, x, rho in problems[:5]:
         f = matrix @ matrix @ x
@@ -209,7 +236,9 @@ def test_the_cost_is_counted(generator):
     assert 0 < found.num_hvps < found.num_gradients
 
 
-@pytest.mark.parametrize("wrong", [{"rho": 0.0}, {"starts": -1}, {"iterations": 0}, {"segment": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"rho": 0.0}, {"starts": -1}, {"iterations": 0}, {"segment": 0}, {"ascents": 0}, {"least_rise": -0.1}]
+)
 def test_numbers_that_make_no_sense_are_rejected(wrong, generator):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         flatness(torch.sum, torch.ones(2), **{"rho": 1.0, "generator": generator, **wrong})
