@@ -109,8 +109,9 @@ def flatnesses(net: nn.Module, inputs: Tensor, labels: Tensor) -> str:
         return result.first, time.process_time() - start
 
     pairs = [(found(2), found(None)) for _ in range(3)]
+    value = pairs[0][0][0] / pairs[0][1][0]
     share = statistics.median(best[1] / every[1] for best, every in pairs)
-    return f"R¹(0.2) of the best two starts {pairs[0][0][0] / pairs[0][1][0]:.4f} of that of all, in {share:.2f} of the time"
+    return f"R¹(0.2) of the best two starts {value:.4f} of that of all, in {share:.2f} of the time"
 
 
 def main() -> None:
