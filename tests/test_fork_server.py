@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="servers fork on
 HOLDER = """
 import os, sys
 from boundcheck.fork_server import SERVER, start_fork_server
-start_fork_server(["heavy"])
+start_fork_server(["heavy"], __import__("pathlib").Path("server.log"))
 print(os.environ[SERVER], flush=True)
 sys.stdin.read()
 """
@@ -33,6 +33,15 @@ def main(words):
         return int(words[1])
     if words[0] == "leave":
         sys.exit(2)
+    if words[0] == "say":
+        sys.exit("a message")
+    if words[0] == "break":
+        raise BaseException("a defect")
+    if words[0] == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if words[0] == "share" and not os.fork():
+        time.sleep(30)
+        os._exit(0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
     print(os.getpid(), flush=True)
     time.sleep(100)
@@ -59,7 +68,7 @@ class Served:
 
     def __init__(self, package):
         self.package = package
-        self.environment = {**os.environ, "PYTHONPATH": str(package), "COLOUR": "red"}
+        self.environment = {**os.environ, "PYTHONPATH": str(package), "COLOUR": "red", "OMP_NUM_THREADS": "1"}
         self.environment.pop(fork_server.SERVER, None)
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         command = [sys.executable, "-c", HOLDER]
@@ -98,12 +107,17 @@ def wait_until(holds, seconds=20):
         time.sleep(0.02)
 
 
+def state_of(process):
+    """R, S, T, Z ...; none where it is gone."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
 def lives(process):
     """Whether a process does anything still; one that nobody has waited for yet does not."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    return state_of(process) not in ("", "Z")
 
 
 def test_a_fork_is_given_folder_environment_output_and_exit_code(served):
@@ -115,6 +129,46 @@ def test_a_fork_is_given_folder_environment_output_and_exit_code(served):
     assert served.run("leave").returncode == 2
 
 
+def test_what_ends_a_job_is_told(served):
+    said = served.run("say")
+    assert (said.returncode, said.stderr) == (1, "a message\n")
+    broken = served.run("break")
+    assert broken.returncode == 1
+    assert "BaseException: a defect" in broken.stderr
+    crashed = served.run("crash")
+    assert crashed.returncode == 128 + signal.SIGSEGV
+    assert crashed.stderr == "boundcheck: the job was ended by SIGSEGV\n"
+
+
+def test_a_child_of_a_dead_fork_keeps_nobody_waiting(served):
+    job = served.start("share")
+    os.kill(int(job.stdout.readline()), signal.SIGKILL)
+    assert job.wait(timeout=10) == 128 + signal.SIGKILL
+    job.stdout.close()
+
+
+def test_a_paused_job_pauses_its_fork(served):
+    job = served.start("wait")
+    fork = int(job.stdout.readline())
+    job.send_signal(signal.SIGTSTP)
+    wait_until(lambda: state_of(fork) == "T" and state_of(job.pid) == "T")
+    job.send_signal(signal.SIGCONT)
+    wait_until(lambda: state_of(fork) == "S")
+    job.kill()
+    job.communicate()
+
+
+def test_a_server_that_cannot_import_says_why_and_holds_nobody_up(package):
+    (package / "heavy.py").write_text("import no_such_module")
+    server = Served(package)
+    try:
+        assert not server.was_forked(server.run("tell", "0"))
+        assert "No module named 'no_such_module'" in (package.parent / "server.log").read_text()
+    finally:
+        server.holder.kill()
+        server.holder.communicate()
+
+
 def test_jobs_that_ask_at_once_are_all_answered(served):
     jobs = [served.start("tell", str(number)) for number in range(8)]
     assert [job.wait(timeout=60) for job in jobs] == list(range(8))
@@ -122,7 +176,7 @@ def test_jobs_that_ask_at_once_are_all_answered(served):
         job.communicate()
 
 
-@pytest.mark.parametrize("change", ["edited", "new module", "other modules", "no server", "dead server"])
+@pytest.mark.parametrize("change", ["edited", "new module", "other modules", "threads", "no server", "dead server"])
 def test_what_cannot_be_forked_runs_in_its_own_process(served, change, tmp_path):
     assert served.was_forked(served.run("tell", "0"))
     changes = {}
@@ -133,6 +187,8 @@ def test_what_cannot_be_forked_runs_in_its_own_process(served, change, tmp_path)
         (served.package / "boundcheck/added.py").touch()
     elif change == "other modules":
         changes["PYTHONPATH"] = os.pathsep.join([str(served.package), str(tmp_path)])
+    elif change == "threads":
+        changes["OMP_NUM_THREADS"] = "2"
     elif change == "no server":
         changes[fork_server.SERVER] = ""
     else:

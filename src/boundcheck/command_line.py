@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _cost(seconds: float) -> str:
-    """What a job took, for whoever sets the memory and time of a rule; without the import of Python itself."""
+    """What a job took, for whoever sets the memory and time of a rule; without what was imported before it."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     megabytes = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     return f"done: {seconds:.1f} s, {usage.ru_utime + usage.ru_stime:.1f} s of CPU, {megabytes:.0f} MB at most"

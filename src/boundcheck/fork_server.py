@@ -10,14 +10,16 @@ import contextlib
 import gc
 import json
 import os
-import select
+import selectors
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -25,57 +27,73 @@ from typing import Any
 
 SERVER = "BOUNDCHECK_FORK_SERVER"  # in the environment of the jobs: the server's socket; empty: no server is started
 PACKAGE = Path(__file__).resolve().parent
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # read once, when a library is imported
 _kept: list[Any] = []  # what lives as long as the process that started a server
 
 
-def start_fork_server(modules: Iterable[str]) -> None:
+def start_fork_server(modules: Iterable[str], log: Path) -> None:
     """Start a process that imports `modules` and forks this process's jobs; it ends when this process does. Linux only.
 
-    Jobs may ask at once: those that come before the imports are done wait for them.
+    Jobs may ask at once: those that come before the imports are done wait for them. Without a server, for whatever
+    reason, they run in processes of their own.
+
+    Args:
+        modules: what the forks find imported.
+        log: where the server says why it ended early.
     """
     if sys.platform != "linux" or os.environ.get(SERVER) == "":
         return
-    folder = tempfile.mkdtemp(prefix="boundcheck-")  # closed to other users, hence so is the socket
-    path = os.path.join(folder, "socket")
-    with socket.socket(socket.AF_UNIX) as listener:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as listener:
+        folder = tempfile.mkdtemp(prefix="boundcheck-")  # closed to other users, hence so is the socket
+        path = os.path.join(folder, "socket")
         try:
             listener.bind(path)
-        except OSError:  # the folder for temporary files has too long a name for a socket, or cannot hold one
-            shutil.rmtree(folder)
+            listener.listen(128)
+            _kept.append(_started(listener, folder, modules, log))
+        except OSError:  # such as a folder whose name is too long for a socket
+            shutil.rmtree(folder, ignore_errors=True)
             return
-        listener.listen(128)
-        lifeline, held = os.pipe()  # `held` is never closed: the other end is told when this process ends, however
-        descriptors = (listener.fileno(), lifeline)
+        os.environ[SERVER] = path
+
+
+def _started(listener: socket.socket, folder: str, modules: Iterable[str], log: Path) -> Any:
+    """The server process, and what must stay open meanwhile."""
+    lifeline, held = os.pipe()  # `held` is never closed: the other end is told when this process ends, however it ends
+    descriptors = (listener.fileno(), lifeline)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "wb") as errors:
         server = subprocess.Popen(
             [sys.executable, "-m", "boundcheck.fork_server", *map(str, descriptors), folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=errors,
             pass_fds=descriptors,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            env={**os.environ, **dict.fromkeys(THREADS, "1")},
             start_new_session=True,  # what a terminal sends to all, the jobs pass on to their forks
         )
+    os.close(lifeline)
     assert server.stdin is not None
     with server.stdin as words:
         words.write(json.dumps(list(modules)).encode())
-    os.close(lifeline)
-    _kept.append((server, held))
-    os.environ[SERVER] = path
+    return server, held
 
 
 def run_in_fork(words: Sequence[str]) -> int | None:
     """Run a command in a fork of the server that the environment names, with this process's files and environment.
 
-    Signals that ask to stop are passed on, and the fork does not outlive this process.
+    Signals that ask to stop or to pause are passed on, and the fork does not outlive this process.
 
-    Returns: its exit code; None where it did not run, for want of a server of this very Python and code.
+    Returns: its exit code, 128 + n if signal n ended it; None where it did not run: there is no server of this user,
+        Python and code, or the job has more than one thread, or no standard input or output.
     """
     path = os.environ.get(SERVER)
-    if not path:
+    if not path or os.environ.get("OMP_NUM_THREADS", "1") != "1" or None in (sys.stdin, sys.stdout, sys.stderr):
         return None
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(path)
+            if _user_behind(connection) != os.getuid():
+                return None
             socket.send_fds(connection, [b"\0"], [0, 1, 2])
             job = {
                 "words": list(words),
@@ -90,12 +108,35 @@ def run_in_fork(words: Sequence[str]) -> int | None:
             return None
         if not process:
             return None
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda received, _: os.kill(int(process), received))
+        _pass_signals_on(int(process))
+        code = ""
         with contextlib.suppress(OSError):
-            if code := answers.readline().strip():
-                return int(code)
-    return 128 + signal.SIGKILL
+            code = answers.readline().strip()
+    if not code:
+        print("boundcheck: the server that forked this job has ended", file=sys.stderr)
+    elif int(code) > 128:
+        print(f"boundcheck: the job was ended by {signal.Signals(int(code) - 128).name}", file=sys.stderr)
+    return int(code or 1)
+
+
+def _user_behind(connection: socket.socket) -> int:
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])
+
+
+def _pass_signals_on(process: int) -> None:
+    def send(number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)
+
+    def pause(*_: Any) -> None:
+        send(signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        send(signal.SIGCONT)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _: send(received))
+    signal.signal(signal.SIGTSTP, pause)
 
 
 def _identity() -> list[str]:
@@ -109,20 +150,45 @@ def _code_state() -> dict[str, int]:
 
 
 def _serve(listener: socket.socket, lifeline: int, folder: str, modules: Sequence[str]) -> None:
-    """Fork a process for every job that asks, until the process that started this one ends."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a fork answers for itself
-    state = [_identity(), _code_state()]
+    """Fork a process for every job that asks and tell how it ended, until the process that started this one ends."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    waiting = selectors.DefaultSelector()
     try:
+        state = [_identity(), _code_state()]
         _import(modules)
-        while not select.select([listener.fileno(), lifeline], [], [])[0].count(lifeline):
-            connection, _ = listener.accept()
-            if not os.fork():
-                listener.close()
-                os.close(lifeline)
-                _answer(connection, state)
-            connection.close()
+        waiting.register(listener, selectors.EVENT_READ)
+        waiting.register(lifeline, selectors.EVENT_READ)
+        while True:
+            for key, _ in waiting.select():
+                if key.fd == lifeline:
+                    return
+                if key.fileobj is listener:
+                    _fork(listener, waiting, state)
+                else:
+                    waiting.unregister(key.fileobj)
+                    _tell_the_end(key.fd, *key.data)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fork(listener: socket.socket, waiting: selectors.BaseSelector, state: list[Any]) -> None:
+    connection, _ = listener.accept()
+    if process := os.fork():
+        waiting.register(os.pidfd_open(process), selectors.EVENT_READ, (process, connection))
+        return
+    for key in list(waiting.get_map().values()):
+        os.close(key.fd)
+        if key.data:
+            key.data[1].close()
+    waiting.close()
+    _answer(connection, state)
+
+
+def _tell_the_end(watch: int, process: int, connection: socket.socket) -> None:
+    os.close(watch)
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    with connection, contextlib.suppress(OSError):
+        connection.sendall(f"{code if code >= 0 else 128 - code}\n".encode())
 
 
 def _import(modules: Sequence[str]) -> None:
@@ -142,46 +208,62 @@ def _answer(connection: socket.socket, state: list[Any]) -> None:
         connection: to the process that asks.
         state: identity and code of the server when it imported what its forks have.
     """
-    code = 1
     try:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        _, descriptors, _, _ = socket.recv_fds(connection, 1, 3)
-        job = json.loads(connection.makefile("rb").readline())
-        if state != [job["identity"], _code_state()]:
-            os._exit(0)
-        for number, descriptor in enumerate(descriptors):
-            os.dup2(descriptor, number)
-            os.close(descriptor)
-        os.environ.clear()
-        os.environ.update(job["environment"])
-        os.chdir(job["folder"])
-        gc.enable()
+        words = _prepare(connection, state)
         connection.sendall(f"{os.getpid()}\n".encode())
-        threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
-        code = _exit_code(job["words"])
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        with contextlib.suppress(OSError):
-            connection.sendall(f"{code}\n".encode())
-        os._exit(code)
+    except BaseException:  # the job runs in its own process, where the same will happen again or not
+        traceback.print_exc()
+        connection.shutdown(socket.SHUT_RDWR)
+        os._exit(1)
+    os.register_at_fork(after_in_child=connection.close)
+    threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
+    code = _exit_code(words)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _prepare(connection: socket.socket, state: list[Any]) -> list[str]:
+    """Take the place of the process that asks; the words of its command."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _, descriptors, _, _ = socket.recv_fds(connection, 1, 3)
+    job = json.loads(connection.makefile("rb").readline())
+    if state != [job["identity"], _code_state()]:
+        raise RuntimeError("another interpreter, another resource group, or code that was edited since")
+    os.chdir(job["folder"])
+    for number, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    os.environ.clear()
+    os.environ.update(job["environment"])
+    sys.argv = ["boundcheck", *job["words"]]
+    gc.enable()
+    return sys.argv[1:]
 
 
 def _exit_code(words: Sequence[str]) -> int:
-    """What a process of its own would exit with."""
-    from boundcheck.command_line import main
-
+    """What a process of its own would exit with, and print."""
     try:
+        from boundcheck.command_line import main
+
         return main(words)
     except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else 1
+        if leaving.code is None or isinstance(leaving.code, int):
+            return leaving.code or 0
+        print(leaving.code, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
+        traceback.print_exc()
         return 128 + signal.SIGINT
+    except BaseException:
+        traceback.print_exc()
+        return 1
 
 
 def _end_with(connection: socket.socket) -> None:
     """End this process as abruptly as the one that it runs for."""
-    connection.recv(1)
+    with contextlib.suppress(OSError):
+        connection.recv(1)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -167,12 +167,19 @@ def test_both_poles_of_the_top_eigenvector_are_tried(generator, side):
 
 
 @settings(max_examples=25)
-@given(rho=st.floats(0.01, 3), seed=st.integers(0, 10**6), segment=st.integers(1, 4))
-def test_zeroth_never_exceeds_first_and_both_beat_random_search(tanh_loss, rho, seed, segment):
+@given(
+    rho=st.floats(0.01, 3),
+    seed=st.integers(0, 10**6),
+    segment=st.integers(1, 4),
+    ascents=st.sampled_from([None, 1, 2]),
+    least_rise=st.sampled_from([0.0, 0.01]),
+)
+def test_zeroth_never_exceeds_first_and_both_beat_random_search(tanh_loss, rho, seed, segment, ascents, least_rise):
     on, _ = tanh_loss
     draw = torch.Generator().manual_seed(seed)
     theta = torch.randn(67, dtype=torch.float64, generator=draw)
-    found = flatness(on(0, 12), theta, rho, draw, starts=1, iterations=4, segment=segment)
+    choices = {"segment": segment, "ascents": ascents, "least_rise": least_rise}
+    found = flatness(on(0, 12), theta, rho, draw, starts=1, iterations=4, **choices)
     assert found.zeroth <= found.first * (1 + 1e-12)
     assert found.maximiser.norm() <= rho * (1 + 1e-12)
     assert found.zeroth_maximiser.norm() <= rho * (1 + 1e-12)
@@ -224,14 +231,15 @@ def test_a_step_that_falls_is_halved(generator):
     assert found.zeroth == pytest.approx(1 - math.sin(1), abs=1e-5)  # zigzags around an inner maximum
 
 
-def test_the_cost_is_counted(generator):
+@pytest.mark.parametrize("ascents", [None, 1])
+def test_the_cost_is_counted(generator, ascents):
     calls = []
 
     def loss(x):
         calls.append(1)
         return (x**4).sum()
 
-    found = flatness(loss, torch.ones(3, dtype=torch.float64), 0.1, generator)
+    found = flatness(loss, torch.ones(3, dtype=torch.float64), 0.1, generator, ascents=ascents)
     assert found.num_gradients == len(calls)
     assert 0 < found.num_hvps < found.num_gradients
 

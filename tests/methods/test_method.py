@@ -125,7 +125,7 @@ REFUSED = [
     (SAM, {"adaptive": "no"}, "adaptive: got 'no'; allowed: False, True"),
     (SAM, {"rho_min": 0.2}, "rho_min: got 0.2; allowed: a number in [0, rho]"),
     (SAM, {"rho_min": -0.1}, "rho_min: got -0.1; allowed: a number in [0, rho]"),
-    (SAM, {"rho_warmup": -1}, "rho_warmup: got -1; allowed: a number >= 0"),
+    (SAM, {"rho_warmup": -1}, "rho_warmup: got -1; allowed: a number >= 0, whole"),
     (SAM, {"base": {"kind": "sgd"}}, "base: lr: sgd needs this setting"),
     (SAM, {"base": SGD | {"lr": -1}}, "base: lr: got -1; allowed: a number > 0"),
     (SAM, {"base": SAM}, "base: unknown kind 'sam'; allowed: adamw, sgd"),

@@ -118,3 +118,7 @@ def test_the_radius_of_the_oracle_moves_by_itself(make_network):
 def test_parameters_in_place_of_an_optimizer_are_refused(make_network):
     with pytest.raises(TypeError, match="base: got a generator; allowed: an optimizer"):
         SAM(make_network().model.parameters(), 0.1)
+
+
+def test_a_learning_rate_that_begins_at_zero_leaves_the_strength():
+    assert scheduled(group(rho_min=0.1, lr=0.0, initial_lr=0.0), "rho") == pytest.approx(0.4)

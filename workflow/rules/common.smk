@@ -78,8 +78,8 @@ def refuse_missing_origins(jobs):
 def fork_jobs(jobs):
     """Let the jobs that run on this machine share their imports."""
     num_jobs = sum(job.is_shell for job in jobs)
-    if num_jobs > 2 and workflow.is_main_process and workflow.local_exec:
-        start_fork_server(PLAN.job_modules())
+    if num_jobs > 2 and workflow.is_main_process and workflow.local_exec and not workflow.touch:
+        start_fork_server(PLAN.job_modules(), Path(".snakemake/boundcheck/fork_server.log"))
 
 
 def train_spec(wildcards):

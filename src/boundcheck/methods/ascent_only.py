@@ -25,7 +25,7 @@ class AscentOnly(MultiPass):
         base: the optimizer that makes the step.
         rho: ρ ≥ 0, in the unit of θ.
         rho_min: ρ falls with the learning rate, to `rho_min` where that is 0; None: it does not.
-        rho_warmup: steps over which ρ grows from 0.
+        rho_warmup: steps in which ρ grows to its full value, in equal parts.
         model: the network, if its batch normalisation shall count the first pass only.
         num_stacked: k seeds trained at once.
     """

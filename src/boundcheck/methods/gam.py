@@ -57,7 +57,7 @@ class GAM(MultiPass):
         oracle_rho: the radius of SAM or GSAM.
         oracle_alpha: the α of GSAM.
         rho_min: ρ falls with the learning rate, to `rho_min` where that is 0; None: it does not.
-        rho_warmup: steps over which ρ grows from 0.
+        rho_warmup: steps in which ρ grows to its full value, in equal parts.
         alpha_min: as `rho_min`, of α.
         alpha_warmup: as `rho_warmup`, of α.
         oracle_rho_min: as `rho_min`, of the oracle's radius.

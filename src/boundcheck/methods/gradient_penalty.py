@@ -28,7 +28,7 @@ class GradientPenalty(MultiPass):
         lam: λ ≥ 0, in the unit of θ.
         radius: r > 0, in the unit of θ.
         lam_min: λ falls with the learning rate, to `lam_min` where that is 0; None: it does not.
-        lam_warmup: steps over which λ grows from 0.
+        lam_warmup: steps in which λ grows to its full value, in equal parts.
         model: the network, if its batch normalisation shall count the first pass only.
         num_stacked: k seeds trained at once.
 

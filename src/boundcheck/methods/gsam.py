@@ -35,7 +35,7 @@ class GSAM(MultiPass):
         rho: ρ ≥ 0, in the unit of θ.
         alpha: α ≥ 0.
         rho_min: ρ falls with the learning rate, to `rho_min` where that is 0; None: it does not.
-        rho_warmup: steps over which ρ grows from 0.
+        rho_warmup: steps in which ρ grows to its full value, in equal parts.
         alpha_min: as `rho_min`, of α.
         alpha_warmup: as `rho_warmup`, of α.
         model: the network, if its batch normalisation shall count the first pass only.

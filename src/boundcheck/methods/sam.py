@@ -37,7 +37,7 @@ class SAM(MultiPass):
         rho: ρ ≥ 0, in the unit of θ; 0.05 is usual, for ASAM 10 to 40 times as much.
         adaptive: ASAM.
         rho_min: ρ falls with the learning rate, to `rho_min` where that is 0; None: it does not.
-        rho_warmup: steps over which ρ grows from 0.
+        rho_warmup: steps in which ρ grows to its full value, in equal parts.
         model: the network, if its batch normalisation shall count the first pass only.
         num_stacked: k seeds trained at once.
 

@@ -11,10 +11,10 @@ from boundcheck.methods.checks import check_number
 def scheduled(group: Mapping[str, Any], name: str) -> Any:
     """A number s at this step, read off a parameter group: constant unless the group says otherwise.
 
-    s_t = (s_min + (s − s_min) η_t/η_0) · min(1, (t + 1)/s_warmup), where η_t is `lr` and η_0 is `initial_lr`, which
-    learning-rate schedulers leave in the group (without it η_t/η_0 = 1), and t is `num_steps`, the steps made so far.
-    `<name>_min` None: no dependence on η. `<name>_warmup` 0: no warm-up. A warm-up of η alone warms s up too, where
-    s_min = 0.
+    s_t = (s_min + (s − s_min) η_t/η_0) · min(1, (t + 1)/s_warmup), where η_t is `lr`, η_0 is `initial_lr`, which
+    learning-rate schedulers leave in the group (without it, and where it is 0, η_t/η_0 = 1), and t is `num_steps`, the
+    steps made so far. Where η rises above η_0, so does s. `<name>_min` None: no dependence on η. `<name>_warmup` 0: no
+    warm-up. A warm-up of η alone warms s up too, where s_min = 0.
 
     Args:
         group: holds `name`, `<name>_min`, `<name>_warmup` (steps), `num_steps` and `lr`.
@@ -28,7 +28,8 @@ def scheduled(group: Mapping[str, Any], name: str) -> Any:
     """
     number, least, warmup = group[name], group[f"{name}_min"], group[f"{name}_warmup"]
     if least is not None:
-        number = least + (number - least) * group["lr"] / group.get("initial_lr", group["lr"])
+        full = group.get("initial_lr", group["lr"])
+        number = least + (number - least) * (group["lr"] / full if full else 1.0)
     if warmup:
         number = number * min(1.0, (group["num_steps"] + 1) / warmup)
     return number
@@ -45,4 +46,5 @@ def check_schedule(group: Mapping[str, Any], name: str) -> None:
         raise ValueError(f"{name}_min, {name}_warmup: got {least}, {warmup}; allowed: none, without {name}")
     if least is not None:
         check_number(f"{name}_min", least, f"in [0, {name}]", lambda x: 0 <= x <= group[name])
-    check_number(f"{name}_warmup", warmup, ">= 0", lambda x: x >= 0)
+    whole = isinstance(warmup, int)
+    check_number(f"{name}_warmup", warmup, ">= 0, whole", lambda steps: whole and steps >= 0)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM or SIGINT came meanwhile, or the Snakemake that started this process was killed.
+    """Whether SIGTERM or SIGINT came meanwhile, or what started this process is gone: Snakemake or its fork server.
 
     Without the latter, a training whose Snakemake is gone would go on beside the one that the next Snakemake starts.
     Only a main thread is told of signals.
