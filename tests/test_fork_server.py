@@ -55,7 +55,7 @@ def package(tmp_path):
     (sources / "boundcheck/stages").mkdir(parents=True)
     for name in ("__init__.py", "stages/__init__.py"):
         (sources / "boundcheck" / name).touch()
-    for name in ("fork_server.py", "__main__.py"):
+    for name in ("fork_server.py", "forked_job.py", "__main__.py"):
         shutil.copy(Path(fork_server.__file__).parent / name, sources / "boundcheck")
     (sources / "boundcheck/command_line.py").write_text(COMMAND_LINE)
     (sources / "boundcheck/stages/eager.py").write_text("def skip_compiler(): pass")

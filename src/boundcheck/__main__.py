@@ -3,7 +3,7 @@
 import os
 import sys
 
-from boundcheck.fork_server import run_in_fork
+from boundcheck.forked_job import run_in_fork
 
 
 def main() -> int:

@@ -21,6 +21,7 @@ LEVELS = [
         "origin",
         "whole",
         "quick_plan",
+        "forked_job",
     },
     {"job_code"},
     {"plan"},
