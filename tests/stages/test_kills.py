@@ -18,7 +18,15 @@ METHODS = {
     "sam": {"kind": "sam", "rho": 0.05, "base": BASE},
     "gsam": {"kind": "gsam", "rho": 0.05, "alpha": 0.1, "base": BASE},
     "gradient_penalty": {"kind": "gradient_penalty", "lam": 0.1, "radius": 0.05, "base": BASE},
-    "gam_exact": {"kind": "gam", "form": "exact", "rho": 0.1, "alpha": 0.3, "rho_min": 0.05, "warmup": 5, "base": BASE},
+    "gam_exact": {
+        "kind": "gam",
+        "form": "exact",
+        "rho": 0.1,
+        "alpha": 0.3,
+        "rho_min": 0.05,
+        "rho_warmup": 5,
+        "base": BASE,
+    },
     "gam_released": {"kind": "gam", "form": "accelerated_released", "rho": 0.2, **ACCELERATED, "base": BASE},
 }
 EVERYWHERE = ("gam_exact",)  # killed before every file operation; the others before a few

@@ -24,7 +24,7 @@ METHODS = {
     "gam_exact": {"kind": "gam", "form": "exact", "rho": 0.1, "alpha": 0.3, "base": BASE},
     "gam_fd": {"kind": "gam", "form": "finite_difference", "rho": 0.1, "radius": 0.02, "alpha": 0.3, "base": BASE},
     "gam_paper": {"kind": "gam", "form": "accelerated_paper", **ACCELERATED},
-    "gam_released": {"kind": "gam", "form": "accelerated_released", "rho_min": 0.1, "warmup": 3, **ACCELERATED},
+    "gam_released": {"kind": "gam", "form": "accelerated_released", "rho_min": 0.1, "rho_warmup": 3, **ACCELERATED},
 }
 RESNET = {"name": "net", "kind": "resnet", "depth": 8, "width": 2}
 
