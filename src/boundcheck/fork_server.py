@@ -88,6 +88,7 @@ def _serve(listener: socket.socket, lifeline: int, folder: str, modules: Sequenc
     waiting = selectors.DefaultSelector()
     try:
         state = [identity(), _code_state()]
+        os.close(os.pidfd_open(os.getpid()))  # an old kernel has none: better now than with a job at work
         _import(modules)
         waiting.register(listener, selectors.EVENT_READ)
         waiting.register(lifeline, selectors.EVENT_READ)
@@ -106,7 +107,13 @@ def _serve(listener: socket.socket, lifeline: int, folder: str, modules: Sequenc
 
 def _fork(listener: socket.socket, waiting: selectors.BaseSelector, state: list[Any]) -> None:
     connection, _ = listener.accept()
-    if process := os.fork():
+    try:
+        process = os.fork()
+    except OSError:  # no memory, or too many processes: the job is told nothing and runs as its own
+        traceback.print_exc()
+        connection.close()
+        return
+    if process:
         waiting.register(os.pidfd_open(process), selectors.EVENT_READ, (process, connection))
         return
     for key in list(waiting.get_map().values()):
