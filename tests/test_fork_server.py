@@ -13,7 +13,16 @@ import pytest
 
 from boundcheck import fork_server
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="servers fork on Linux only")
+
+def has_pidfd():
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+pytestmark = pytest.mark.skipif(not has_pidfd(), reason="the server needs Linux 5.3 or newer")
 
 HOLDER = """
 import os, sys
