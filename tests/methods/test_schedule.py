@@ -89,21 +89,19 @@ def direction_of(network, kind, lr, **settings):
 
 
 @pytest.mark.parametrize("kind", [GAM, GSAM])
-def test_the_coefficient_falls_with_the_learning_rate(make_network, kind):
-    found = direction_of(make_network(), kind, 0.025, alpha=0.8, alpha_min=0.4)
-    expected = direction_of(make_network(), kind, 0.025, alpha=0.5)
+@pytest.mark.parametrize(
+    ("lr", "schedule", "alpha"), [(0.025, {"alpha_min": 0.4}, 0.5), (0.1, {"alpha_warmup": 4}, 0.2)]
+)
+def test_the_coefficient_falls_with_the_learning_rate_or_warms_up(make_network, kind, lr, schedule, alpha):
+    found = direction_of(make_network(), kind, lr, alpha=0.8, **schedule)
+    expected = direction_of(make_network(), kind, lr, alpha=alpha)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-15)
-    assert not torch.allclose(found, direction_of(make_network(), kind, 0.025, alpha=0.8))
+    assert not torch.allclose(found, direction_of(make_network(), kind, lr, alpha=0.8))
+
+
+def test_a_least_coefficient_above_the_coefficient_is_refused(make_network):
     with pytest.raises(ValueError, match=r"alpha_min: got 0.9; allowed: a number in \[0, alpha\]"):
-        direction_of(make_network(), kind, 0.1, alpha=0.8, alpha_min=0.9)
-
-
-@pytest.mark.parametrize("kind", [GAM, GSAM])
-def test_the_coefficient_warms_up_by_itself(make_network, kind):
-    found = direction_of(make_network(), kind, 0.1, alpha=0.8, alpha_warmup=4)
-    expected = direction_of(make_network(), kind, 0.1, alpha=0.2)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-15)
-    assert not torch.allclose(found, direction_of(make_network(), kind, 0.1, alpha=0.8))
+        direction_of(make_network(), GSAM, 0.1, alpha=0.8, alpha_min=0.9)
 
 
 def test_the_radius_of_the_oracle_moves_by_itself(make_network):
