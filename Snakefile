@@ -1,4 +1,4 @@
-from boundcheck.quick_plan import plan_quickly
+from boundcheck.planning.quick_plan import plan_quickly
 from snakemake.utils import min_version
 
 min_version("9.20")

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from boundcheck.forked_job import SERVER
+from boundcheck.jobs.forked_job import SERVER
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = ["-m", "snakemake", "--cores", "2", "--configfile", "config/test.yaml", "--quiet", "all"]

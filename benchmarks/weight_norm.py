@@ -22,8 +22,8 @@ from boundcheck.curvature.hessian import HessianOperator
 from boundcheck.curvature.lanczos import lanczos
 from boundcheck.curvature.predictor import PredictorHessians, spectral_norms
 from boundcheck.models.weight_norm_mlp import WeightNormMLP
-from boundcheck.theory.weight_norm_blocks import block_bounds
-from boundcheck.theory.weight_norm_network import Network, Passes, passes, row_sensitivity
+from boundcheck.theory.weight_norm.blocks import block_bounds
+from boundcheck.theory.weight_norm.network import Network, Passes, passes, row_sensitivity
 
 DIMENSION, NUM_OUTPUTS = 196, 10
 TOLERANCE = 5e-3

@@ -1,14 +1,26 @@
-"""What all tests share: one torch thread, and the root of the project."""
+"""What all tests share: one torch thread, the root of the project, and the spec of a small real cell."""
 
+import copy
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from boundcheck.planning.grid import DEFAULT_TRAINING
+
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 ROOT = Path(__file__).resolve().parents[1]
+SPEC = {
+    "dataset": {"name": "digits", "kind": "digits", "train_size": 100, "test_size": 50},
+    "model": {"name": "mlp", "kind": "mlp", "depth": 1, "width": 6, "activation": "tanh"},
+    "method": {"name": "sgd", "kind": "sgd", "lr": 0.1, "momentum": 0.9},
+    "seeds": [0, 1, 2],
+    "training": {**DEFAULT_TRAINING, "epochs": 3, "batch_size": 30, "lr_schedule": "cosine", "precision": "float64"},
+    "snapshots": [0, 3],
+    "record": ["loss", "accuracy", "gradient_norm"],
+}
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +33,23 @@ def one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def arrays(tmp_path_factory):
+    from boundcheck.data.fetch import fetch
+
+    path = tmp_path_factory.mktemp("data") / "digits" / "arrays.safetensors"
+    fetch({"kind": "digits"}, path)
+    return path
+
+
+@pytest.fixture
+def spec_of():
+    def spec_of(**changes):
+        spec = copy.deepcopy(SPEC)
+        for key, value in changes.items():
+            spec[key] = {**spec[key], **value} if isinstance(value, dict) and key == "training" else value
+        return spec
+
+    return spec_of

@@ -5,10 +5,10 @@ from importlib import import_module
 
 import pytest
 
-from boundcheck.config import read_file
-from boundcheck.job_code import REGISTRIES
+from boundcheck.jobs.kind_pages import _meanings, claims_text, kinds_text
+from boundcheck.planning.config import read_file
+from boundcheck.planning.job_code import REGISTRIES
 from boundcheck.registry import load
-from boundcheck.stages.kinds import _meanings, claims_text, kinds_text
 
 OFFERS = {
     "datasets": ("fetch", "load"),

@@ -3,14 +3,14 @@
 import os
 import sys
 
-from boundcheck.forked_job import run_in_fork
+from boundcheck.jobs.forked_job import run_in_fork
 
 
 def main() -> int:
     """Run one sub-command of the command line; returns its exit code."""
     code = run_in_fork(sys.argv[1:])
     if code is None:
-        from boundcheck.command_line import main as run
+        from boundcheck.jobs.command_line import main as run
 
         code = run(sys.argv[1:])
     return code

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from boundcheck.whole import written_whole
+from boundcheck.atomic_files import written_whole
 
 METADATA = b"boundcheck"
 TIDY = pa.schema(

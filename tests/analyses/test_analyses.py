@@ -1,4 +1,4 @@
-"""What every analysis of a network's L(θ) promises; what all analyses do: tests/stages/test_listed_kinds.py."""
+"""What every analysis of a network's L(θ) promises; what all analyses do: tests/training/test_listed_kinds.py."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import torch
 
 from boundcheck.analyses.weight_noise import WeightNoise
 from boundcheck.contracts import Split
-from boundcheck.theory.gam_risk import perturbation_scale
+from boundcheck.theory.gam.risk import perturbation_scale
 
 
 @pytest.fixture

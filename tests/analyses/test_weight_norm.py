@@ -14,15 +14,15 @@ from boundcheck.analyses import ANALYSES
 from boundcheck.analyses.predictor_hessian import closed_form_applies
 from boundcheck.analyses.predictor_operators import output_directions, predictor_hessians
 from boundcheck.analyses.restricted_convexity import RestrictedConvexity, nearest_in_cone
-from boundcheck.claims.statistics import log_log_slope
+from boundcheck.claims.shared.statistics import log_log_slope
 from boundcheck.contracts import Split
 from boundcheck.curvature.predictor import PredictorHessians, spectral_norms
 from boundcheck.models import MLP, WeightNormMLP
 from boundcheck.models.weight_norm_network import WeightNormNetwork
 from boundcheck.objectives import CrossEntropy, Square
 from boundcheck.registry import build
-from boundcheck.theory.weight_norm_activation import SMOOTH
-from boundcheck.theory.weight_norm_generalisation import generalisation_gap_bound
+from boundcheck.theory.weight_norm.activation import SMOOTH
+from boundcheck.theory.weight_norm.generalisation import generalisation_gap_bound
 
 VARIANTS = [
     {},

@@ -13,8 +13,8 @@ from boundcheck.models import Autoencoder
 from boundcheck.models.stacking import stack, unstack
 from boundcheck.objectives import Reconstruction, Square
 from boundcheck.registry import build
-from boundcheck.theory.dag_momentum import paper_step_limit, step_limit
-from boundcheck.theory.dag_momentum_certificate import a_priori_curvature, ball_path_sums
+from boundcheck.theory.dag_momentum.certificate import a_priori_curvature, ball_path_sums
+from boundcheck.theory.dag_momentum.step import paper_step_limit, step_limit
 
 K, SHAPE = 3, (1, 3, 2)
 

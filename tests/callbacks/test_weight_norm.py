@@ -12,7 +12,7 @@ from boundcheck.callbacks.weight_norm import WeightNormRecorder, normalised_rows
 from boundcheck.models import MLP, WeightNormed, WeightNormMLP
 from boundcheck.models.stacking import stack
 from boundcheck.objectives import Square
-from boundcheck.theory.weight_norm_training import descent_bound, smoothness_along_step
+from boundcheck.theory.weight_norm.training import descent_bound, smoothness_along_step
 
 LR, NUM = 0.7, 12
 

@@ -14,7 +14,7 @@ from boundcheck.models import MLP, WeightNormMLP
 from boundcheck.models.stacking import stack, unstack
 from boundcheck.objectives import Square
 from boundcheck.registry import build
-from boundcheck.theory.weight_norm_training import certified_step
+from boundcheck.theory.weight_norm.training import certified_step
 
 VARIANTS = [
     {},

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from boundcheck.models import WeightNormMLP
 from boundcheck.models.stacking import stack
-from boundcheck.theory.weight_norm_network import passes
+from boundcheck.theory.weight_norm.network import passes
 
 
 def build(generator, **settings):

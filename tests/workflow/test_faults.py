@@ -33,7 +33,7 @@ def held(finished, tmp_path):
     """A project with its data, whose one training waits beside its first checkpoint as long as a file `hold` exists."""
     project = finished.copied(tmp_path)
     project.edit("workflow/rules/train.smk", "--threads {threads}", "--threads {threads} --checkpoint-seconds 0")
-    project.edit("src/boundcheck/stages/checkpoint.py", WRITTEN, HELD)
+    project.edit("src/boundcheck/training/checkpoint.py", WRITTEN, HELD)
     block = project.config["papers"]["gam"]["grid"][0]
     block |= {"methods": ["sgd"], "training": {"epochs": 5, "batch_size": 50}, "snapshots": [0, 5], "analyses": []}
     project.write_config("config/small.yaml", project.config)

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from boundcheck.devices import leased_gpu
+from boundcheck.jobs.devices import leased_gpu
 
 HOLD = """
 import os, sys
-from boundcheck.devices import leased_gpu
+from boundcheck.jobs.devices import leased_gpu
 with leased_gpu(poll_seconds=0.05) as gpu:
     print("holds", gpu, os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
     sys.stdin.read()

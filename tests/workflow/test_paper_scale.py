@@ -5,15 +5,15 @@ import math
 import pytest
 import torch
 
+from boundcheck.cells.cell import settings_of, view_of
 from boundcheck.contracts import Split
 from boundcheck.data import DATASETS
 from boundcheck.data.sizes import Sizes
-from boundcheck.grid import make_plan
 from boundcheck.methods import METHODS
 from boundcheck.models import MODELS
 from boundcheck.objectives import build_objective
+from boundcheck.planning.grid import make_plan
 from boundcheck.registry import build
-from boundcheck.stages.cell import settings_of, view_of
 
 FOLDER = Sizes((3, 224, 224), 1000)  # ImageNet, whose counts only its folder knows
 SMALL = {

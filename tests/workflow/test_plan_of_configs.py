@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from boundcheck.grid import make_plan
+from boundcheck.planning.grid import make_plan
 
 CONFIGS = ["config.yaml", "test.yaml", "paper.yaml", "cifar.yaml"]
 
@@ -82,15 +82,13 @@ def test_an_unknown_kind_lists_the_known_ones(project):
 
 
 def test_planning_imports_neither_torch_nor_pandas(root):
-    code = (
-        "import sys, boundcheck.validation, boundcheck.devices; sys.exit(bool({'torch', 'pandas'} & set(sys.modules)))"
-    )
+    code = "import sys, boundcheck.planning.validation, boundcheck.jobs.devices; sys.exit(bool({'torch', 'pandas'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_training_imports_only_what_it_uses(root):
     code = (
-        "import sys, boundcheck.stages.train\n"
+        "import sys, boundcheck.training.train\n"
         "from boundcheck.registry import build\n"
         "from boundcheck.models import MODELS\n"
         "build(MODELS, {'kind': 'mlp', 'depth': 1, 'width': 4})\n"

@@ -12,7 +12,7 @@ import yaml
 from boundcheck.claims import CLAIMS
 from boundcheck.contracts import Dataset
 from boundcheck.data import arrays
-from boundcheck.stages.answers import latest_reference, with_answers
+from boundcheck.report.kept_verdicts import latest_reference, with_answers
 
 
 def test_the_example_runs(root):

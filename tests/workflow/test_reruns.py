@@ -13,11 +13,11 @@ REPORT = {"report": 1}
 CHECK = {"check_paper": 1, **REPORT}
 REWORDED = (
     "methods/gam.py",
-    "stages/train.py",
-    "stages/measure.py",
-    "stages/check.py",
-    "stages/report.py",
-    "theory/gam.py",
+    "training/train.py",
+    "measuring/measure.py",
+    "report/check.py",
+    "report/report.py",
+    "theory/gam/curvature.py",
 )
 
 
@@ -86,10 +86,10 @@ def test_nothing_for_a_touch_a_comment_a_blank_line_or_a_docstring(copied, edit)
 
 EDITS = {
     "a method": ("src/boundcheck/methods/gam.py", more_code, jobs(1, 1)),
-    "the training loop": ("src/boundcheck/stages/loop.py", more_code, jobs(2, 2)),
+    "the training loop": ("src/boundcheck/training/loop.py", more_code, jobs(2, 2)),
     "an analysis": ("src/boundcheck/analyses/flatness.py", more_code, {"measure_batch": 2, **CHECK}),
-    "a theorem": ("src/boundcheck/theory/gam.py", more_code, CHECK),
-    "a template": ("src/boundcheck/stages/templates/style.css", lambda text: f"{text}\nb {{ color: red }}\n", REPORT),
+    "a theorem": ("src/boundcheck/theory/gam/curvature.py", more_code, CHECK),
+    "a template": ("src/boundcheck/report/templates/style.css", lambda text: f"{text}\nb {{ color: red }}\n", REPORT),
     "a caption": ("workflow/report/page.rst", lambda text: f"{text}\nMore words.\n", {}),
     "a method's number": (
         "config/config.yaml",
@@ -112,7 +112,7 @@ EDITS = {
         configured(lambda config, block: block["datasets"].append("tiny_mnist")),
         jobs(2, 2, fetch=1),
     ),
-    "how data are fetched": ("src/boundcheck/stages/fetch.py", more_code, jobs(2, 2, fetch=1)),
+    "how data are fetched": ("src/boundcheck/data/fetch.py", more_code, jobs(2, 2, fetch=1)),
     "a deleted dataset": ("data/tiny_digits/arrays.safetensors", None, {}),  # what was made of it stands
     "a deleted curve": (SGD / "curves.parquet", None, jobs(1, 1)),
     "a deleted measurement": (SGD / "measurements.parquet", None, {"measure_batch": 1, **CHECK}),
@@ -151,7 +151,7 @@ def test_the_plan_can_end_at_a_stage(copied, edit):
 
 
 def test_a_file_can_be_the_target(copied, edit):
-    edit("src/boundcheck/stages/loop.py", more_code)
+    edit("src/boundcheck/training/loop.py", more_code)
     assert planned(copied, str(SGD / "curves.parquet")) == {"train_batch": 1}
 
 

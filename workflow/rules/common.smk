@@ -4,11 +4,11 @@ import json
 import shlex
 from pathlib import Path
 
-from boundcheck.devices import num_gpus
-from boundcheck.code_version import share_source
-from boundcheck.config import ConfigError
-from boundcheck.fork_server import start_fork_server
-from boundcheck.validation import validated_plan
+from boundcheck.jobs.devices import num_gpus
+from boundcheck.planning.code_version import share_source
+from boundcheck.planning.config import ConfigError
+from boundcheck.jobs.fork_server import start_fork_server
+from boundcheck.planning.validation import validated_plan
 from snakemake.exceptions import WorkflowError
 
 share_source()

@@ -24,7 +24,7 @@ from boundcheck.curvature.flatness import flatness
 from boundcheck.curvature.hessian import HessianOperator
 from boundcheck.curvature.hessian_lipschitz import hessian_lipschitz
 from boundcheck.curvature.lanczos import lanczos
-from boundcheck.theory.flatness import scaling_exponent
+from boundcheck.theory.gam.flatness import scaling_exponent
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from torch import nn
 from boundcheck.contracts import Objective, Row, Split
 from boundcheck.models.weight_norm_network import WeightNormNetwork
 from boundcheck.objectives import Square
-from boundcheck.theory.weight_norm_generalisation import generalisation_gap_bound
-from boundcheck.theory.weight_norm_network import paper_scales
+from boundcheck.theory.weight_norm.generalisation import generalisation_gap_bound
+from boundcheck.theory.weight_norm.network import paper_scales
 
 BATCH = 1000
 

@@ -14,7 +14,7 @@ from boundcheck.analyses.settings import check_at_least
 from boundcheck.contracts import Objective, Row, Split
 from boundcheck.models.dag_net import DAGNetwork
 from boundcheck.objectives import Reconstruction
-from boundcheck.theory.dag_momentum_hessian import hessian_bound, path_sums, sublevel_hessian_bound, uniform_layer_norms
+from boundcheck.theory.dag_momentum.hessian import hessian_bound, path_sums, sublevel_hessian_bound, uniform_layer_norms
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from boundcheck.contracts import Split
 from boundcheck.models.weight_norm_network import WeightNormNetwork
-from boundcheck.theory.weight_norm import layer_bounds, matrix_norms, parameter_bounds
-from boundcheck.theory.weight_norm_convexity import restricted_convexity
-from boundcheck.theory.weight_norm_network import passes
-from boundcheck.theory.weight_norm_training import certified_step, loss_smoothness, smoothness_along_step
+from boundcheck.theory.weight_norm.bounds import layer_bounds, matrix_norms, parameter_bounds
+from boundcheck.theory.weight_norm.convexity import restricted_convexity
+from boundcheck.theory.weight_norm.network import passes
+from boundcheck.theory.weight_norm.training import certified_step, loss_smoothness, smoothness_along_step
 
 
 class AveragePrediction:

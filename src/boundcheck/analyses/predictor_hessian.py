@@ -15,11 +15,11 @@ from boundcheck.analyses.settings import check_at_least, check_positive
 from boundcheck.contracts import Objective, Row, Split
 from boundcheck.curvature.predictor import spectral_norms
 from boundcheck.models.weight_norm_network import WeightNormNetwork
-from boundcheck.theory.weight_norm import a_priori_bounds, layer_bounds, parameter_bounds, vector_norms
-from boundcheck.theory.weight_norm_blocks import block_bounds
-from boundcheck.theory.weight_norm_closed_form import closed_form_bounds
-from boundcheck.theory.weight_norm_network import Network, paper_scales, passes
-from boundcheck.theory.weight_norm_recursion import Bounds
+from boundcheck.theory.weight_norm.blocks import block_bounds
+from boundcheck.theory.weight_norm.bounds import a_priori_bounds, layer_bounds, parameter_bounds, vector_norms
+from boundcheck.theory.weight_norm.closed_form import closed_form_bounds
+from boundcheck.theory.weight_norm.network import Network, paper_scales, passes
+from boundcheck.theory.weight_norm.recursion import Bounds
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from boundcheck.curvature.predictor import PredictorHessians
 from boundcheck.models.weight_norm_network import WeightNormNetwork
-from boundcheck.theory.weight_norm_network import Passes, passes
+from boundcheck.theory.weight_norm.network import Passes, passes
 
 
 def predictor_hessians(model: nn.Module, inputs: Tensor, directions: Tensor) -> tuple[PredictorHessians, Tensor]:

@@ -18,7 +18,7 @@ from boundcheck.contracts import LossFunction, Objective, Row, Split
 from boundcheck.curvature.hessian import loss_and_gradient
 from boundcheck.models.weight_norm_network import WeightNormNetwork
 from boundcheck.objectives import Square
-from boundcheck.theory.weight_norm_convexity import linear_rate, rate_bound
+from boundcheck.theory.weight_norm.convexity import linear_rate, rate_bound
 
 DOWNHILL = 2  # directions along which the least loss is searched
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from boundcheck.analyses.flat_loss import BatchNormMode, FlatNetwork, flat_network
 from boundcheck.analyses.settings import Precision, check_at_least, check_loss_settings, check_positive
 from boundcheck.contracts import Objective, Row, Split
-from boundcheck.theory.gam_risk import perturbation_scale
+from boundcheck.theory.gam.risk import perturbation_scale
 
 
 @dataclass(frozen=True)

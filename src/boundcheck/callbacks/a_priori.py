@@ -9,8 +9,8 @@ from boundcheck.callbacks.penalised import step_start
 from boundcheck.contracts import Training
 from boundcheck.models.dag_net import DAGNetwork
 from boundcheck.objectives import Reconstruction
-from boundcheck.theory.dag_momentum_certificate import a_priori_curvature, ball_path_sums
-from boundcheck.theory.dag_momentum_convergence import weight_bound
+from boundcheck.theory.dag_momentum.certificate import a_priori_curvature, ball_path_sums
+from boundcheck.theory.dag_momentum.convergence import weight_bound
 
 
 def curvature_on_the_ball(training: Training) -> Tensor:

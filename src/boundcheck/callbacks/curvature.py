@@ -11,8 +11,8 @@ from torch import Tensor
 from boundcheck.callbacks.a_priori import curvature_on_the_ball
 from boundcheck.callbacks.segment import SegmentCurvature, measure_segment
 from boundcheck.contracts import Restart, Training
-from boundcheck.theory.dag_momentum import paper_step_limit, step_limit
-from boundcheck.theory.dag_momentum_baselines import heavy_ball_step_limit
+from boundcheck.theory.dag_momentum.baselines import heavy_ball_step_limit
+from boundcheck.theory.dag_momentum.step import paper_step_limit, step_limit
 
 Rule = Literal["sharp", "paper", "heavy_ball", "inverse", "a_priori"]
 RULES = ("sharp", "paper", "heavy_ball", "inverse", "a_priori")

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from boundcheck.contracts import Training
 from boundcheck.models.weight_norm_network import WeightNormNetwork
-from boundcheck.theory.weight_norm_network import Network
-from boundcheck.theory.weight_norm_recursion import spectral_norm
-from boundcheck.theory.weight_norm_training import certified_step, smoothness_along_step
+from boundcheck.theory.weight_norm.network import Network
+from boundcheck.theory.weight_norm.recursion import spectral_norm
+from boundcheck.theory.weight_norm.training import certified_step, smoothness_along_step
 
 QUANTILES = {"row_norm_low": 0.1, "row_norm_high": 0.9}
 ORIGINAL = "parametrizations.weight.original1"  # the v of torch's W = g v/‖v‖

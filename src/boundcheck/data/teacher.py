@@ -13,11 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from boundcheck.atomic_files import written_whole
 from boundcheck.contracts import Splits
 from boundcheck.data.arrays import FILE_NAME
 from boundcheck.data.errors import DataError, explained, is_count, require
 from boundcheck.data.transfer import locked
-from boundcheck.whole import written_whole
 
 DAMAGE = (SafetensorError, OSError, KeyError, ValueError)
 

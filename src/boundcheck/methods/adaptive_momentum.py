@@ -21,7 +21,8 @@ class AdaptiveMomentum(MomentumOptimizer):
     """Δθ ← −η g + τ Δθ, τ = s η ‖g‖/‖Δθ‖ (0 where Δθ = 0), θ ← θ + Δθ.
 
     On the full batch, for 0 ≤ s < 1, the loss falls at every step if η < 2/((1 + s) L), L the largest curvature on the
-    way; see `boundcheck.theory.dag_momentum`. The same holds with a τ for each block of a partition of the parameters.
+    way; see `boundcheck.theory.dag_momentum.step`. The same holds with a τ for each block of a partition of the
+    parameters.
 
     Args:
         params: parameters or groups.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from boundcheck.methods.checks import check_number
 from boundcheck.models.weight_norm_mlp import WeightNormMLP
 from boundcheck.models.weight_norm_network import WeightNormNetwork
-from boundcheck.theory.weight_norm_training import certified_step, loss_without_targets
+from boundcheck.theory.weight_norm.training import certified_step, loss_without_targets
 
 SKIPPED = "only weight_norm_mlp has a certified step"
 ROUNDING = 16  # units of rounding that the loss may be off

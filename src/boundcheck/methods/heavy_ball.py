@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from boundcheck.methods.checks import check_number
 from boundcheck.methods.momentum import MomentumOptimizer, Rule
-from boundcheck.theory.dag_momentum_baselines import polyak_settings
+from boundcheck.theory.dag_momentum.baselines import polyak_settings
 
 BELOW_1: Rule = ("in [0, 1)", lambda x: 0 <= x < 1)
 

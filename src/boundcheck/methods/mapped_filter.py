@@ -21,7 +21,7 @@ from boundcheck.methods.moving_filters import (
     SumFilter,
 )
 from boundcheck.methods.state_space_filter import StateSpaceFilter
-from boundcheck.theory.binary_filter import largest_real_rate, sgd_rates
+from boundcheck.theory.binary_filter.mappings import largest_real_rate, sgd_rates
 
 LATENT: dict[str, type[BinaryMethod]] = {
     "latent_sgd": LatentSGDMethod,

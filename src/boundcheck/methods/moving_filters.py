@@ -14,7 +14,7 @@ from torch import Tensor
 
 from boundcheck.methods.checks import check_number
 from boundcheck.methods.gradient_filter import GradientFilter
-from boundcheck.theory.binary_filter import riccati_rates, sgd_rates
+from boundcheck.theory.binary_filter.mappings import riccati_rates, sgd_rates
 
 
 class _MovingFilter(GradientFilter, ABC):

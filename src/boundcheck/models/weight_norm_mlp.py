@@ -11,7 +11,7 @@ from torch import Tensor
 
 from boundcheck.models.construction import allocate, require_choice, require_integers
 from boundcheck.models.weight_norm_network import WeightNormNetwork
-from boundcheck.theory.weight_norm_activation import smooth_activation
+from boundcheck.theory.weight_norm.activation import smooth_activation
 
 SCALES = ("paper", "plain")
 GAINS = ("none", "fixed", "trainable")
@@ -19,7 +19,7 @@ GAINS = ("none", "fixed", "trainable")
 
 @dataclass(frozen=True)
 class WeightNormMLP:
-    """A network with normalised rows in its hidden layers, for which `boundcheck.theory.weight_norm` has bounds.
+    """A network with normalised rows in its hidden layers, for which `boundcheck.theory.weight_norm.bounds` has bounds.
 
     Args:
         depth: L, hidden layers.

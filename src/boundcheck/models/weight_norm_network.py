@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from boundcheck.models.mlp import ACTIVATIONS
-from boundcheck.theory.weight_norm_activation import smooth_activation
-from boundcheck.theory.weight_norm_network import Network
+from boundcheck.theory.weight_norm.activation import smooth_activation
+from boundcheck.theory.weight_norm.network import Network
 
 
 class ScaledLinear(nn.Module):

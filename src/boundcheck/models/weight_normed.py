@@ -69,7 +69,8 @@ def weight_normalise(network: nn.Module, keep_last: bool = True) -> nn.Module:
 class WeightNormed:
     """Another model under weight normalisation with trainable gains, through torch's parametrisations. Training only.
 
-    The bounds of `boundcheck.theory.weight_norm` are not applicable to it, and `outside_theory` says why in the report.
+    The bounds of `boundcheck.theory.weight_norm.bounds` are not applicable to it, and `outside_theory` says why in the
+    report.
 
     Args:
         base: the model's variant, `{kind: resnet, depth: 8, width: 8}`.

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.func import grad, hessian, vmap
 
-from boundcheck.theory.weight_norm_activation import SMOOTH
-from boundcheck.theory.weight_norm_network import Network, paper_scales
+from boundcheck.theory.weight_norm.activation import SMOOTH
+from boundcheck.theory.weight_norm.network import Network, paper_scales
 
 
 @dataclass

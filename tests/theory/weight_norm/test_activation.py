@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.func import grad, vmap
 
-from boundcheck.theory.weight_norm_activation import SMOOTH, smooth_activation
+from boundcheck.theory.weight_norm.activation import SMOOTH, smooth_activation
 
 MODULES = {"tanh": nn.Tanh(), "gelu": nn.GELU(), "softplus": nn.Softplus(), "silu": nn.SiLU()}
 everything = pytest.mark.parametrize("name", SMOOTH)

@@ -7,12 +7,12 @@ import math
 import pytest
 import torch
 
-from boundcheck.theory import weight_norm_blocks
 from boundcheck.theory.spectral_bound import EXACT_SIZE
-from boundcheck.theory.weight_norm import layer_bounds
-from boundcheck.theory.weight_norm_activation import SMOOTH
-from boundcheck.theory.weight_norm_blocks import block_bounds
-from boundcheck.theory.weight_norm_network import Network, passes
+from boundcheck.theory.weight_norm.activation import SMOOTH
+from boundcheck.theory.weight_norm.blocks import block_bounds
+from boundcheck.theory.weight_norm.bounds import blocks as weight_norm_blocks
+from boundcheck.theory.weight_norm.bounds import layer_bounds
+from boundcheck.theory.weight_norm.network import Network, passes
 
 LARGE = EXACT_SIZE + 22
 

@@ -10,19 +10,19 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from boundcheck.theory.weight_norm import (
+from boundcheck.theory.weight_norm.activation import SMOOTH
+from boundcheck.theory.weight_norm.blocks import block_bounds
+from boundcheck.theory.weight_norm.bounds import (
     a_priori_bounds,
     layer_bounds,
     matrix_norms,
     parameter_bounds,
     vector_norms,
 )
-from boundcheck.theory.weight_norm_activation import SMOOTH
-from boundcheck.theory.weight_norm_blocks import block_bounds
-from boundcheck.theory.weight_norm_closed_form import closed_form_bounds
-from boundcheck.theory.weight_norm_hessian import predictor_hessian
-from boundcheck.theory.weight_norm_network import Network, gradient_norm, passes
-from boundcheck.theory.weight_norm_recursion import spectral_norm
+from boundcheck.theory.weight_norm.closed_form import closed_form_bounds
+from boundcheck.theory.weight_norm.hessian import predictor_hessian
+from boundcheck.theory.weight_norm.network import Network, gradient_norm, passes
+from boundcheck.theory.weight_norm.recursion import spectral_norm
 
 EXACT = 1e-8  # what the smallest eigenvalues of autograd's Hessian may be off, relative to the largest
 UNDERFLOW = 1e-150  # squares of smaller numbers vanish

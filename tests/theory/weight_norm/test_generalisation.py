@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from boundcheck.theory.weight_norm_activation import SMOOTH
-from boundcheck.theory.weight_norm_generalisation import (
+from boundcheck.theory.weight_norm.activation import SMOOTH
+from boundcheck.theory.weight_norm.generalisation import (
     generalisation_gap_bound,
     prediction_bound,
     rademacher_bound,

@@ -10,17 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch.func import grad, hessian
 
-from boundcheck.theory.weight_norm import matrix_norms, parameter_bounds
-from boundcheck.theory.weight_norm_activation import SMOOTH
-from boundcheck.theory.weight_norm_convexity import (
+from boundcheck.theory.weight_norm.activation import SMOOTH
+from boundcheck.theory.weight_norm.bounds import matrix_norms, parameter_bounds
+from boundcheck.theory.weight_norm.convexity import (
     linear_rate,
     rate_bound,
     restricted_convexity,
     restricted_lower_bound,
 )
-from boundcheck.theory.weight_norm_network import Network, paper_scales
-from boundcheck.theory.weight_norm_recursion import Bounds
-from boundcheck.theory.weight_norm_training import (
+from boundcheck.theory.weight_norm.network import Network, paper_scales
+from boundcheck.theory.weight_norm.recursion import Bounds
+from boundcheck.theory.weight_norm.training import (
     certified_step,
     descent_bound,
     loss_smoothness,

@@ -1,0 +1,1 @@
+"""What training and measuring share: the cell with its settings resolved, its networks and its data."""

@@ -1,0 +1,136 @@
+"""The step size that is certified before the first step: its check, and whether it is of any use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boundcheck.claims.dag_momentum.descent import StepCheck
+from boundcheck.claims.dag_momentum.steps import ADAPTIVE, CELL, energy_tolerance, joined, momentum_steps
+from boundcheck.claims.shared.figures import curve_figure
+from boundcheck.claims.shared.pairs import absences
+from boundcheck.claims.shared.rows import RUN
+from boundcheck.claims.shared.statistics import pool, student_interval
+from boundcheck.theory.dag_momentum.convergence import weight_bound
+from boundcheck.theory.dag_momentum.step import step_limit
+from boundcheck.verdicts import Tables, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class APrioriCurvature(StepCheck):
+    """λ_max(∇²E_λ) ≤ L(R) on every step whose curvature was measured, of runs whose certificate has `rule: a_priori`.
+
+    The premise is weight decay and η < 2/(L(R)(1 + s)); `methods` and `models` name the runs.
+    """
+
+    def rows(self, tables: Tables) -> pd.DataFrame:
+        """One row per run and stretch that has a measured step."""
+        steps = self.steps(tables)
+        steps = steps[steps["local_curvature"].notna() & steps["assumed_curvature"].notna()].reset_index(drop=True)
+        L, s = steps["assumed_curvature"].to_numpy(np.float64), np.clip(steps["s"].to_numpy(np.float64), 0, 1)
+        premise = (steps["weight_decay"] > 0).to_numpy() & (steps["lr"].to_numpy() < step_limit(L, s))
+        return self.judged(steps, "λ_max(∇²E_λ) ≤ L(R)", "upper", L, steps["local_curvature"], 1e-9 * L, premise)
+
+
+@dataclass(frozen=True)
+class CertifiedMode:
+    """With weight decay and the step size of L(R) the loss falls at every step, and nothing had to be measured for it.
+
+    `contradicted` where E_λ rises, ‖w‖ exceeds R or a measured curvature exceeds L(R); else `vacuous` where some cell's
+    E_λ falls by less than `least_progress` in the whole run, for a guarantee of standing still says nothing; else
+    `supported`. The effect is by how much E_λ falls, in percent of E_λ(w⁰).
+
+    Args:
+        statement: what is stated.
+        reference: where it is.
+        methods: names of methods; patterns are allowed.
+        models: names of models; patterns are allowed.
+        least_progress: share of E_λ(w⁰).
+    """
+
+    statement: str
+    reference: str
+    methods: Sequence[str]
+    models: Sequence[str] = ("*",)
+    least_progress: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.least_progress < 1:
+            raise ValueError(f"least_progress: got {self.least_progress}; allowed: in [0, 1)")
+
+    def decide(self, tables: Tables) -> Verdict:
+        """Hold every run to its guarantee, and say how far it came."""
+        steps = momentum_steps(tables, ADAPTIVE, self.models, self.methods)
+        steps = steps[(steps["weight_decay"] > 0) & steps["curvature"].notna()]
+        if not len(steps):
+            return Verdict("not run", joined("no steps with weight decay were recorded", absences(tables.runs)))
+        runs = _runs(steps)
+        evidence = []
+        for cell, part in runs.groupby(list(CELL)):
+            evidence.append({**dict(zip(CELL, cell, strict=True)), **self._row(part)})
+        falls = [dict(zip(part["seed"], part["E falls (%)"], strict=True)) for _, part in runs.groupby(list(CELL))]
+        interval = student_interval(list(pool(falls).values()))
+        decisions = [row["decision"] for row in evidence]
+        decision: Any = next((d for d in ("contradicted", "vacuous") if d in decisions), "supported")
+        absent = absences(tables.runs[tables.runs["method"].isin(runs["method"])])
+        rows = tables.curves[tables.curves["quantity"] == "objective"].merge(runs[list(RUN)], on=list(RUN))
+        figure = curve_figure(rows, tables.runs, "objective")
+        return Verdict(
+            decision,
+            joined(*map(_said, evidence), absent),
+            interval.mean,
+            interval.low,
+            interval.high,
+            unit="% of E_λ(w⁰)",
+            num_runs=interval.num,
+            tightness=float((runs["L(R)"] / runs["largest λ_max"]).median()),
+            cells=evidence,
+            figures=[] if figure is None else [figure],
+        )
+
+    def _row(self, part: pd.DataFrame) -> dict[str, Any]:
+        kept = (part["rises"] == 0) & (part["‖w‖/R"] <= 1 + 1e-9) & (part["L(R)"] >= part["largest λ_max"])
+        moves = (part["E falls (%)"] >= 100 * self.least_progress).all()
+        means = {name: float(part[name].mean()) for name in ("η", "L(R)", "largest λ_max", "E falls (%)", "steps")}
+        row: dict[str, Any] = {**means, "rises": int(part["rises"].sum()), "‖w‖/R": part["‖w‖/R"].max()}
+        row["steps for the least progress"] = _steps_needed(part, self.least_progress)
+        decision = "contradicted" if not kept.all() else "supported" if moves else "vacuous"
+        return {**row, "n": len(part), "decision": decision}
+
+
+def _runs(steps: pd.DataFrame) -> pd.DataFrame:
+    """One row per run: its step size and bound, what was measured, and how far E fell."""
+    import pandas as pd
+
+    rows = []
+    for run, part in steps.groupby(list(RUN)):
+        E = part["objective"].to_numpy(np.float64)
+        rises = int((-part["decrease"].to_numpy(np.float64) > energy_tolerance(part)).sum())
+        radius = float(weight_bound(E[0], part["weight_decay"].iloc[0]))
+        L, largest = part["assumed_curvature"].max(), part["local_curvature"].max()
+        fallen, last = 100 * (1 - E[-1] / E[0]), part["step"].iloc[-1]
+        reach = part["parameter_norm"].max() / radius
+        rows.append((*run, part["lr"].iloc[-1], L, largest, rises, reach, fallen, last))
+    columns = [*RUN, "η", "L(R)", "largest λ_max", "rises", "‖w‖/R", "E falls (%)", "steps"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _steps_needed(part: pd.DataFrame, share: float) -> float:
+    """Steps until E has fallen by a share, if it went on falling as fast as it did on average."""
+    fallen = part["E falls (%)"].mean()
+    return float(part["steps"].mean() * 100 * share / fallen) if fallen > 0 else math.inf
+
+
+def _said(row: dict[str, Any]) -> str:
+    loose = row["L(R)"] / row["largest λ_max"]
+    return (
+        f"{row['model']}: η = {row['η']:.3g} from L(R) = {row['L(R)']:.3g}, {loose:.3g} times the largest measured "
+        f"curvature; {row['rises']} rises, and E falls by {row['E falls (%)']:.3g}% in {row['steps']:.0f} steps"
+    )

@@ -1,0 +1,149 @@
+"""The claim that the weights converge, as far as a finite run can tell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boundcheck.claims.dag_momentum.figures import course_figure
+from boundcheck.claims.dag_momentum.kl import kl_exponent, local_kl_exponents
+from boundcheck.claims.dag_momentum.steps import CELL, KINDS, joined, momentum_steps
+from boundcheck.claims.shared.figures import COLUMNS, over_seeds
+from boundcheck.claims.shared.pairs import absences
+from boundcheck.claims.shared.rows import RUN
+from boundcheck.claims.shared.statistics import pool, student_interval
+from boundcheck.verdicts import Figure, Tables, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class WeightsConverge:
+    """The weights converge to one point: the path has finite length, and the loss falls as its KL exponent says.
+
+    No finite run can refute it, so it is `supported` or `inconclusive`. Supported where in every run the second half
+    holds at most `tail_share` of the path, the exponent θ of ‖g‖ ~ (E − E_end)^θ over the middle of the descent is in
+    [0.45, 1) (a smaller one means that E_end is not the limit yet), ‖g‖ has fallen to `stationary` of its start, and
+    the run does not end at a saddle, which can hold it for very long. "Minimum" is said only where the smallest Hessian
+    eigenvalue at the end, the penalty of weight decay included, is positive beyond its error, and "saddle" where it is
+    negative beyond it. The effect is the share of the second half, in percent.
+
+    Args:
+        statement: what the paper states.
+        reference: where it does.
+        methods: names of methods; patterns are allowed.
+        models: names of models; patterns are allowed.
+        tail_share: of the path, for its second half.
+        stationary: the last ‖g‖ over the first up to which a run has come to a stationary point.
+    """
+
+    statement: str
+    reference: str
+    methods: Sequence[str]
+    models: Sequence[str] = ("*",)
+    tail_share: float = 0.02
+    stationary: float = 1e-3
+
+    def decide(self, tables: Tables) -> Verdict:
+        """Measure the tails."""
+        steps = momentum_steps(tables, KINDS, self.models, self.methods)
+        if not len(steps):
+            return Verdict("not run", joined("no steps were recorded", absences(tables.runs)))
+        lowest = _last_eigenvalues(tables)
+        rows = []
+        for run, part in steps.groupby(list(RUN)):
+            value, error = lowest.get(run, (math.nan, math.nan))
+            value += part["weight_decay"].iloc[0]  # the spectrum is that of the loss without its penalty
+            lengths = part["update_norm"].to_numpy(np.float64)
+            tail = lengths[len(lengths) // 2 :].sum() / lengths.sum()
+            theta, norms = kl_exponent(part), part["gradient_norm"].to_numpy(np.float64)
+            point = _point(value, error) if norms[-1] <= self.stationary * norms[0] else "not stationary"
+            is_there = point not in ("saddle", "not stationary")
+            converged = tail <= self.tail_share and 0.45 <= theta < 1 and is_there
+            rows.append((*run, 100 * tail, theta, part["gradient_norm"].iloc[-1], value, point, converged))
+        columns = [*RUN, "tail share (%)", "KL exponent", "last ‖g‖", "λ_min", "point", "converged"]
+        return self._verdict(_frame(rows, columns), steps, tables)
+
+    def _verdict(self, found: pd.DataFrame, steps: pd.DataFrame, tables: Tables) -> Verdict:
+        evidence = []
+        for cell, part in found.groupby(list(CELL)):
+            row = {**dict(zip(CELL, cell, strict=True))}
+            row |= {name: part[name].mean() for name in ("tail share (%)", "KL exponent", "last ‖g‖")}
+            row |= {"least λ_min": part["λ_min"].min(), "points": ", ".join(sorted(set(part["point"])))}
+            decision = "supported" if part["converged"].all() else "inconclusive"
+            evidence.append({**row, "n": len(part), "decision": decision})
+        shares = [dict(zip(p["seed"], p["tail share (%)"], strict=True)) for _, p in found.groupby(list(CELL))]
+        interval = student_interval(list(pool(shares).values()))
+        num, points = int(found["converged"].sum()), found["point"].value_counts().sort_index()
+        reason = (
+            f"{num} of {len(found)} runs have converged (second half at most {100 * self.tail_share:g}% of the path, "
+            f"KL exponent in [0.45, 1), ‖g‖ down to {self.stationary:g} of its start, no saddle); they end at: "
+            + ", ".join(f"{name} {count}" for name, count in points.items())
+        )
+        return Verdict(
+            "supported" if num == len(found) else "inconclusive",
+            joined(reason, absences(tables.runs[tables.runs["method"].isin(found["method"])])),
+            interval.mean,
+            interval.low,
+            interval.high,
+            unit="% of the path",
+            num_runs=interval.num,
+            cells=evidence,
+            figures=_path_figures(steps),
+        )
+
+
+def _point(smallest_eigenvalue: float, error: float) -> str:
+    """What a stationary point is, as far as the smallest eigenvalue and its error tell."""
+    if math.isnan(smallest_eigenvalue):
+        return "not measured"
+    if abs(smallest_eigenvalue) <= error:
+        return "undecided"
+    return "minimum" if smallest_eigenvalue > 0 else "saddle"
+
+
+def _last_eigenvalues(tables: Tables) -> dict[Any, tuple[float, float]]:
+    """λ_min with its error at the last snapshot of each run."""
+    rows = tables.measurements[tables.measurements["quantity"] == "smallest_eigenvalue"].sort_values("step")
+    last = rows.groupby(list(RUN)).tail(1)
+    keys = zip(*(last[name] for name in RUN), strict=True)
+    return dict(zip(keys, zip(last["value"], last["error"], strict=True), strict=True))
+
+
+def _path_figures(steps: pd.DataFrame) -> list[Figure]:
+    names = {
+        "path_length": "length of the path",
+        "objective": "E",
+        "gradient_norm": "‖g‖",
+        "lowest_curvature": "lowest Ritz value ≥ λ_min",
+    }
+    figures = [course_figure(steps, name, label) for name, label in names.items() if steps[name].notna().any()]
+    return [*figures, *filter(None, [_exponent_figure(steps)])]
+
+
+def _exponent_figure(steps: pd.DataFrame) -> Figure | None:
+    """θ by decade of the gap, and the least θ = 1/2 that a limit allows; None where no run gives one."""
+    import pandas as pd
+
+    rows = [(*run, *found) for run, part in steps.groupby(list(RUN)) for found in local_kl_exponents(part)]
+    if not rows:
+        return None
+    measured = over_seeds(_frame(rows, [*RUN, "x", "step", "theta"]), x="x", y="theta").assign(role="measured")
+    limit = measured.assign(role="lower bound", y=0.5)
+    data = pd.concat([measured, limit], ignore_index=True)[list(COLUMNS)]
+    caption = (
+        "KL exponent θ of ‖g‖ ~ (E − E_end)^θ in every decade of the gap (dots; bars: the range of the seeds). Near a "
+        "limit it is at least 1/2 (dash-dotted); below it the run has not converged."
+    )
+    return Figure(data, "line", "(E − E_end)/(E_0 − E_end)", "θ", caption, log_x=True)
+
+
+def _frame(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=list(columns))

@@ -1,0 +1,122 @@
+"""Checks of strong convergence: how long the path can be, and how fast the loss falls, by the KL property of a run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from boundcheck.claims.dag_momentum.descent import StepCheck
+from boundcheck.claims.dag_momentum.runs import certified_runs
+from boundcheck.claims.dag_momentum.steps import energy_tolerance
+from boundcheck.claims.shared.rows import RUN
+from boundcheck.claims.shared.statistics import log_log_slope
+from boundcheck.theory.dag_momentum.convergence import linear_rate, path_length_bound
+from boundcheck.verdicts import Tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESOLVED = 1e4  # a gap E_k − E_end counts from so many times its rounding error on
+LARGEST_EXPONENT = 0.95
+FITTED = (1e-2, 1e-6)  # the gaps, as shares of the first, over which the exponent of a whole run is fitted
+FEWEST_STEPS = 10
+
+
+@dataclass(frozen=True)
+class FiniteLength(StepCheck):
+    """From any step K on, the path is at most (1 + s) η φ(E_K − E_end)/c long, φ(t) = C t^(1−θ)/(1 − θ).
+
+    The theorem wants |E − E*|^θ ≤ C ‖∇E‖ on the path. E* is taken for the last recorded E_end and C for the largest
+    (E_k − E_end)^θ/‖g_k‖ from K on, so that on the recorded path the inequality holds by construction, and the theorem
+    is one about that finite path; θ is the fitted exponent, kept in [1/2, 1). The premise is the sampled
+    certificate's.
+    """
+
+    def rows(self, tables: Tables) -> pd.DataFrame:
+        """One row per run and stretch, K its first step of the least slack."""
+        steps, constant, premise = certified_runs(self.steps(tables))
+        if not len(steps):
+            return self.judged(steps, "", "upper", 0.0, 0.0, 0.0, False)
+        gap, is_resolved = gaps(steps)
+        keys = [steps[key] for key in RUN]
+        theta = np.clip(_exponents(steps), 0.5, LARGEST_EXPONENT)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = gap.clip(lower=0) ** theta / steps["gradient_norm"]
+        C = ratio[::-1].groupby([key[::-1] for key in keys]).cummax()[::-1].to_numpy(np.float64)
+        lengths = steps["update_norm"].where(gap.groupby(keys).cumcount(ascending=False) > 0, 0.0)
+        ahead = lengths[::-1].groupby([key[::-1] for key in keys]).cumsum()[::-1]
+        safe = np.where(constant > 0, constant, np.nan)
+        eta, s = (steps[name].to_numpy(np.float64) for name in ("lr", "s"))
+        bound = path_length_bound(np.maximum(gap, 0), eta, np.clip(s, 0, 1), safe, (theta, C))
+        bound = np.where(is_resolved, bound, np.nan)
+        theorem = "Σ_{k≥K} ‖Δw‖ ≤ (1 + s) η φ(E_K − E_end)/c_S"
+        return self.judged(steps, theorem, "upper", bound, ahead, 1e-9 * np.nan_to_num(bound), premise)
+
+
+@dataclass(frozen=True)
+class MomentumLinearRate(StepCheck):
+    """E_K − E_end ≤ (1 − 2μ c_S)^K (E_0 − E_end), μ the least ‖g_k‖²/(2(E_k − E_end)) of the run.
+
+    That is the PL inequality with the constant that it has on the recorded path, and the last recorded loss for the
+    limit; the premise is the (sampled) certificate's.
+    """
+
+    def rows(self, tables: Tables) -> pd.DataFrame:
+        """One row per run and stretch, from the second step on."""
+        steps, constant, premise = certified_runs(self.steps(tables))
+        if not len(steps):
+            return self.judged(steps, "", "upper", 0.0, 0.0, 0.0, False)
+        gap, is_resolved = gaps(steps)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mu = (steps["gradient_norm"] ** 2 / (2 * gap)).where(is_resolved)
+        mu = mu.groupby([steps[key] for key in RUN]).transform("min")
+        first = gap.groupby([steps[key] for key in RUN]).transform("first")
+        safe = np.where(constant > 0, constant, np.nan)
+        bound = linear_rate(mu, safe) ** steps["step"] * first
+        bound = np.where(is_resolved & (steps["step"] > 0), bound, np.nan)
+        tolerance = energy_tolerance(steps.assign(objective=first)) * np.maximum(1, steps["step"].to_numpy() ** 0.5)
+        theorem = "E_K − E_end ≤ (1 − 2μc_S)^K (E_0 − E_end)"
+        return self.judged(steps, theorem, "upper", bound, gap, tolerance, premise)
+
+
+def gaps(steps: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """E_k − E_end of every step, and whether it is far above rounding."""
+    gap = steps["objective"] - steps.groupby(list(RUN))["objective"].transform("last")
+    return gap, gap > RESOLVED * energy_tolerance(steps)
+
+
+def kl_exponent(run: pd.DataFrame) -> float:
+    """θ of ‖g‖ ~ (E − E_end)^θ, where E − E_end is between 10⁻² and 10⁻⁶ of its start; NaN with too few steps there."""
+    E, g = (run[name].to_numpy(np.float64) for name in ("objective", "gradient_norm"))
+    gap = E - E[-1]
+    return _fitted(gap, g, FITTED[1] * gap[0], FITTED[0] * gap[0])
+
+
+def local_kl_exponents(run: pd.DataFrame) -> list[tuple[float, int, float]]:
+    """Along a run, for every decade of the gap E − E_end: its upper end as a share of the first gap, the first step
+    in it, and θ, the slope of log ‖g‖ against log (E − E_end) there."""
+    E, g, step = (run[name].to_numpy(np.float64) for name in ("objective", "gradient_norm", "step"))
+    gap, found = E - E[-1], []
+    for decade in range(round(-np.log10(FITTED[1]))):
+        upper = 10.0**-decade
+        theta = _fitted(gap, g, upper / 10 * gap[0], upper * gap[0])
+        if not math.isnan(theta):
+            found.append((upper, int(step[(gap <= upper * gap[0]) & (gap > 0)].min()), theta))
+    return found
+
+
+def _fitted(gap: np.ndarray, g: np.ndarray, low: float, high: float) -> float:
+    fitted = (gap <= high) & (gap >= low) & (gap > 0) & (g > 0)
+    if fitted.sum() < FEWEST_STEPS or not np.ptp(gap[fitted]) > 0:
+        return math.nan
+    return log_log_slope(gap[fitted], g[fitted]).slope
+
+
+def _exponents(steps: pd.DataFrame) -> np.ndarray:
+    """The exponent of each step's run; 1/2 where it cannot be fitted."""
+    found = {run: kl_exponent(part) for run, part in steps.groupby(list(RUN))}
+    runs = zip(*(steps[key] for key in RUN), strict=True)
+    return np.nan_to_num(np.array([found[run] for run in runs]), nan=0.5)

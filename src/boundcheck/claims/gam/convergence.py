@@ -1,0 +1,114 @@
+"""Check of GAM's convergence: the mean squared gradient norm along a training against the explicit bound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boundcheck.claims.shared.rows import RUN, check_rows
+from boundcheck.theory.gam.convergence import convergence_bound
+from boundcheck.verdicts import Tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NUM_POINTS = 40  # numbers of steps T, evenly spread in log T
+
+
+@dataclass(frozen=True)
+class GAMConverges:
+    """(1/T) Σ_{t≤T} ‖∇F(θ_t)‖² ≤ (C₁ + C₂ log T)/√T, every constant explicit, along full-batch GAM with exact products.
+
+    What the theorem assumes and the config must give: `form: exact` without an oracle, plain SGD as the base (no
+    momentum, no weight decay), `lr_schedule: inverse_sqrt` without warm-up, `rho_min: 0` (so that ρ_t = ρ₀/√t too), a
+    full batch (σ = 0), and η₀ ≤ 1/(4γ₁). For γ₁ stands the largest ‖H‖ of the snapshots: a sampled certificate, since
+    between them ‖H‖ may be larger. For F* stands 0, which no loss here goes below.
+
+    Args:
+        tolerance: of arithmetic, relative to the bound.
+    """
+
+    tolerance: float = 1e-9
+
+    def __post_init__(self) -> None:
+        if not self.tolerance >= 0:
+            raise ValueError(f"tolerance: got {self.tolerance}; allowed: >= 0")
+
+    def rows(self, tables: Tables) -> pd.DataFrame:
+        """Rows at up to 40 numbers of steps T for each finished run of such a cell that recorded its gradient norms."""
+        import pandas as pd
+
+        runs = tables.runs[tables.runs["status"] == "done"]
+        parts = [
+            self._rows(run, tables)
+            for run in runs.to_dict("records")
+            if is_covered(run["method_spec"], run["training"])
+        ]
+        return pd.concat([part for part in parts if part is not None] or [_no_rows()], ignore_index=True)
+
+    def _rows(self, run: Mapping[Any, Any], tables: Tables) -> pd.DataFrame | None:
+        curve = _of_run(tables.curves, run).sort_values("step")
+        norms = curve[curve["quantity"] == "gradient_norm"]
+        losses = curve[curve["quantity"] == "train_loss"]
+        curvature = _of_run(tables.measurements, run)
+        curvature = curvature[curvature["quantity"] == "spectral_norm"]
+        if norms.empty or losses.empty or curvature.empty:
+            return None
+        smoothness = float((curvature["value"] + curvature["error"].fillna(0.0)).max())
+        spec = run["method_spec"]
+        means = np.cumsum(norms["value"].to_numpy() ** 2) / np.arange(1, len(norms) + 1)
+        steps = np.unique(np.geomspace(1, len(norms), NUM_POINTS).round().astype(int))
+        premise = spec["base"]["lr"] <= 1 / (4 * smoothness)
+        bound = convergence_bound(
+            steps,
+            initial_gap=float(losses["value"].iloc[0]),
+            lr=min(spec["base"]["lr"], 1 / (4 * smoothness)),
+            alpha=spec["alpha"],
+            rho=spec["rho"],
+            gradient_lipschitz=smoothness,
+            gradient_noise=0.0,
+        )
+        return check_rows(
+            norms.iloc[steps - 1],
+            "mean over t ≤ T of ‖∇F(θ_t)‖² ≤ (C₁ + C₂ log T)/√T",
+            "upper",
+            bound,
+            measured=means[steps - 1],
+            tolerance=self.tolerance * np.abs(bound),
+            premise_holds=premise,
+        )
+
+
+def is_covered(method: Mapping[str, Any], training: Mapping[str, Any]) -> bool:
+    """Whether the convergence theorem speaks of a training with these settings."""
+    base = method.get("base", {})
+    return (
+        method["kind"] == "gam"
+        and method.get("form", "exact") == "exact"
+        and method.get("oracle", "none") == "none"
+        and method.get("inner_steps", 1) == 1
+        and method.get("rho_min") == 0
+        and not method.get("rho_warmup", 0)
+        and method.get("alpha_min") in (None, method["alpha"])
+        and not method.get("alpha_warmup", 0)
+        and base.get("kind") == "sgd"
+        and not base.get("momentum", 0)
+        and not base.get("weight_decay", 0)
+        and training["batch_size"] == "full"
+        and training["lr_schedule"] == "inverse_sqrt"
+        and not training["warmup_epochs"]
+    )
+
+
+def _of_run(rows: pd.DataFrame, run: Mapping[Any, Any]) -> pd.DataFrame:
+    return rows[np.logical_and.reduce([rows[key] == run[key] for key in RUN])]
+
+
+def _no_rows() -> pd.DataFrame:
+    import pandas as pd
+
+    keys = pd.DataFrame(columns=["dataset", "model", "method", "seed", "step", "epoch"])
+    return check_rows(keys, "", "upper", np.zeros(0), np.zeros(0))

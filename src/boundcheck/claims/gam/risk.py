@@ -1,0 +1,172 @@
+"""Check and claim of GAM's PAC-Bayes bound: every term, whether it holds, and whether it says anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boundcheck.claims.shared.figures import bound_figures
+from boundcheck.claims.shared.pairs import absences
+from boundcheck.claims.shared.rows import KEYS, RUN, check_rows, wide
+from boundcheck.theory.gam.risk import RiskBound, pac_bayes_bound, tail_probability_bound
+from boundcheck.verdicts import Tables, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOISE = ("noisy_test_loss", "noise_tail", "largest_loss")
+SIZES = ("num_parameters", "num_samples", "parameter_norm", "loss")
+
+COLUMNS = {
+    "loss": "L̂",
+    "first_order_flatness": "R¹(ρ)",
+    "noisy_test_loss": "E L(θ + ε)",
+    "coordinate": "ρ",
+    "num_samples": "n",
+    "num_parameters": "d",
+    "parameter_norm": "‖θ‖",
+    "noise_tail": "P(‖ε‖ > ρ)",
+}
+SHOWN = [
+    *("E L(θ + ε)", "L̂", "R¹(ρ)", "M/√n", "complexity", "bound", "M"),
+    *("n", "d", "‖θ‖", "δ", "P(‖ε‖ > ρ)", "1/√n"),
+]
+
+
+@dataclass(frozen=True)
+class PacBayes:
+    """E L(θ + ε) ≤ L̂(θ) + R¹_ρ(θ) + M/√n + complexity, and P(‖ε‖ > ρ) ≤ 1/√n, at every snapshot and radius.
+
+    L on the left is the mean over held-out examples, over draws of the noise; its two standard errors are the
+    tolerance. M is the largest loss of any example under any draw, measured and not proved: cross entropy has no
+    bound, so that the premise is one of the data at hand. R¹ is a lower estimate and makes the bound stricter.
+    L̂ and R¹ must be taken on the same examples: the analyses `flatness` and `weight_noise` with equal `samples`.
+
+    Args:
+        delta: probability that the bound fails, in (0, 1).
+    """
+
+    delta: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 < self.delta < 1:
+            raise ValueError(f"delta: got {self.delta}; allowed: between 0 and 1")
+
+    def rows(self, tables: Tables) -> pd.DataFrame:
+        """Two rows per run, snapshot and radius."""
+        import pandas as pd
+
+        found = terms(tables)
+        bound = risk_bound(found, self.delta)
+        coordinate = found["coordinate"].to_numpy(np.float64)
+        risk = check_rows(
+            found,
+            "E L(θ + ε) ≤ L̂(θ) + R¹(ρ) + M/√n + M√(KL + log(n/δ) …)/√(n − 1)",
+            "upper",
+            bound.total,
+            found["noisy_test_loss"].to_numpy(np.float64),
+            tolerance=found["noisy_test_loss_error"].fillna(0.0).to_numpy(np.float64),
+            coordinate=coordinate,
+        )
+        tail = check_rows(
+            found,
+            "P(‖ε‖ > ρ) ≤ 1/√n",
+            "upper",
+            tail_probability_bound(found["num_samples"].to_numpy(np.float64)),
+            found["noise_tail"].to_numpy(np.float64),
+            coordinate=coordinate,
+        )
+        return pd.concat([risk, tail], ignore_index=True)
+
+
+@dataclass(frozen=True)
+class RiskBoundSays:
+    """The PAC-Bayes bound holds, and says more than that no loss exceeds M; else it is vacuous.
+
+    Args:
+        check: the name of a `pac_bayes` check in the config.
+        statement: what the paper states.
+        reference: where it does.
+        delta: as of the check.
+        paper_value: the paper's own figure, where one is sourced.
+    """
+
+    check: str
+    statement: str
+    reference: str
+    delta: float = 0.05
+    paper_value: str = "not available"
+
+    def decide(self, tables: Tables) -> Verdict:
+        """Every term at the last snapshot, averaged over seeds."""
+        rows = tables.checks[tables.checks["check"] == self.check]
+        absent = absences(tables.runs)
+        found = terms(tables)
+        if rows.empty or found.empty:
+            reason = "; ".join(filter(None, ("no flatness and weight noise were measured on equal examples", absent)))
+            return Verdict("not run", reason, paper_value=self.paper_value)
+        held = rows[rows["premise_holds"]]
+        bound = risk_bound(found, self.delta)
+        violated = int((~held["holds"].astype(bool)).sum())
+        num_vacuous = int(bound.is_vacuous.sum())
+        common: dict[str, Any] = {
+            "num_runs": len(held[list(RUN)].drop_duplicates()),
+            "tightness": float(held.loc[held["theorem"].str.startswith("E"), "tightness"].median()),
+            "paper_value": self.paper_value,
+            "cells": _cells(found, bound, self.delta),
+            "figures": bound_figures(held, "loss, probability", "radius ρ"),
+        }
+        says = (
+            f"at {num_vacuous} of {len(found)} points it exceeds M, the largest loss of any example that was measured"
+        )
+        if violated:
+            return Verdict("contradicted", "; ".join(filter(None, (f"{violated} rows violate it", absent))), **common)
+        if num_vacuous == len(found):
+            return Verdict("vacuous", "; ".join(filter(None, (f"it holds, and {says}", absent))), **common)
+        return Verdict("supported", "; ".join(filter(None, (f"it holds; {says}", absent))), **common)
+
+
+def terms(tables: Tables) -> pd.DataFrame:
+    """What the bound is made of: a row per run, snapshot and radius where R¹ and the noise met the same examples."""
+    measurements = tables.measurements
+    noise = wide(measurements, NOISE, by_coordinate=True).dropna(subset=list(NOISE))
+    sizes = wide(measurements, SIZES, by_coordinate=False).dropna(subset=list(SIZES))
+    found = noise.merge(sizes, on=[*KEYS, "analysis"]).drop(columns="analysis")
+    flat = wide(measurements, ["first_order_flatness"], by_coordinate=True).dropna(subset=["first_order_flatness"])
+    size = wide(measurements, ["num_samples"], by_coordinate=False)[[*KEYS, "analysis", "num_samples"]]
+    flat = flat.merge(size, on=[*KEYS, "analysis"])
+    columns = [*KEYS, "coordinate", "num_samples", "first_order_flatness"]
+    return found.merge(flat[columns], on=[*KEYS, "coordinate", "num_samples"])
+
+
+def risk_bound(found: pd.DataFrame, delta: float) -> RiskBound:
+    """The bound's terms (n,) for the rows of `terms`."""
+    column = {name: found[name].to_numpy(np.float64) for name in (*SIZES, "first_order_flatness", "largest_loss")}
+    return pac_bayes_bound(
+        column["loss"],
+        column["first_order_flatness"],
+        column["parameter_norm"],
+        num_parameters=column["num_parameters"],
+        num_samples=column["num_samples"],
+        rho=found["coordinate"].to_numpy(np.float64),
+        delta=delta,
+        loss_bound=column["largest_loss"],
+    )
+
+
+def _cells(found: pd.DataFrame, bound: RiskBound, delta: float) -> list[dict[str, Any]]:
+    computed: dict[str, Any] = {
+        "M/√n": bound.tail,
+        "complexity": bound.complexity,
+        "bound": bound.total,
+        "M": bound.loss_bound,
+        "δ": delta,
+        "1/√n": tail_probability_bound(found["num_samples"].to_numpy(np.float64)),
+    }
+    table = found.assign(**computed)
+    last = table[table["epoch"] == table.groupby(list(RUN))["epoch"].transform("max")]
+    means = last.rename(columns=COLUMNS).groupby(["dataset", "model", "method", "ρ"])[SHOWN].mean().reset_index()
+    means["decision"] = np.where(means["bound"] >= means["M"], "vacuous", "supported")
+    return [{str(key): value for key, value in row.items()} for row in means.to_dict("records")]

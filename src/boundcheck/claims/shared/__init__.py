@@ -1,0 +1,1 @@
+"""Claims and checks that every study may use."""

@@ -1,0 +1,62 @@
+"""The generalisation bound of weight-normalised networks: whether it holds, and what it is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from boundcheck.claims.shared.bound_sweep import BoundSweep
+from boundcheck.claims.shared.rows import check_rows, wide
+from boundcheck.claims.shared.tolerant import Tolerant
+from boundcheck.verdicts import Decision, Tables, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class GapBound(Tolerant):
+    """Test minus training loss is below its bound. It holds with the stated probability over training sets.
+
+    Args:
+        tolerance: of arithmetic, in units of the loss.
+    """
+
+    tolerance: float = 1e-6
+
+    def rows(self, tables: Tables) -> pd.DataFrame:
+        """One row per run and snapshot; the coordinate is n. The premise fails where a network has no bound."""
+        names = ["gap", "gap_bound", "num_samples"]
+        found = wide(tables.measurements, names, by_coordinate=False).dropna(subset=["gap", "num_samples"])
+        gap, bound, num = (found[name].to_numpy() for name in names)
+        return check_rows(found, "L_D − L̂ ≤ bound", "upper", bound, gap, self.tolerance, True, num)
+
+
+@dataclass(frozen=True)
+class GapBoundSays(BoundSweep):
+    """`bound_sweep` of the gap, `vacuous` where no run's bound is below the loss of predicting 0.
+
+    Otherwise that is all that could be said without training. The reason says by how much the bound is too large, and
+    at which number of examples it would fall below that loss.
+    """
+
+    def decide(self, tables: Tables) -> Verdict:
+        """As `bound_sweep`; a bound that holds is weighed against the loss of predicting 0."""
+        verdict = super().decide(tables)
+        names = ["gap", "gap_bound", "zero_loss", "num_samples", "num_samples_needed"]
+        found = wide(tables.measurements, names, by_coordinate=False).dropna(subset=names)
+        if verdict.decision not in ("supported", "vacuous") or not len(found):
+            return verdict
+        excess = (found["gap_bound"] / found["zero_loss"]).to_numpy()
+        needed, gap = found["num_samples_needed"].to_numpy(), found["gap"].to_numpy()
+        says = int((excess < 1).sum())
+        reason = (
+            f"the bound is {excess.min():.3g} to {excess.max():.3g} times the loss of predicting 0, and below it on "
+            f"{says} of {len(found)} rows; it would fall below it from n = {needed.min():.3g} to {needed.max():.3g}; "
+            f"measured gaps lie in [{gap.min():.3g}, {gap.max():.3g}]; {verdict.reason}"
+        )
+        effect = float(np.median(excess))
+        decision: Decision = "supported" if says else "vacuous"
+        return replace(verdict, decision=decision, reason=reason, effect=effect, unit="× the loss of predicting 0")

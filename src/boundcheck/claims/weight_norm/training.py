@@ -1,0 +1,91 @@
+"""Checks of how smooth the loss of weight-normalised networks is, and of the descent that follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from boundcheck.claims.shared.bound_sweep import BoundSweep
+from boundcheck.claims.shared.rows import KEYS, RUN, check_rows, columns_of, wide
+from boundcheck.claims.shared.tolerant import Tolerant
+from boundcheck.claims.weight_norm.runs import is_full_batch, is_plain_descent, is_square_on_sphere, of_runs
+from boundcheck.contracts import NAN
+from boundcheck.theory.weight_norm.training import descent_bound
+from boundcheck.verdicts import Tables, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+DESCENT = "L(θ) − L(θ⁺) ≥ η(1 − ηβ/2)‖∇L‖²"
+RISE = f"{DESCENT}, which promises none"
+
+
+@dataclass(frozen=True)
+class Sharpness(Tolerant):
+    """λ_max(∇²L) ≤ β, the smoothness that bounds on the predictor give the loss at θ.
+
+    Args:
+        tolerance: of arithmetic, relative to β.
+    """
+
+    tolerance: float = 1e-6
+
+    def rows(self, tables: Tables) -> pd.DataFrame:
+        """One row per run and snapshot that has both, on the same examples."""
+        found = [
+            wide(tables.measurements, [name], by_coordinate=False).dropna(subset=[name]).drop(columns="analysis")
+            for name in ("sharpness", "loss_smoothness")
+        ]
+        both = found[0].merge(found[1], on=[*KEYS])
+        beta, sharpness = both["loss_smoothness"].to_numpy(), both["sharpness"].to_numpy()
+        return check_rows(both, "λ_max(∇²L) ≤ β", "upper", beta, sharpness, self.tolerance * np.abs(beta))
+
+
+@dataclass(frozen=True)
+class Descent(Tolerant):
+    """L(θ) − L(θ − η∇L) ≥ η(1 − ηβ(η)/2)‖∇L‖², at every step whose β was recorded.
+
+    The premise is full-batch gradient descent, which makes this exactly one step of the recorded loss, of the square
+    loss on inputs of length √d, which β is of. Where ηβ ≥ 2 no
+    decrease is promised, only how much the loss may rise: those rows are an inequality of their own, without tightness.
+
+    Args:
+        tolerance: of arithmetic, relative to L(θ).
+    """
+
+    tolerance: float = 1e-9
+
+    def rows(self, tables: Tables) -> pd.DataFrame:
+        """One row per run and recorded step."""
+        names = ["smoothness", "step_size", "gradient_norm_total"]
+        found = columns_of(tables.curves, KEYS, [*names, "train_loss"])
+        later = found[[*RUN, "step", "train_loss"]].assign(step=found["step"] - 1)
+        found = found.merge(later, on=[*RUN, "step"], suffixes=("", "_after"))
+        found = found.dropna(subset=[*names, "train_loss", "train_loss_after"])
+        loss, after, beta, lr, norm = (found[name].to_numpy() for name in ("train_loss", "train_loss_after", *names))
+        promised = loss - np.asarray(descent_bound(loss, norm, lr, beta))
+        premise = of_runs(found, tables.runs, is_full_batch, is_plain_descent, is_square_on_sphere)
+        rows = check_rows(found, DESCENT, "lower", promised, loss - after, self.tolerance * np.abs(loss), premise)
+        promises = lr * beta < 2
+        tightness = rows["tightness"].where(promises, NAN)
+        return rows.assign(theorem=np.where(promises, DESCENT, RISE), tightness=tightness)
+
+
+@dataclass(frozen=True)
+class DescentSays(BoundSweep):
+    """`bound_sweep` of the descent, saying how many rows promise a decrease; its figures show those alone."""
+
+    def decide(self, tables: Tables) -> Verdict:
+        """As `bound_sweep`, with the number of rows where ηβ < 2."""
+        verdict = super().decide(tables)
+        checks = tables.checks[tables.checks["check"] == self.check]
+        held = checks["premise_holds"].astype(bool)
+        if not held.any():
+            return verdict
+        promising = checks[held & (checks["theorem"] == DESCENT)]
+        reason = f"{len(promising)} of {int(held.sum())} rows promise a decrease (ηβ < 2), the others bound the rise"
+        figures = super().decide(tables._replace(checks=promising)).figures
+        return replace(verdict, reason=f"{reason}; {verdict.reason}", figures=figures)

@@ -1,0 +1,40 @@
+"""The fetch stage: one dataset, from wherever it is, to one checked array file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from boundcheck.atomic_files import write_text
+from boundcheck.contracts import Dataset
+from boundcheck.data import DATASETS
+from boundcheck.data.arrays import FILE_NAME
+from boundcheck.data.errors import DataError, require
+from boundcheck.registry import build
+
+
+def fetch(
+    spec: Mapping[str, Any], output: Path, modules: Mapping[str, str] | None = None, source: str = "none"
+) -> None:
+    """Fetch a dataset into the folder of `output`, whole or not at all, and `provenance.json` beside it.
+
+    Args:
+        spec: The variant: `kind` and its fields, without those of the view.
+        output: Path of the array file, `<folder>/arrays.safetensors`.
+        modules: Versions of the modules that decide the arrays.
+        source: State of the folder or archive that is read, where there is one.
+
+    Raises:
+        DataError: the source or the disk failed, or the kind wrote no array file; the message says what to do.
+        ValueError: an unknown kind, a value that it rejects, or another file name.
+    """
+    require(output.name == FILE_NAME, "output", str(output), f"a path that ends in {FILE_NAME}")
+    dataset: Dataset = build(DATASETS, spec)
+    dataset.fetch(output.parent)
+    if not output.is_file():
+        advice = "its `fetch` must write it, by boundcheck.data.arrays.write_arrays"
+        raise DataError(f"{output}: the kind {spec['kind']!r} wrote no such file; {advice}")
+    provenance = {"spec": dict(spec), "modules": dict(modules or {}), "source": source}
+    write_text(json.dumps(provenance, indent=1), output.with_name("provenance.json"))

@@ -1,0 +1,65 @@
+"""A report of a scale that is not finished: what is there decides, what is not is listed with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from boundcheck.jobs.status import state_of
+from boundcheck.planning.plan import Batch, Plan
+from boundcheck.report.check import check
+from boundcheck.report.report import report
+
+USABLE = ("done", "diverged", "trained")
+
+
+def preview(plan: Plan, root: Path) -> Path:
+    """Check and report what is on disk; results, and the report of the finished scale, stay as they are.
+
+    Batches of other settings or code count as absent: they would be made again. Claims that need what is absent read
+    `not run`.
+
+    Args:
+        plan: the plan of the config.
+        root: the folder with results/ and reports/.
+
+    Returns:
+        the page, `reports/<scale>/preview/index.html`.
+    """
+    states = {folder: state_of(plan, batch, root) for folder, batch in plan.batches.items()}
+    usable = [folder for folder, (state, detail) in states.items() if _is_usable(state, detail)]
+    output = root / "reports" / plan.scale / "preview"
+    with TemporaryDirectory() as temporary:
+        results = Path(temporary)
+        for folder in usable:
+            link = results / folder
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to((root / "results" / plan.scale / folder).resolve(), target_is_directory=True)
+        for paper in plan.papers:
+            reasons = _reasons(plan.of_paper(paper), states, root)
+            check({**plan.check_spec(paper), "reasons": reasons}, results / paper, results / paper)
+        unfinished = f"{plan.scale}, unfinished: {len(usable)} of {len(plan.batches)} batches are there"
+        report({**plan.report_spec(), "scale": unfinished}, results, output)
+    return output / "index.html"
+
+
+def _is_usable(state: str, detail: str) -> bool:
+    """Whether a batch's training is there; one whose measuring failed has its curves."""
+    return state in USABLE or (state == "failed" and Path(detail).parts[:2] == ("logs", "measure"))
+
+
+def _reasons(batches: list[Batch], states: Mapping[str, tuple[str, str]], root: Path) -> dict[str, str]:
+    """Why each unusable batch is absent, by its folder within the paper; a failure in its log's last words."""
+    reasons = {}
+    for batch in batches:
+        state, detail = states[batch.folder]
+        if not _is_usable(state, detail):
+            why = f"{detail}: {_last_line(root / detail)}" if state == "failed" else detail
+            reasons[batch.folder.partition("/")[2]] = f"{state}; {why}" if why else state
+    return reasons
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line for line in reversed(lines) if line.strip()), "no words")

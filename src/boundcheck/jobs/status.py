@@ -1,0 +1,189 @@
+"""The state of every cell, and what a re-run would redo and why: read from the results, nothing is computed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from boundcheck.planning.code_version import reached_from
+from boundcheck.planning.config import ConfigError
+from boundcheck.planning.job_code import fetch_modules, measure_modules, train_modules
+from boundcheck.planning.plan import Batch, Plan
+from boundcheck.tables import read_metadata
+from boundcheck.training.progress import read_progress
+
+OUTPUTS = ("curves.parquet", "snapshots", "provenance.json")
+
+
+def status_lines(plan: Plan, root: Path) -> Iterator[str]:
+    """One line per batch of the plan: its path and its state; then the cells that make no sense, and the counts.
+
+    States: `waiting`; `running` with epoch and time left; `interrupted` (the next run resumes it); `failed` with its
+    log; `trained` and not yet measured; `done`; `diverged` with the seeds; `outdated`: finished, but of other
+    settings or code.
+    """
+    counts: dict[str, int] = {}
+    for batch in plan.batches.values():
+        state, detail = state_of(plan, batch, root)
+        counts[state] = counts.get(state, 0) + 1
+        yield f"{state:<12} {batch.folder}{f'  {detail}' if detail else ''}"
+    for paper, cells in plan.skipped.items():
+        for cell in cells:
+            counts["skipped"] = counts.get("skipped", 0) + 1
+            yield f"{'skipped':<12} {paper}/{cell['dataset']}/{cell['model']}/{cell['method']}  {cell['reason']}"
+    for log in _stage_logs(plan):
+        if _failed(root / log):
+            counts["failed"] = counts.get("failed", 0) + 1
+            yield f"{'failed':<12} {log.parts[1]} of {log.stem}  {log}"
+    yield f"{len(plan.batches)} batches: " + ", ".join(f"{count} {state}" for state, count in counts.items())
+
+
+def _stage_logs(plan: Plan) -> Iterator[Path]:
+    """Logs of the jobs that are not of one batch."""
+    for paper in plan.papers:
+        yield Path("logs", "check", plan.scale, f"{paper}.log")
+    yield Path("logs", "report", f"{plan.scale}.log")
+
+
+def state_of(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
+    """The state of one batch, and a detail in words."""
+    folder = root / "results" / plan.scale / batch.folder
+    if all((folder / name).exists() for name in OUTPUTS):
+        return _finished(plan, batch, root)
+    progress = read_progress(folder / "checkpoint")
+    log = root / "logs" / "train" / plan.scale / f"{batch.folder}.log"
+    is_elsewhere = progress is not None and progress["is_alive"] is None  # on another machine, which cannot be asked
+    if progress is not None and progress["is_alive"] is not False and not (is_elsewhere and _failed(log)):
+        heard = f", last heard of {_duration(time.time() - progress['time'])} ago"
+        where = "" if progress["is_alive"] else f" on {progress['host']}{heard}"
+        seconds = progress["seconds_left"]
+        left = "" if seconds is None else f", {seconds:.0f} s left"
+        return "running", f"epoch {progress['epoch']:.0f}/{progress['epochs']}{left}{where}"
+    if _failed(log):
+        return "failed", str(log.relative_to(root))
+    if progress is not None:
+        return "interrupted", f"at epoch {progress['epoch']:.0f}/{progress['epochs']}; the next run resumes it"
+    if log.exists():
+        return "failed", str(log.relative_to(root))
+    arrays, fetching = root / "data" / batch.dataset / "arrays.safetensors", f"logs/fetch/{batch.dataset}.log"
+    return ("failed", fetching) if not arrays.exists() and _failed(root / fetching) else ("waiting", "")
+
+
+def _duration(seconds: float) -> str:
+    """In the largest unit of which there are two."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _finished(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
+    folder = root / "results" / plan.scale / batch.folder
+    is_measured = not batch.analyses or (folder / "measurements.parquet").exists()
+    reasons = [f"data: {reason}" for reason in fetch_reasons(plan, batch.dataset, root)]
+    reasons = reasons or train_reasons(batch, folder) or (measure_reasons(batch, folder) if is_measured else [])
+    if reasons:
+        return "outdated", reasons[0]
+    measuring = f"logs/measure/{plan.scale}/{batch.folder}.log"
+    if not is_measured and _failed(root / measuring):
+        return "failed", measuring
+    runs = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["runs"]
+    diverged = [f"seed {run['seed']}: {run['reason']}" for run in runs if run["status"] == "diverged"]
+    if diverged:
+        return "diverged", "; ".join(diverged)
+    return ("done", "") if is_measured else ("trained", "not yet measured")
+
+
+def _failed(log: Path) -> bool:
+    """Whether there is a log whose last words are an error."""
+    if not log.exists():
+        return False
+    lines = log.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
+    return bool(lines) and (lines[-1].startswith("boundcheck ") or "Error" in lines[-1])
+
+
+def why_lines(plan: Plan, cell: str, root: Path) -> list[str]:
+    """What a re-run would redo of a cell (paper/dataset/model/method) or batch, and because of which key or module.
+
+    Raises:
+        ConfigError: the config has no such cell.
+    """
+    batches = [batch for batch in plan.batches.values() if cell in (batch.cell, batch.folder)]
+    if not batches:
+        cells = sorted({batch.cell for batch in plan.batches.values()})
+        raise ConfigError(f"no cell {cell!r} in this config; allowed: {', '.join(cells)}")
+    lines = []
+    for batch in batches:
+        folder = root / "results" / plan.scale / batch.folder
+        fetching = fetch_reasons(plan, batch.dataset, root)
+        training = ["its dataset is fetched again"] if fetching else train_reasons(batch, folder)
+        measuring = ["its training runs"] if training else measure_reasons(batch, folder)
+        lines.append(batch.folder)
+        lines += [f"  fetch    {reason}" for reason in fetching]
+        lines += [f"  train    {reason}" for reason in training or ["up to date"]]
+        if batch.analyses:
+            lines += [f"  measure  {reason}" for reason in measuring or ["up to date"]]
+        lines.append(f"  check    {'its results change' if measuring else 'no reason in this cell'}")
+    return lines
+
+
+def fetch_reasons(plan: Plan, dataset: str, root: Path) -> list[str]:
+    """Why a dataset that is there would be fetched again; empty where it would not."""
+    path = root / "data" / dataset / "provenance.json"
+    if not path.exists():
+        return []
+    provenance = json.loads(path.read_text(encoding="utf-8"))
+    if not {"spec", "modules", "source"} <= provenance.keys():
+        return ["its arrays are of an older version"]
+    spec = plan.fetch_spec(dataset)
+    reasons = _differences(provenance, spec, fetch_modules(spec))
+    if not reasons and provenance["source"] != plan.origin_state(dataset):
+        reasons.append(f"{spec.get('path', 'its source')} has changed")
+    return reasons
+
+
+def train_reasons(batch: Batch, folder: Path) -> list[str]:
+    """Why a batch would be trained (again); empty where it would not."""
+    missing = [f"missing {name}" for name in OUTPUTS if not (folder / name).exists()]
+    if missing:
+        return missing
+    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    return _differences(provenance, batch.train, train_modules(batch.train))
+
+
+def measure_reasons(batch: Batch, folder: Path) -> list[str]:
+    """Why a batch would be measured (again), its training apart; empty where it would not."""
+    path = folder / "measurements.parquet"
+    if not batch.analyses:
+        return []
+    if not path.exists():
+        return ["missing measurements.parquet"]
+    spec = {**batch.train, "analyses": list(batch.analyses)}
+    return _differences(read_metadata(path), spec, measure_modules(spec))
+
+
+def _differences(job: Mapping[str, Any], spec: Mapping[str, Any], modules: list[str]) -> list[str]:
+    old, new = _flat(job["spec"]), _flat(json.loads(json.dumps(spec)))
+    reasons = [
+        f"{key}: was {old.get(key, 'not set')}, is {new.get(key, 'not set')}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+    known, current = job["modules"], reached_from(*modules)
+    changed = sorted(name for name in known.keys() | current.keys() if known.get(name) != current.get(name))
+    return reasons + [f"code of {name} changed" for name in changed]
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as {dotted key: value}; a list of named variants counts as a mapping by name."""
+    if isinstance(value, list) and value and all(isinstance(entry, Mapping) and "name" in entry for entry in value):
+        value = {entry["name"]: {k: v for k, v in entry.items() if k != "name"} for entry in value}
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, entry in value.items():
+        flat |= _flat(entry, f"{prefix}.{key}" if prefix else str(key))
+    return flat

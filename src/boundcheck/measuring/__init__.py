@@ -1,0 +1,1 @@
+"""Runs every analysis on the snapshots of a batch."""

@@ -1,0 +1,156 @@
+"""A version of the code that decides a result: a hash over a module and all that it imports from this package.
+
+Hashed are syntax trees without docstrings and without registry tables, so that a comment, a docstring or a new line in
+a registry changes no version, and an edit changes the versions of just those modules that reach it.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parents[2]
+KEPT = 2000  # parsed modules
+_parsed_anew: set[str] = set()
+
+
+def share_source() -> None:
+    """Let jobs find this package in any environment, such as Snakemake's own: PYTHONPATH begins with its folder."""
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if str(SOURCE) not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE), *filter(None, paths)])
+
+
+def code_version(*modules: str, files: Iterable[Path] = ()) -> str:
+    """16 hex digits for the named modules, everything they import inside the package, and the bytes of `files`.
+
+    Raises:
+        ModuleNotFoundError: a name that is not a module of this package.
+    """
+    digest = hashlib.sha256()
+    for module, version in reached_from(*modules).items():
+        digest.update(f"{module}:{version};".encode())
+    for file in sorted(files):
+        digest.update(f"{file.name}:".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def reached_from(*modules: str) -> Mapping[str, str]:
+    """Every module that `code_version` hashes for these, with the hash of its own code."""
+    versions = {m: _read(m)[0] for m in sorted({reached for module in modules for reached in _closure(module)})}
+    _keep_parsed()
+    return versions
+
+
+def _file(module: str) -> Path | None:
+    path = SOURCE.joinpath(*module.split("."))
+    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+@cache
+def _read(module: str) -> tuple[str, frozenset[str]]:
+    """The hash of a module's own code, and the modules of this package that it imports."""
+    file = _file(module)
+    if file is None:
+        raise ModuleNotFoundError(f"{module} is not a module under {SOURCE}")
+    content = file.read_bytes()
+    key = hashlib.sha256(content).hexdigest()
+    if key not in _parsed():
+        _parsed()[key] = _parse(content.decode("utf-8"))
+        _parsed_anew.add(key)
+    version, imports = _parsed()[key]
+    return version, frozenset(name for name in imports if _file(name))
+
+
+def _parse(text: str) -> tuple[str, list[str]]:
+    """The hash of a module's code, and the names in this package that it may import."""
+    tree = ast.parse(text)
+    imports: set[str] = set()
+    tree.body = [statement for statement in tree.body if not _is_for_types(statement)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            imports |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [statement for statement in node.body if not _is_text(statement)]
+    tree.body = [statement for statement in tree.body if not _is_registry(statement)]
+    version = hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+    return version, sorted(name for name in imports if name.startswith("boundcheck"))
+
+
+@cache
+def _parsed() -> dict[str, tuple[str, list[str]]]:
+    """What `_parse` gave, by the sha256 of the text: also in earlier processes, for parsing is most of a dry run."""
+    try:
+        return json.loads(_store().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _keep_parsed() -> None:
+    """Write what was parsed anew beside Snakemake's own notes; where that is not possible it is parsed again."""
+    if not _parsed_anew or not _store().parent.parent.is_dir():
+        return
+    with contextlib.suppress(OSError):
+        _store().parent.mkdir(exist_ok=True)
+        temporary = _store().with_name(f"{_store().name}.{os.getpid()}")
+        temporary.write_text(json.dumps(dict(list(_parsed().items())[-KEPT:])), encoding="utf-8")
+        temporary.replace(_store())
+        _parsed_anew.clear()
+
+
+def _store() -> Path:
+    """Where parsed code is noted: of this version of Python, and of this file, both of which decide the hashes."""
+    own = hashlib.sha256(f"{sys.version}{Path(__file__).read_text(encoding='utf-8')}".encode()).hexdigest()[:16]
+    return Path(".snakemake/boundcheck") / f"code-{own}.json"
+
+
+def _is_for_types(statement: ast.stmt) -> bool:
+    """`if TYPE_CHECKING:`, which never runs."""
+    return isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """A docstring, or a string that stands alone, which does nothing either."""
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
+
+
+def _is_registry(statement: ast.stmt) -> bool:
+    """`NAME: dict[str, str] = {...}` at the top of a package."""
+    return (
+        isinstance(statement, ast.AnnAssign)
+        and ast.unparse(statement.annotation) == "dict[str, str]"
+        and isinstance(statement.target, ast.Name)
+        and statement.target.id.isupper()
+    )
+
+
+@cache
+def _closure(module: str) -> frozenset[str]:
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        current = waiting.pop()
+        if current not in seen:
+            seen.add(current)
+            waiting += _read(current)[1]
+            parent = current.rpartition(".")[0]
+            if "." in parent:  # the packages' own __init__, but not boundcheck's: it only holds the version
+                waiting.append(parent)
+    return frozenset(seen)

@@ -1,0 +1,1 @@
+"""Checks theorems, decides claims and builds the report page."""

@@ -1,0 +1,131 @@
+"""Check every theorem of one paper against its curves and measurements, and decide its claims."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from boundcheck import tables
+from boundcheck.claims import CHECKS, CLAIMS
+from boundcheck.registry import build
+from boundcheck.report.result_folders import SPECS, read_tables
+from boundcheck.verdicts import Tables, Verdict
+
+KEYS = ["dataset", "model", "method", "seed"]
+SUMMARIES = {  # column of the run table -> quantity of the curves, and which of its values
+    "test_accuracy_last": ("test_accuracy", "last"),
+    "test_accuracy_best": ("test_accuracy", "max"),
+    "train_loss_last": ("full_train_loss", "last"),
+}
+
+
+def check(spec: Mapping[str, Any], results: Path, output: Path) -> None:
+    """Write `checks.parquet`, `claims.parquet`, `figures.parquet` and `runs.parquet` of one paper into `output`.
+
+    Batches that are not there, or diverged, are rows of the run table; claims without data read "not run".
+
+    Args:
+        spec: `batches` (folders), `skipped` (cells with reasons), `checks` and `claims` (variants by name),
+            `unmeasured` (batches that no analysis measures); `reasons` why a batch is missing, by folder, where the
+            caller knows better than "there is no such file".
+        results: `results/<scale>/<paper>`, where the batches are.
+        output: the folder of the four tables.
+
+    Raises:
+        ValueError: a check or claim has an unknown kind or a number that its kind rejects.
+    """
+    read = read_tables(spec["batches"], spec["skipped"], results, spec.get("unmeasured", ()))
+    read = read._replace(checks=check_frame(spec["checks"], read), runs=_explained(read.runs, spec.get("reasons", {})))
+    claims = {name: build(CLAIMS, variant) for name, variant in spec["claims"].items()}
+    verdicts = {name: claim.decide(read) for name, claim in claims.items()}
+    rows = [_claim_row(name, spec["claims"][name]["kind"], claims[name], verdict) for name, verdict in verdicts.items()]
+    _write(read.checks, tables.CHECKS, output / "checks.parquet")
+    _write(pd.DataFrame(rows, columns=tables.CLAIMS.names), tables.CLAIMS, output / "claims.parquet")
+    _write(figure_frame(verdicts), tables.FIGURES, output / "figures.parquet")
+    _write(run_frame(read), tables.RUNS, output / "runs.parquet")
+
+
+def _explained(runs: pd.DataFrame, reasons: Mapping[str, str]) -> pd.DataFrame:
+    """The run table with these reasons of missing batches."""
+    known = runs["batch"].map(dict(reasons))
+    return runs.assign(reason=runs["reason"].where((runs["status"] != "missing") | known.isna(), known))
+
+
+def check_frame(variants: Mapping[str, Mapping[str, Any]], read: Tables) -> pd.DataFrame:
+    """The rows of every check, sorted by what they are about."""
+    frames = [build(CHECKS, variant).rows(read).assign(check=name) for name, variant in variants.items()]
+    frames = [frame for frame in frames if len(frame)]
+    if not frames:
+        return read.checks
+    order = ["check", "theorem", *KEYS, "step", "coordinate"]
+    return pd.concat(frames, ignore_index=True)[tables.CHECKS.names].sort_values(order, ignore_index=True)
+
+
+def figure_frame(verdicts: Mapping[str, Verdict]) -> pd.DataFrame:
+    """The data of all figures under the name of their claim and their number within it."""
+    frames = [
+        figure.data.assign(claim=name, figure=number)[tables.FIGURES.names]
+        for name, verdict in verdicts.items()
+        for number, figure in enumerate(verdict.figures)
+    ]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=tables.FIGURES.names)
+
+
+def run_frame(read: Tables) -> pd.DataFrame:
+    """The run table with the last and best numbers of each run, and the skipped cells below it."""
+    runs = read.runs.merge(_summaries(read.curves), on=KEYS, how="left")
+    for key in ("versions", *SPECS):
+        runs[key] = [json.dumps(value, sort_keys=True) for value in runs[key]]
+    skipped = read.skipped.assign(batch="", seed=-1, status="skipped", **dict.fromkeys(("versions", *SPECS), "{}"))
+    return pd.concat([runs, skipped] if len(skipped) else [runs], ignore_index=True).reindex(columns=tables.RUNS.names)
+
+
+def _summaries(curves: pd.DataFrame) -> pd.DataFrame:
+    """One row per run: the columns of SUMMARIES, and the last epoch recorded."""
+    ordered = curves.sort_values("step", kind="stable")
+    columns = {"epoch": ordered.groupby(KEYS)["epoch"].max()}
+    for name, (quantity, which) in SUMMARIES.items():
+        columns[name] = ordered[ordered["quantity"] == quantity].groupby(KEYS)["value"].agg(which)
+    return pd.DataFrame(columns).reset_index()
+
+
+def _claim_row(name: str, kind: str, claim: Any, verdict: Verdict) -> dict[str, Any]:
+    settings = ("mark", "x_label", "y_label", "caption", "log_x", "log_y")
+    figures = [{key: getattr(figure, key) for key in settings} for figure in verdict.figures]
+    decided = {key: getattr(verdict, key) for key in tables.CLAIMS.names if hasattr(verdict, key)}
+    return {
+        **decided,
+        "claim": name,
+        "kind": kind,
+        "statement": claim.statement,
+        "reference": claim.reference,
+        "cells": json.dumps([{key: _plain(value) for key, value in cell.items()} for cell in verdict.cells]),
+        "figures": json.dumps(figures),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A number as JSON has it: NaN is null, an infinity its name."""
+    if isinstance(value, float | np.floating):
+        return None if math.isnan(value) else str(float(value)) if math.isinf(value) else float(value)
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def _write(frame: pd.DataFrame, schema: pa.Schema, path: Path) -> None:
+    """Write a frame; a float that is NaN stays NaN, anything else that is missing becomes null."""
+    columns: dict[str, Any] = {}
+    for field in schema:
+        column = frame[field.name]
+        if pa.types.is_floating(field.type):
+            columns[field.name] = column.to_numpy(np.float64)
+        else:
+            as_type = int if pa.types.is_integer(field.type) else lambda value: value
+            columns[field.name] = [None if pd.isna(value) else as_type(value) for value in column.tolist()]
+    tables.write(columns, schema, path)

@@ -1,0 +1,144 @@
+"""What the page of a report says of each paper: its claims with their verdicts and evidence, and its tables."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from boundcheck import tables
+from boundcheck.contracts import NAN
+from boundcheck.report.summaries import Table, absent_runs, cell_summary, check_summary, provenance_summary
+from boundcheck.report.wording import interval, number
+
+DECISIONS = ("supported", "contradicted", "inconclusive", "vacuous", "not run")
+
+
+@dataclass
+class ClaimSection:
+    """One claim. `figures` are (settings, data); `drawings` are what the report makes of them."""
+
+    name: str
+    statement: str
+    reference: str
+    decision: str
+    reason: str
+    effect: float = NAN
+    low: float = NAN
+    high: float = NAN
+    unit: str = ""
+    num_runs: int = 0
+    num_runs_needed: int | None = None
+    tightness: float = NAN
+    paper_value: str = "not available"
+    evidence: Table | None = None
+    figures: Sequence[tuple[Mapping[str, Any], pd.DataFrame]] = ()
+    drawings: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def effect_text(self) -> str:
+        """The effect with its interval; "–" where there is none."""
+        return interval(self.effect, self.low, self.high, self.unit)
+
+    @property
+    def tightness_text(self) -> str:
+        """The tightness; "–" where there is none."""
+        return number(self.tightness)
+
+
+@dataclass
+class PaperSection:
+    """One paper."""
+
+    key: str
+    title: str
+    authors: str
+    introduction: str
+    published: Table
+    claims: list[ClaimSection]
+    checks: Table
+    cells: Table
+    absent: Table
+    provenance: Table
+    runs: pd.DataFrame
+
+
+def read_paper(key: str, config: Mapping[str, Any], heading: Mapping[str, Any], folder: Path) -> PaperSection:
+    """The section of a paper from its four tables; where the verdicts are missing its claims read "not run".
+
+    Args:
+        key: the paper's key.
+        config: the paper's part of the effective config.
+        heading: its `title` and `authors`, an `introduction` where its claims need one, and what others have
+            `published`: a list of setting, figures and source.
+        folder: `results/<scale>/<key>`.
+    """
+    checks, _ = _read(folder / "checks.parquet", tables.CHECKS)
+    claims, why = _read(folder / "claims.parquet", tables.CLAIMS)
+    figures, _ = _read(folder / "figures.parquet", tables.FIGURES)
+    runs, _ = _read(folder / "runs.parquet", tables.RUNS)
+    if why:
+        planned = config.get("claims", {}).items()
+        sections = [ClaimSection(n, v.get("statement", n), v.get("reference", ""), "not run", why) for n, v in planned]
+    else:
+        sections = [_claim(row, figures[figures["claim"] == row["claim"]]) for row in claims.to_dict("records")]
+    return PaperSection(
+        key,
+        heading.get("title", key),
+        heading.get("authors", ""),
+        heading.get("introduction", ""),
+        Table(pd.DataFrame(heading.get("published", []))),
+        sections,
+        checks=Table(check_summary(checks)),
+        cells=Table(cell_summary(runs)),
+        absent=Table(absent_runs(runs)),
+        provenance=Table(provenance_summary(runs)),
+        runs=runs,
+    )
+
+
+def count_decisions(papers: Sequence[PaperSection]) -> list[tuple[str, int]]:
+    """How many claims have each decision."""
+    claims = [claim.decision for paper in papers for claim in paper.claims]
+    return [(decision, claims.count(decision)) for decision in DECISIONS]
+
+
+def _claim(row: Mapping[Any, Any], figures: pd.DataFrame) -> ClaimSection:
+    cells = pd.DataFrame(json.loads(row["cells"])).replace({"inf": math.inf, "-inf": -math.inf})
+    verdict = (
+        "statement",
+        "reference",
+        "decision",
+        "reason",
+        "effect",
+        "low",
+        "high",
+        "unit",
+        "tightness",
+        "paper_value",
+    )
+    return ClaimSection(
+        name=row["claim"],
+        num_runs=int(row["num_runs"]),
+        num_runs_needed=None if pd.isna(row["num_runs_needed"]) else int(row["num_runs_needed"]),
+        evidence=Table(cells) if len(cells) else None,
+        figures=[(s, figures[figures["figure"] == index]) for index, s in enumerate(json.loads(row["figures"]))],
+        **{name: row[name] for name in verdict},
+    )
+
+
+def _read(path: Path, schema: pa.Schema) -> tuple[pd.DataFrame, str]:
+    """The table, or an empty one and why."""
+    try:
+        return pq.read_table(path, schema=schema).to_pandas(), ""
+    except FileNotFoundError:
+        return schema.empty_table().to_pandas(), f"this scale has no {path.name} of the paper"
+    except (pa.ArrowException, OSError) as error:
+        return schema.empty_table().to_pandas(), f"{path.name} cannot be read ({type(error).__name__})"

@@ -1,1 +1,0 @@
-"""What the rules call: fetch, train, measure, check, report."""

@@ -1,0 +1,1 @@
+"""The theorems about binary networks as filters of gradients, one function each."""

@@ -1,0 +1,1 @@
+"""The theorems about gradient norm aware minimisation (GAM), one function each."""

@@ -1,0 +1,1 @@
+"""The theorems about weight normalisation, one function each."""

@@ -1,0 +1,1 @@
+"""The training loop and what serves it: batches, schedules, checkpoints, divergence, restarts."""

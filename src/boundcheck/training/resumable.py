@@ -1,0 +1,95 @@
+"""The course of a training on disk: where it resumes, its checkpoints, and what its log says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from boundcheck.training import checkpoint
+from boundcheck.training.loop import Loop
+from boundcheck.training.progress import Stopwatch, write_progress
+
+FLUSH_EVERY = 64  # steps between divergence tests, each of which waits for the device
+
+
+class TrainingInterrupted(Exception):
+    """The job was asked to stop; its state is on disk."""
+
+
+def run(
+    loop: Loop, folder: Path, identity: str, should_stop: Callable[[], bool], every_seconds: float, loops_after: int = 0
+) -> None:
+    """Train to the end, from the beginning or from the state that is in `folder`.
+
+    Args:
+        loop: a training that has made no step yet.
+        folder: where its snapshots and its state go.
+        identity: of the job; a state of another one is not resumed.
+        should_stop: asked after every step.
+        every_seconds: between checkpoints.
+        loops_after: trainings of the same length that come after this one, for the time left.
+
+    Raises:
+        TrainingInterrupted: `should_stop` said so; the state was written first.
+    """
+    path = folder / "state.safetensors"
+    _begin(loop, path, identity)
+    first_step, since_start, watch = loop.step, Stopwatch(), Stopwatch()
+    while not loop.finished:
+        loop.make_step()
+        at_end = loop.step % loop.batches.num_batches == 0
+        if at_end or loop.step % FLUSH_EVERY == 0:
+            loop.test_divergence()
+        if at_end:
+            if should_stop():  # an evaluation may take longer than whoever asks will wait
+                _save(loop, path, identity, watch, before_evaluation=True)
+                raise TrainingInterrupted(_stopped(loop))
+            _end_epoch(loop, folder)
+            _report(loop, (loop.step - first_step) / since_start.wall, folder.parent, loops_after)
+        stop = should_stop()
+        if stop or loop.finished or watch.wall > every_seconds:
+            _save(loop, path, identity, watch)
+            if stop and not loop.finished:
+                raise TrainingInterrupted(_stopped(loop))
+
+
+def _stopped(loop: Loop) -> str:
+    return f"stopped at epoch {loop.epochs_done:.2f}; the same command resumes"
+
+
+def _begin(loop: Loop, path: Path, identity: str) -> None:
+    state = checkpoint.load_or_set_aside(path, identity)
+    if state is None:
+        for snapshot in path.parent.glob("epoch_*.safetensors"):  # of a job that is not resumed
+            snapshot.unlink()
+        loop.end_of_epoch(path.parent)
+    else:
+        loop.load_state_dict(state)
+        print(f"resumed at epoch {loop.epochs_done:.2f} (step {loop.step})", flush=True)
+        if state["before_evaluation"]:
+            _end_epoch(loop, path.parent)
+    write_progress(path.parent.parent, loop.epochs_done, loop.training["epochs"], None)
+    loop.model.train()
+
+
+def _end_epoch(loop: Loop, folder: Path) -> None:
+    loop.end_of_epoch(folder)
+    loop.curve.flush()
+
+
+def _save(loop: Loop, path: Path, identity: str, watch: Stopwatch, before_evaluation: bool = False) -> None:
+    loop.test_divergence()
+    wall, cpu = watch.lap()
+    loop.wall_seconds += wall
+    loop.cpu_seconds += cpu
+    checkpoint.save(path, {**loop.state_dict(), "before_evaluation": before_evaluation}, identity)
+
+
+def _report(loop: Loop, steps_per_second: float, folder: Path, loops_after: int) -> None:
+    epochs, epoch = loop.training["epochs"], round(loop.epochs_done)
+    if epoch % max(epochs // 200, 1) == 0:
+        images = steps_per_second * loop.batches.size * len(loop.seeds)
+        left = (epochs * (1 + loops_after) - epoch) * loop.batches.num_batches / steps_per_second
+        write_progress(folder, loop.epochs_done, epochs, left)
+        latest = loop.curve.latest("train_loss", "test_accuracy")
+        print(f"epoch {epoch}/{epochs}  {latest}  {images:.0f} images/s  {left:.0f} s left", flush=True)

@@ -1,0 +1,232 @@
+import math
+
+import pytest
+
+from boundcheck.claims.shared.comparison import HigherValue, LowerValue
+from boundcheck.contracts import NAN
+
+A, B = ("mnist5k", "mlp"), ("mnist5k", "resnet8")
+SGD = {0: 0.90, 1: 0.91, 2: 0.93}
+BETTER = {0: 0.92, 1: 0.931, 2: 0.949}  # differences .02, .021, .019
+TEXT = {"statement": "GAM generalises better.", "reference": "arXiv:2303.03108"}
+
+
+def higher(**settings):
+    return HigherValue(**TEXT, **{"quantity": "test_accuracy", "methods": ["gam"], "baseline": "sgd", **settings})
+
+
+def lower(**settings):
+    return LowerValue(**TEXT, **{"quantity": "test_accuracy", "methods": ["gam"], "baseline": "sgd", **settings})
+
+
+def test_supported_with_the_paired_difference_in_points(make_tables):
+    verdict = higher(scale=100, unit="points").decide(make_tables({(*A, "sgd"): SGD, (*A, "gam"): BETTER}))
+    assert (verdict.decision, verdict.num_runs, verdict.unit) == ("supported", 3, "points")
+    assert verdict.effect == pytest.approx(2.0)
+    half = 4.302653 * 0.1 / math.sqrt(3)  # s = 0.1 points
+    assert (verdict.low, verdict.high) == pytest.approx((2.0 - half, 2.0 + half), rel=1e-5)
+    (cell,) = verdict.cells
+    assert (cell["dataset"], cell["model"], cell["method"], cell["n"]) == ("mnist5k", "mlp", "gam", 3)
+    assert cell["value"] == pytest.approx(100 * (0.92 + 0.931 + 0.949) / 3)
+    assert cell["value of sgd"] == pytest.approx(100 * (0.90 + 0.91 + 0.93) / 3)
+
+
+def test_the_reverse_is_contradicted(make_tables):
+    tables = make_tables({(*A, "sgd"): SGD, (*A, "gam"): BETTER})
+    assert lower().decide(tables).decision == "contradicted"
+
+
+def test_pairs_are_made_by_seed(make_tables):
+    # the same values on other seeds: the differences are no longer nearly equal
+    shuffled = dict(zip((1, 2, 0), BETTER.values(), strict=True))
+    verdict = higher().decide(make_tables({(*A, "sgd"): SGD, (*A, "gam"): shuffled}))
+    assert verdict.effect == pytest.approx(0.02)
+    assert verdict.decision == "inconclusive"
+    assert verdict.num_runs_needed > 3
+
+
+def test_the_order_of_rows_does_not_matter(make_tables):
+    tables = make_tables({(*A, "sgd"): SGD, (*A, "gam"): BETTER})
+    backwards = tables._replace(curves=tables.curves[::-1], runs=tables.runs[::-1])
+    assert higher().decide(backwards).effect == higher().decide(tables).effect
+
+
+def test_relative_effects_are_percent(make_tables):
+    double = {s: 2 * v * (1 + 0.01 * s) for s, v in SGD.items()}
+    verdict = higher(relative=True).decide(make_tables({(*A, "sgd"): SGD, (*A, "gam"): double}))
+    expected = 100 * (2 * (1 * 1.01 * 1.02) ** (1 / 3) - 1)  # of the geometric mean of the ratios
+    assert verdict.effect == pytest.approx(expected, rel=1e-12)
+    assert verdict.unit == "%"
+    assert verdict.decision == "supported"
+
+
+def test_relative_leaves_out_what_has_no_logarithm(make_tables):
+    verdict = higher(relative=True).decide(make_tables({(*A, "sgd"): SGD, (*A, "gam"): {**BETTER, 1: -0.1}}))
+    assert verdict.num_runs == 2
+
+
+@pytest.mark.parametrize(
+    ("at", "values", "expected"),
+    [
+        ("last", (0.1, 0.5, 0.3), 0.3),
+        ("best", (0.1, 0.5, 0.3), 0.5),
+        (1, (0.1, 0.5, 0.3), 0.5),
+        (0, (0.1, 0.5, 0.3), 0.1),
+    ],
+)
+def test_when_the_value_is_taken(make_tables, at, values, expected):
+    tables = make_tables({(*A, "sgd"): dict.fromkeys(range(2), 0.0), (*A, "gam"): dict.fromkeys(range(2), 1.0)})
+    gam = tables.curves["method"] == "gam"
+    tables.curves.loc[gam, "value"] = [*values, *values]
+    assert higher(at=at).decide(tables).effect == pytest.approx(expected)
+
+
+def test_best_of_a_lower_value_is_the_least(make_tables):
+    tables = make_tables({(*A, "sgd"): {0: 0.0, 1: 0.0}, (*A, "gam"): {0: 3.0, 1: 3.0}})
+    assert lower(at="best").decide(tables).effect == pytest.approx(1.0)  # a third of 3
+
+
+def test_several_cells_pool_their_seeds(make_tables):
+    values = {(*A, "sgd"): SGD, (*A, "gam"): BETTER, (*B, "sgd"): SGD, (*B, "gam"): {0: 0.94, 1: 0.949, 2: 0.971}}
+    verdict = higher().decide(make_tables(values))
+    assert verdict.effect == pytest.approx((0.02 + 0.04) / 2)
+    assert [cell["decision"] for cell in verdict.cells] == ["supported", "supported"]
+    assert "2 of 2 cells" in verdict.reason
+
+
+def test_a_contradicting_cell_stops_the_support(make_tables):
+    worse = {s: v - 0.003 - 0.0001 * s for s, v in SGD.items()}
+    values = {(*A, "sgd"): SGD, (*A, "gam"): BETTER, (*B, "sgd"): SGD, (*B, "gam"): worse}
+    verdict = higher().decide(make_tables(values))
+    assert verdict.decision == "inconclusive"
+    assert "mnist5k/resnet8/gam" in verdict.reason
+    assert verdict.low > 0
+
+
+def test_names_may_be_patterns_and_never_match_the_baseline(make_tables):
+    values = {(*A, "gam"): SGD, (*A, "gam_a"): BETTER, (*A, "gam_b"): BETTER, (*A, "other"): SGD}
+    verdict = higher(methods=["gam*"], baseline="gam").decide(make_tables(values))
+    assert [cell["method"] for cell in verdict.cells] == ["gam_a", "gam_b"]
+
+
+def test_one_seed_decides_nothing(make_tables):
+    verdict = higher().decide(make_tables({(*A, "sgd"): {0: 0.9}, (*A, "gam"): {0: 0.99}}))
+    assert verdict.decision == "inconclusive"
+    assert verdict.effect == pytest.approx(0.09)
+    assert math.isnan(verdict.low)
+    assert verdict.num_runs == 1
+
+
+def test_diverged_runs_are_counted_and_not_averaged(make_tables):
+    values = {(*A, "sgd"): SGD, (*A, "gam"): {**BETTER, 0: 77.0}}
+    verdict = higher().decide(make_tables(values, statuses={(*A, "gam", 0): "diverged"}))
+    assert verdict.effect == pytest.approx(0.02)
+    assert verdict.num_runs == 2
+    assert "1 run diverged (mnist5k/mlp/gam 0)" in verdict.reason
+    assert verdict.cells[0]["diverged"] == 1
+
+
+def test_nothing_left_after_divergence_is_inconclusive(make_tables):
+    statuses = {(*A, "gam", seed): "diverged" for seed in SGD}
+    verdict = higher().decide(make_tables({(*A, "sgd"): SGD, (*A, "gam"): BETTER}, statuses=statuses))
+    assert verdict.decision == "inconclusive"
+    assert "3 runs diverged (mnist5k/mlp/gam 0, 1, 2)" in verdict.reason
+    assert math.isnan(verdict.effect)
+
+
+def test_not_run_where_no_such_method_is_planned(make_tables):
+    skipped = [(*A, "gam", "GAM needs BatchNorm")]
+    verdict = higher().decide(make_tables({(*A, "sgd"): SGD}, skipped=skipped))
+    assert verdict.decision == "not run"
+    assert "no run of gam is planned" in verdict.reason
+    assert "GAM needs BatchNorm" in verdict.reason
+
+
+def test_not_run_where_the_baseline_is_elsewhere(make_tables):
+    verdict = higher().decide(make_tables({(*B, "sgd"): SGD, (*A, "gam"): BETTER}))
+    assert (verdict.decision, verdict.reason) == ("not run", "sgd is planned nowhere beside gam")
+
+
+def test_not_run_where_results_are_missing(make_tables):
+    statuses = {(*A, "gam", seed): "missing" for seed in SGD}
+    verdict = higher().decide(make_tables({(*A, "sgd"): SGD, (*A, "gam"): BETTER}, statuses=statuses))
+    assert verdict.decision == "not run"
+    assert "3 runs missing (mnist5k/mlp/gam 0, 1, 2)" in verdict.reason
+
+
+def test_not_run_where_the_quantity_was_not_recorded(make_tables):
+    verdict = higher(quantity="sharpness").decide(make_tables({(*A, "sgd"): SGD, (*A, "gam"): BETTER}))
+    assert (verdict.decision, verdict.reason) == ("not run", "no pair of finished runs has a sharpness to compare")
+
+
+def measurements(method, by_coordinate, analysis="flatness"):
+    return [
+        (*A, method, seed, 0, 0.0, "flat", -1, coordinate, value * (1 + 0.01 * seed), NAN, analysis)
+        for coordinate, value in by_coordinate.items()
+        for seed in range(3)
+    ]
+
+
+def test_the_coordinate_is_chosen(make_tables):
+    rows = [*measurements("sgd", {0.1: 1.0, 0.2: 1.0}), *measurements("gam", {0.1: 0.5, 0.2: 2.0})]
+    tables = make_tables({(*A, "sgd"): SGD, (*A, "gam"): BETTER}, measurements=rows)
+    at = {"quantity": "flat", "source": "measurements", "relative": True}
+    assert lower(**at, coordinate=0.1).decide(tables).effect == pytest.approx(-50)
+    assert lower(**at, coordinate=0.2).decide(tables).effect == pytest.approx(100)
+    assert lower(**at, coordinate=0.3).decide(tables).decision == "not run"
+    several = lower(**at).decide(tables)
+    assert several.decision == "not run"
+    assert "several values at one step" in several.reason
+
+
+def test_the_analysis_is_chosen(make_tables):
+    rows = [*measurements("sgd", {NAN: 1.0}), *measurements("gam", {NAN: 0.5})]
+    rows += [*measurements("sgd", {NAN: 1.0}, "spectrum"), *measurements("gam", {NAN: 3.0}, "spectrum")]
+    tables = make_tables({(*A, "sgd"): SGD, (*A, "gam"): BETTER}, measurements=rows)
+    at = {"quantity": "flat", "source": "measurements"}
+    assert lower(**at, analysis="flatness").decide(tables).effect < 0
+    assert lower(**at, analysis="spectrum").decide(tables).effect > 0
+    assert lower(**at).decide(tables).decision == "not run"
+
+
+def test_figures_show_the_intervals_and_the_curves(make_tables):
+    verdict = higher(scale=100, unit="points").decide(make_tables({(*A, "sgd"): SGD, (*A, "gam"): BETTER}))
+    intervals, curves = verdict.figures
+    assert intervals.mark == "interval"
+    assert intervals.data["series"].tolist() == ["gam", "pooled"]
+    assert intervals.data["y"].tolist() == pytest.approx([2.0, 2.0])
+    assert "points" in intervals.x_label
+    assert (curves.mark, curves.x_label) == ("line", "epoch")
+    last = curves.data[(curves.data["x"] == 2) & (curves.data["series"] == "sgd")].iloc[0]
+    assert (last["y"], last["low"], last["high"]) == pytest.approx((sum(SGD.values()) / 3, 0.90, 0.93))
+
+
+def test_other_quantities_are_shown_over_their_coordinate(make_tables):
+    rows = [
+        (*A, method, seed, 2, 2.0, "density", -1, x, x + seed, NAN, "spectrum")
+        for method in ("sgd", "gam")
+        for seed in (0, 1, 2)
+        for x in (1.0, 2.0)
+    ]
+    tables = make_tables({(*A, "sgd"): SGD, (*A, "gam"): BETTER}, measurements=rows)
+    *_, shown = higher(show={"density": "eigenvalue λ", "absent": "radius ρ"}).decide(tables).figures
+    assert (shown.x_label, shown.y_label) == ("eigenvalue λ", "density")
+    assert set(shown.data["series"]) == {"sgd", "gam"}
+    assert sorted(set(shown.data["y"])) == [2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"source": "logs"}, "source"),
+        ({"show": ["density"]}, "show"),
+        ({"at": "middle"}, "at"),
+        ({"methods": []}, "methods"),
+        ({"methods": "gam"}, "methods"),
+        ({"scale": 0}, "scale"),
+        ({"relative": True, "scale": 100}, "relative"),
+    ],
+)
+def test_refuses(settings, name):
+    with pytest.raises(ValueError, match=f"^{name}: got .*; allowed: "):
+        higher(**settings)

@@ -1,0 +1,245 @@
+"""A job in a fork behaves as one in its own process: output, exit code, folder, environment, signals and death."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from boundcheck.jobs import fork_server
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def has_pidfd():
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+pytestmark = pytest.mark.skipif(not has_pidfd(), reason="the server needs Linux 5.3 or newer")
+
+HOLDER = """
+import os, sys
+from boundcheck.jobs.fork_server import SERVER, start_fork_server
+start_fork_server(["heavy"], __import__("pathlib").Path("server.log"))
+print(os.environ[SERVER], flush=True)
+sys.stdin.read()
+"""
+# A package with this module and a command line that tells where it runs.
+COMMAND_LINE = """
+import os, signal, sys, time
+
+def main(words):
+    if words[0] == "tell":
+        print(os.getcwd(), os.environ["COLOUR"], "heavy" in sys.modules, os.getppid(), "first edition")
+        print("to standard error", file=sys.stderr)
+        return int(words[1])
+    if words[0] == "leave":
+        sys.exit(2)
+    if words[0] == "say":
+        sys.exit("a message")
+    if words[0] == "break":
+        raise BaseException("a defect")
+    if words[0] == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if words[0] == "share" and not os.fork():
+        time.sleep(30)
+        os._exit(0)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+    print(os.getpid(), flush=True)
+    time.sleep(100)
+"""
+
+
+@pytest.fixture
+def package(tmp_path):
+    """The folder of the sources of a small package with a fork server."""
+    sources = tmp_path / "src"
+    (sources / "boundcheck/jobs").mkdir(parents=True)
+    for name in ("__init__.py", "jobs/__init__.py"):
+        (sources / "boundcheck" / name).touch()
+    for name in ("jobs/fork_server.py", "jobs/forked_job.py", "__main__.py"):
+        shutil.copy(ROOT / "src/boundcheck" / name, sources / "boundcheck" / name)
+    (sources / "boundcheck/jobs/command_line.py").write_text(COMMAND_LINE)
+    (sources / "boundcheck/jobs/compiler.py").write_text("def skip_compiler(): pass")
+    (sources / "heavy.py").touch()
+    return sources
+
+
+class Served:
+    """A process that started a server, and the jobs that it would start."""
+
+    def __init__(self, package):
+        self.package = package
+        self.environment = {**os.environ, "PYTHONPATH": str(package), "COLOUR": "red", "OMP_NUM_THREADS": "1"}
+        self.environment.pop(fork_server.SERVER, None)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        command = [sys.executable, "-c", HOLDER]
+        self.holder = subprocess.Popen(command, cwd=package.parent, env=self.environment, **pipes)
+        self.environment[fork_server.SERVER] = self.holder.stdout.readline().strip()
+        self.socket = Path(self.environment[fork_server.SERVER])
+        # a job's first place to look for modules is its folder, as the server's; `-c` gives the holder's another name
+        self.job = [sys.executable, "-m", "boundcheck"]
+
+    def run(self, *words, **changes):
+        environment = {**self.environment, **changes}
+        options = {"cwd": self.package.parent, "env": environment, "capture_output": True, "text": True}
+        return subprocess.run([*self.job, *words], **options, check=False, timeout=60)
+
+    def start(self, *words):
+        options = {"cwd": self.package.parent, "env": self.environment, "stdout": subprocess.PIPE, "text": True}
+        return subprocess.Popen([*self.job, *words], **options)
+
+    def was_forked(self, done):
+        """Whether a job that told was a fork: it has what only the server imports."""
+        return done.stdout.split()[2] == "True"
+
+
+@pytest.fixture
+def served(package):
+    server = Served(package)
+    yield server
+    server.holder.kill()
+    server.holder.communicate()
+
+
+def wait_until(holds, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def state_of(process):
+    """R, S, T, Z ...; none where it is gone."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+def lives(process):
+    """Whether a process does anything still; one that nobody has waited for yet does not."""
+    return state_of(process) not in ("", "Z")
+
+
+def test_a_fork_is_given_folder_environment_output_and_exit_code(served):
+    done = served.run("tell", "3", COLOUR="blue")
+    folder, colour, has_imports, parent, *_ = done.stdout.split()
+    assert [folder, colour, has_imports] == [str(served.package.parent), "blue", "True"]
+    assert int(parent) != os.getpid()
+    assert (done.returncode, done.stderr) == (3, "to standard error\n")
+    assert served.run("leave").returncode == 2
+
+
+def test_what_ends_a_job_is_told(served):
+    said = served.run("say")
+    assert (said.returncode, said.stderr) == (1, "a message\n")
+    broken = served.run("break")
+    assert broken.returncode == 1
+    assert "BaseException: a defect" in broken.stderr
+    crashed = served.run("crash")
+    assert crashed.returncode == 128 + signal.SIGSEGV
+    assert crashed.stderr == "boundcheck: the job was ended by SIGSEGV\n"
+
+
+def test_a_child_of_a_dead_fork_keeps_nobody_waiting(served):
+    job = served.start("share")
+    os.kill(int(job.stdout.readline()), signal.SIGKILL)
+    assert job.wait(timeout=10) == 128 + signal.SIGKILL
+    job.stdout.close()
+
+
+def test_a_paused_job_pauses_its_fork(served):
+    job = served.start("wait")
+    fork = int(job.stdout.readline())
+    job.send_signal(signal.SIGTSTP)
+    wait_until(lambda: state_of(fork) == "T" and state_of(job.pid) == "T")
+    job.send_signal(signal.SIGCONT)
+    wait_until(lambda: state_of(fork) == "S")
+    job.kill()
+    job.communicate()
+
+
+def test_a_server_that_cannot_import_says_why_and_holds_nobody_up(package):
+    (package / "heavy.py").write_text("import no_such_module")
+    server = Served(package)
+    try:
+        assert not server.was_forked(server.run("tell", "0"))
+        assert "No module named 'no_such_module'" in (package.parent / "server.log").read_text()
+    finally:
+        server.holder.kill()
+        server.holder.communicate()
+
+
+def test_jobs_that_ask_at_once_are_all_answered(served):
+    jobs = [served.start("tell", str(number)) for number in range(8)]
+    assert [job.wait(timeout=60) for job in jobs] == list(range(8))
+    for job in jobs:
+        job.communicate()
+
+
+@pytest.mark.parametrize("change", ["edited", "new module", "other modules", "threads", "no server", "dead server"])
+def test_what_cannot_be_forked_runs_in_its_own_process(served, change, tmp_path):
+    assert served.was_forked(served.run("tell", "0"))
+    changes = {}
+    if change == "edited":
+        command_line = served.package / "boundcheck/command_line.py"
+        command_line.write_text(COMMAND_LINE.replace("first edition", "second edition"))
+    elif change == "new module":
+        (served.package / "boundcheck/added.py").touch()
+    elif change == "other modules":
+        changes["PYTHONPATH"] = os.pathsep.join([str(served.package), str(tmp_path)])
+    elif change == "threads":
+        changes["OMP_NUM_THREADS"] = "2"
+    elif change == "no server":
+        changes[fork_server.SERVER] = ""
+    else:
+        served.holder.kill()
+        wait_until(lambda: not served.socket.exists())
+    done = served.run("tell", "4", **changes)
+    assert done.returncode == 4
+    assert not served.was_forked(done)
+    assert ("second edition" in done.stdout) == (change == "edited")
+
+
+def test_a_request_to_stop_reaches_the_fork(served):
+    job = served.start("wait")
+    fork = int(job.stdout.readline())
+    assert fork != job.pid
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(timeout=20) == 75
+    wait_until(lambda: not lives(fork))
+    job.communicate()
+
+
+def test_a_fork_dies_with_its_job_and_a_job_tells_of_its_forks_death(served):
+    job = served.start("wait")
+    fork = int(job.stdout.readline())
+    job.kill()
+    wait_until(lambda: not lives(fork))
+    job.communicate()
+    job = served.start("wait")
+    os.kill(int(job.stdout.readline()), signal.SIGKILL)
+    assert job.wait(timeout=20) == 128 + signal.SIGKILL
+    job.communicate()
+
+
+def test_a_server_ends_with_its_snakemake_and_leaves_nothing(served):
+    job = served.start("wait")
+    fork = int(job.stdout.readline())
+    server = int(json.loads(Path(f"/proc/{fork}/stat").read_text().rpartition(")")[2].split()[1]))
+    served.holder.kill()
+    wait_until(lambda: not lives(server))
+    assert not served.socket.parent.exists()
+    assert lives(fork)  # a training notices by itself; other jobs go on, as without a server
+    job.kill()
+    job.communicate()

@@ -1,0 +1,104 @@
+"""A folder of images that changes is fetched again; one that is gone is missed only where no arrays are."""
+
+import json
+import os
+
+import pytest
+import yaml
+
+from boundcheck.planning.grid import make_plan
+from boundcheck.planning.source_state import fetched_state, origin_state
+
+
+@pytest.fixture
+def images(tmp_path):
+    for split in ("train", "test"):
+        for label in ("a", "b"):
+            (tmp_path / "images" / split / label).mkdir(parents=True)
+            (tmp_path / "images" / split / label / "1.png").write_bytes(b"picture")
+    return tmp_path / "images"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda images: (images / "train/a/2.png").write_bytes(b"more"),
+        lambda images: (images / "test/b/1.png").unlink(),
+        lambda images: (images / "test/b/1.png").rename(images / "test/a/2.png"),
+        lambda images: (images / "train/c").mkdir(),
+    ],
+)
+@pytest.mark.parametrize("above", [".", ".."], ids=["splits at the top", "one folder above them"])
+def test_a_change_of_the_files_is_seen(images, change, above):
+    top = (images / above).resolve()
+    for folder in (top, *top.rglob("*")):
+        os.utime(folder, (1, 1))
+    before = origin_state(top)
+    assert origin_state(top) == before
+    change(images)
+    assert origin_state(top) != before
+
+
+def test_a_folder_that_may_not_be_read_has_a_state(images, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(folder)
+
+    before = origin_state(images)
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert origin_state(images) not in (None, before)
+
+
+def test_an_archive_is_known_by_size_and_time(tmp_path):
+    archive = tmp_path / "images.zip"
+    archive.write_bytes(b"one")
+    os.utime(archive, (1, 1))
+    before = origin_state(archive)
+    archive.write_bytes(b"four")
+    os.utime(archive, (1, 1))
+    assert origin_state(archive) != before
+    archive.write_bytes(b"one")
+    os.utime(archive, (1, 1))
+    assert origin_state(archive) == before
+
+
+def test_nothing_is_no_state(tmp_path):
+    assert origin_state(tmp_path / "absent") is None
+    assert fetched_state("absent", {}, tmp_path) is None
+
+
+@pytest.fixture
+def plan(images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    block = {"datasets": ["mine", "digits"], "models": ["mlp"], "methods": ["sgd"], "seeds": 3, "training": {}}
+    config = {
+        "name": "small",
+        "datasets": {"mine": {"kind": "image_folder", "path": str(images)}, "digits": {"kind": "digits"}},
+        "models": {"mlp": {"kind": "mlp", "depth": 1, "width": 3}},
+        "methods": {"sgd": {"kind": "sgd", "lr": 0.1}},
+        "analyses": {},
+        "papers": {"gam": {"grid": [block]}},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    return make_plan(["config.yaml"])
+
+
+def test_a_folder_that_went_away_after_fetching_is_not_missed(plan, images, tmp_path):
+    state = plan.origin_state("mine")
+    assert plan.missing_origin("mine") == []
+    images.rename(tmp_path / "elsewhere")
+    (problem,) = plan.missing_origin("mine")
+    assert "config.yaml" in problem
+    assert f"datasets.mine.path: got {str(images)!r}: nothing is there" in problem
+    (tmp_path / "data/mine").mkdir(parents=True)
+    (tmp_path / "data/mine/arrays.safetensors").touch()
+    provenance = {"spec": plan.fetch_spec("mine"), "source": state}
+    (tmp_path / "data/mine/provenance.json").write_text(json.dumps(provenance))
+    assert plan.origin_state("mine") == state
+    plan.config["datasets"]["mine"]["path"] = str(tmp_path / "typo")
+    assert plan.origin_state("mine") == "none", "arrays of another path say nothing of this one"
+    assert plan.missing_origin("mine")
+
+
+def test_other_datasets_have_no_origin(plan):
+    assert plan.origin_state("digits") == "none"
+    assert plan.missing_origin("digits") == []

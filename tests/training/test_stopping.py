@@ -1,0 +1,30 @@
+"""A training is asked to stop by a signal, and by the death of the Snakemake that started it."""
+
+import os
+import signal
+
+from boundcheck.training import stopping
+
+
+def test_a_signal_asks_to_stop_and_the_old_handlers_come_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with stopping.stop_requests() as should_stop:
+        assert not should_stop()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert should_stop()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_snakemake_that_is_gone_asks_to_stop(monkeypatch):
+    monkeypatch.setattr(stopping, "_starts_jobs", lambda process: True)
+    with stopping.stop_requests() as should_stop:
+        assert not should_stop()
+        monkeypatch.setattr(os, "getppid", lambda: 1)
+        assert should_stop()
+
+
+def test_any_other_parent_may_go(monkeypatch):
+    """A training started by hand outlives its terminal."""
+    with stopping.stop_requests() as should_stop:
+        monkeypatch.setattr(os, "getppid", lambda: 1)
+        assert not should_stop()
