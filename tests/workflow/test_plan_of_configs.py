@@ -82,7 +82,10 @@ def test_an_unknown_kind_lists_the_known_ones(project):
 
 
 def test_planning_imports_neither_torch_nor_pandas(root):
-    code = "import sys, boundcheck.planning.validation, boundcheck.jobs.devices; sys.exit(bool({'torch', 'pandas'} & set(sys.modules)))"
+    code = (
+        "import sys, boundcheck.planning.validation, boundcheck.jobs.devices;"
+        "sys.exit(bool({'torch', 'pandas'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
