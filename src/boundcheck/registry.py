@@ -62,6 +62,27 @@ def build(registry: Mapping[str, str], variant: Mapping[str, Any]) -> Any:
     return built
 
 
+def resolved(registry: Mapping[str, str], variant: Mapping[str, Any]) -> dict[str, Any]:
+    """A variant with all settings of its kind, defaults included, and those of the variants inside it.
+
+    Nothing downstream of a job's spec retypes a default: results, tables and claims read these.
+
+    Raises:
+        ValueError: as `build`.
+    """
+    built = build(registry, variant)
+    values = {field.name: getattr(built, field.name) for field in dataclasses.fields(built) if field.init}
+    full = {name: _resolved_value(registry, value) for name, value in values.items()}
+    num_gradients = {"num_gradients": built.num_gradients} if hasattr(built, "num_gradients") else {}
+    return {"kind": variant["kind"], **full, **num_gradients}
+
+
+def _resolved_value(registry: Mapping[str, str], value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return resolved(registry, value) if value.get("kind") in registry else dict(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _check_types(fields: Mapping[str, dataclasses.Field[Any]], values: Mapping[str, Any]) -> None:
     """Refuse what a field's annotation excludes, where the kind itself let it pass.
 
