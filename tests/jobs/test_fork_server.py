@@ -192,7 +192,7 @@ def test_what_cannot_be_forked_runs_in_its_own_process(served, change, tmp_path)
     assert served.was_forked(served.run("tell", "0"))
     changes = {}
     if change == "edited":
-        command_line = served.package / "boundcheck/command_line.py"
+        command_line = served.package / "boundcheck/jobs/command_line.py"
         command_line.write_text(COMMAND_LINE.replace("first edition", "second edition"))
     elif change == "new module":
         (served.package / "boundcheck/added.py").touch()

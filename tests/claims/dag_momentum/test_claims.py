@@ -8,13 +8,7 @@ import pandas as pd
 import pytest
 
 from boundcheck import tables as schemas
-from boundcheck.claims import (
-    dag_momentum,
-    dag_momentum_kl,
-    dag_momentum_laws,
-    dag_momentum_lyapunov,
-    dag_momentum_runs,
-)
+from boundcheck.claims.dag_momentum import descent, kl, laws, lyapunov, runs
 from boundcheck.claims.dag_momentum.breaks import DescentBreaks
 from boundcheck.claims.dag_momentum.certified import APrioriCurvature, CertifiedMode
 from boundcheck.claims.dag_momentum.convergence import WeightsConverge
@@ -128,9 +122,9 @@ def scaled(function, *factors):
 
 
 STRONGER = [  # check, methods, module, theorem's function, its theorem, sense
-    (MomentumDescent(), ("am", "gd"), dag_momentum, "decrease", "E_k − E_{k+1} ≥ c_S ‖g‖² (sharp)"),
-    (MomentumDescent(), ("am_small",), dag_momentum, "paper_decrease", "E_k − E_{k+1} ≥ c_P ‖g‖² (paper's form)"),
-    (MomentumBracket(), ("am",), dag_momentum, "cosine_bound", "cos∠(Δw, −g) ≥ √(1 − s²)"),
+    (MomentumDescent(), ("am", "gd"), descent, "decrease", "E_k − E_{k+1} ≥ c_S ‖g‖² (sharp)"),
+    (MomentumDescent(), ("am_small",), descent, "paper_decrease", "E_k − E_{k+1} ≥ c_P ‖g‖² (paper's form)"),
+    (MomentumBracket(), ("am",), descent, "cosine_bound", "cos∠(Δw, −g) ≥ √(1 − s²)"),
     (
         StepPrediction(margin=0.0),
         ("am", "hb"),
@@ -138,14 +132,14 @@ STRONGER = [  # check, methods, module, theorem's function, its theorem, sense
         "predicted_decrease",
         "E_k − E_{k+1} ≥ −⟨g, Δw⟩ − (L_k/2) ‖Δw‖²",
     ),
-    (HeavyBallLyapunov(), ("hb",), dag_momentum_runs, "lyapunov_decrease", "V_k − V_{k+1} ≥ c_V ‖Δw‖²"),
+    (HeavyBallLyapunov(), ("hb",), runs, "lyapunov_decrease", "V_k − V_{k+1} ≥ c_V ‖Δw‖²"),
 ]
 STRONGER_UPPER = [
-    (GradientRate(), ("am",), dag_momentum_runs, "least_gradient_bound"),
-    (WeightBound(), ("am_decay",), dag_momentum_runs, "weight_bound"),
-    (SpeedLimit(), ("am", "gd"), dag_momentum_laws, "effective_step"),
-    (FiniteLength(), ("am", "gd"), dag_momentum_kl, "path_length_bound"),
-    (MomentumLinearRate(), ("am", "gd"), dag_momentum_kl, "linear_rate"),
+    (GradientRate(), ("am",), runs, "least_gradient_bound"),
+    (WeightBound(), ("am_decay",), runs, "weight_bound"),
+    (SpeedLimit(), ("am", "gd"), laws, "effective_step"),
+    (FiniteLength(), ("am", "gd"), kl, "path_length_bound"),
+    (MomentumLinearRate(), ("am", "gd"), kl, "linear_rate"),
 ]
 
 
@@ -174,11 +168,11 @@ def test_an_upper_bound_holds_and_one_that_is_too_strong_is_reported(check, meth
 
 
 PAIRS = [  # check, module, theorem's function, its theorem, which of its values
-    (SummableSteps(), dag_momentum_laws, "gradient_sum_bound", "Σ ‖g_k‖² ≤ (E_0 − E_K)/c_S"),
-    (SummableSteps(), dag_momentum_laws, "update_sum_bound", "Σ ‖Δw‖² ≤ (1 + s)²η² (E_0 − E_K)/c_S"),
-    (EffectiveMomentum(), dag_momentum_laws, "effective_momentum_bracket", "β_k ‖g_{k−1}‖/‖g_k‖ ≥ s/(1 + s)"),
-    (EffectiveMomentum(), dag_momentum_laws, "effective_momentum_bracket", "β_k ‖g_{k−1}‖/‖g_k‖ ≤ s/(1 − s)"),
-    (MomentumBracket(), dag_momentum, "descent_slope_bound", "−⟨g, Δw⟩/(η‖g‖²) ≥ 1 − s"),
+    (SummableSteps(), laws, "gradient_sum_bound", "Σ ‖g_k‖² ≤ (E_0 − E_K)/c_S"),
+    (SummableSteps(), laws, "update_sum_bound", "Σ ‖Δw‖² ≤ (1 + s)²η² (E_0 − E_K)/c_S"),
+    (EffectiveMomentum(), laws, "effective_momentum_bracket", "β_k ‖g_{k−1}‖/‖g_k‖ ≥ s/(1 + s)"),
+    (EffectiveMomentum(), laws, "effective_momentum_bracket", "β_k ‖g_{k−1}‖/‖g_k‖ ≤ s/(1 − s)"),
+    (MomentumBracket(), descent, "descent_slope_bound", "−⟨g, Δw⟩/(η‖g‖²) ≥ 1 − s"),
 ]
 
 
@@ -289,7 +283,7 @@ def test_the_envelope_is_the_sum_of_what_every_step_gives(monkeypatch):
     assert row["bound"] == pytest.approx(one["objective"].iloc[0] - constant * summed, rel=1e-12)
     decrease = dag_momentum_runs.decrease
     drop = found["bound"].max()  # the excess over 0.3 must shrink below what was measured
-    monkeypatch.setattr(dag_momentum_runs, "decrease", lambda *a: 20 * drop * decrease(*a))
+    monkeypatch.setattr(runs, "decrease", lambda *a: 20 * drop * decrease(*a))
     assert not MomentumEnvelope().rows(tables)["holds"].astype(bool).all()
 
 
@@ -518,7 +512,7 @@ def test_heavy_ball_falls_in_v_where_e_rises(monkeypatch):
     excess = verdict.figures[-1].data.groupby("series")["y"].max()
     assert excess["E"] > 1e-3
     assert excess["V"] == pytest.approx(0, abs=1e-12)
-    monkeypatch.setattr(dag_momentum_lyapunov, "NUM_DRAWN", 10)
+    monkeypatch.setattr(lyapunov, "NUM_DRAWN", 10)
     thinned = LyapunovDescent("lyapunov", "s", "r").decide(tables).figures[-1]
     assert thinned.data.groupby("series").size().eq(11).all()  # of 19 steps each, the last of 9
     assert thinned.data.groupby("series")["y"].max().equals(excess)
@@ -526,7 +520,7 @@ def test_heavy_ball_falls_in_v_where_e_rises(monkeypatch):
     assert (thinned.data.groupby("series")["x"].diff().dropna() > 0).all()
     damped = checked("lyapunov", HeavyBallLyapunov(), tables_of("hb_damped"))
     assert LyapunovDescent("lyapunov", "s", "r").decide(damped).decision == "inconclusive"
-    monkeypatch.setattr(dag_momentum_runs, "lyapunov_decrease", lambda *_: 1e6)
+    monkeypatch.setattr(runs, "lyapunov_decrease", lambda *_: 1e6)
     broken = checked("lyapunov", HeavyBallLyapunov(), tables_of("hb_light"))
     assert LyapunovDescent("lyapunov", "s", "r").decide(broken).decision == "contradicted"
 

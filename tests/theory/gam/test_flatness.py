@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boundcheck.theory.gam.curvature import quadratic
+from boundcheck.theory.gam import quadratic
 from boundcheck.theory.gam.flatness import (
     convex_first_order_flatness_bound,
     first_order_excess_limit,
