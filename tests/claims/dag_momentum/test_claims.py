@@ -128,7 +128,7 @@ STRONGER = [  # check, methods, module, theorem's function, its theorem, sense
     (
         StepPrediction(margin=0.0),
         ("am", "hb"),
-        dag_momentum,
+        descent,
         "predicted_decrease",
         "E_k − E_{k+1} ≥ −⟨g, Δw⟩ − (L_k/2) ‖Δw‖²",
     ),
@@ -207,7 +207,7 @@ def test_the_path_ahead_is_the_one_that_is_left(monkeypatch):
     gap, g, d = (one[name].to_numpy() for name in ("objective", "gradient_norm", "update_norm"))
     gap = gap - gap[-1]
     theta = min(max(kl_exponent(one), 0.5), 0.95)
-    c = float(dag_momentum.decrease(0.3, L, 0.5))
+    c = float(descent.decrease(0.3, L, 0.5))
     rows = found[found["seed"] == 0].set_index("step")
     for K in (0, 7, 20):
         C = max(gap[k] ** theta / g[k] for k in range(K, 39))
@@ -224,7 +224,7 @@ def test_the_linear_rate_is_that_of_the_pl_constant_along_the_run():
     one = one[one["seed"] == 0]
     gap, g = one["objective"].to_numpy() - one["objective"].to_numpy()[-1], one["gradient_norm"].to_numpy()
     mu = min(g[k] ** 2 / (2 * gap[k]) for k in range(39))
-    factor = 1 - 2 * mu * float(dag_momentum.decrease(0.3, L, 0.5))
+    factor = 1 - 2 * mu * float(descent.decrease(0.3, L, 0.5))
     rows = found[found["seed"] == 0].set_index("step")
     assert 0.15 < mu < 0.5  # the least eigenvalue is 0.2
     for K in (1, 10, 30):
@@ -265,7 +265,7 @@ def test_the_bracket_of_the_length(factors, theorem, monkeypatch):
     part = found[found["theorem"].str.contains(theorem, regex=False)]
     loose = part["tightness"].min()
     factors = tuple(1.0 if f == 1 else f * loose if f > 1 else f / loose for f in factors)
-    monkeypatch.setattr(dag_momentum, "update_bracket", scaled(dag_momentum.update_bracket, *factors))
+    monkeypatch.setattr(descent, "update_bracket", scaled(descent.update_bracket, *factors))
     stronger = MomentumBracket().rows(tables_of("am", "gd"))
     stronger = stronger[stronger["theorem"].str.contains(theorem, regex=False)]
     assert not stronger["holds"].astype(bool).all()
@@ -279,9 +279,9 @@ def test_the_envelope_is_the_sum_of_what_every_step_gives(monkeypatch):
     one = steps[steps["seed"] == 0]
     row = found[(found["method"] == "am") & (found["seed"] == 0)].iloc[-1]
     summed = (one["gradient_norm"][one["step"] < row["step"]] ** 2).sum()
-    constant = float(dag_momentum.decrease(0.3, L, 0.5))
+    constant = float(descent.decrease(0.3, L, 0.5))
     assert row["bound"] == pytest.approx(one["objective"].iloc[0] - constant * summed, rel=1e-12)
-    decrease = dag_momentum_runs.decrease
+    decrease = runs.decrease
     drop = found["bound"].max()  # the excess over 0.3 must shrink below what was measured
     monkeypatch.setattr(runs, "decrease", lambda *a: 20 * drop * decrease(*a))
     assert not MomentumEnvelope().rows(tables)["holds"].astype(bool).all()

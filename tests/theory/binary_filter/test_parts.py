@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from boundcheck.theory.binary_filter import flips, response
 from boundcheck.theory.binary_filter.fade import extra_fade_steps, fade_steps
-from boundcheck.theory.binary_filter import flips
-from boundcheck.theory.binary_filter import response
 from boundcheck.theory.binary_filter.mappings import sgd_rates
 from boundcheck.theory.binary_filter.symmetry import Latent, rescaled, rescaled_with_form_2, same_start
 

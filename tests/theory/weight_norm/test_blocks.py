@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from boundcheck.theory.spectral_bound import EXACT_SIZE
+from boundcheck.theory.weight_norm import blocks as weight_norm_blocks
 from boundcheck.theory.weight_norm.activation import SMOOTH
 from boundcheck.theory.weight_norm.blocks import block_bounds
-from boundcheck.theory.weight_norm import blocks as weight_norm_blocks
 from boundcheck.theory.weight_norm.bounds import layer_bounds
 from boundcheck.theory.weight_norm.network import Network, passes
 
