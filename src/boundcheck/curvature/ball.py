@@ -1,4 +1,4 @@
-"""The ball around θ in which flatness is sought: its points, an ascent within it, and the steepest point of a segment."""
+"""The ball around θ in which flatness is sought: its points, an ascent in it, and the steepest point of a segment."""
 
 from __future__ import annotations
 
