@@ -57,7 +57,7 @@ def bounds(network: Network, x: Tensor) -> dict[str, Callable[[], Tensor]]:
 
 
 def plain_bound(at: Passes) -> Tensor:
-    """B2 of one input of a normalised network without gains, written as `theory.weight_norm_blocks` states it."""
+    """B2 of one input of a normalised network without gains, written as `theory.weight_norm.blocks` states it."""
     network, depth, s = at.network, at.network.depth, at.network.s
     epsilon = {k: torch.diag(row_sensitivity(at, k)[0]) for k in range(1, depth + 1)}
     slopes = {k: torch.diag(at.slopes[k][0]) for k in range(1, depth + 1)}

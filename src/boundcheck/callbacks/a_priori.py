@@ -14,7 +14,7 @@ from boundcheck.theory.dag_momentum.convergence import weight_bound
 
 
 def curvature_on_the_ball(training: Training) -> Tensor:
-    """L(R) of `theory.dag_momentum_certificate` for each seed (k,), float64, R from where its newest step began.
+    """L(R) of `theory.dag_momentum.certificate` for each seed (k,), float64, R from where its newest step began.
 
     Raises:
         ValueError: another kind of network or of loss, or no weight decay.

@@ -100,7 +100,7 @@ class Certificate(CurvatureRecorder):
 
     Args:
         rule: the limit: `sharp`, 2/(L(1 + s)); `paper`, 2(1 − s)/(L(1 + s)²); `heavy_ball`, 2(1 − β)/L; `inverse`, 1/L;
-            `a_priori`, `sharp` with the L that `theory.dag_momentum_certificate` knows before the first step.
+            `a_priori`, `sharp` with the L that `theory.dag_momentum.certificate` knows before the first step.
         fraction: of it.
         margin: of the first L̂ over the sharpness at the start.
         growth: of L̂ over what exceeded it.

@@ -25,7 +25,7 @@ class WeightNormRecorder:
 
     At every evaluation: `row_norm_min`, `row_norm_mean`, `row_norm_low` and `row_norm_high` (10 % and 90 % quantiles),
     `output_norm` = ‖V‖₂. At the step after it, for a weight_norm_mlp on inputs of length √d: `smoothness`, the β(η) of
-    `theory.weight_norm_training` for the step taken, `certified_lr` = η₁, `step_size` = η, and `gradient_norm_total`.
+    `theory.weight_norm.training` for the step taken, `certified_lr` = η₁, `step_size` = η, and `gradient_norm_total`.
     """
 
     needs_gradient: ClassVar[bool] = True

@@ -21,7 +21,7 @@ ROUNDING = 16  # units of rounding that the loss may be off
 
 
 class CertifiedGD(torch.optim.Optimizer):
-    """θ ← θ − η_ω ∇L(θ), where η_ω of `theory.weight_norm_training.certified_step` surely decreases the square loss.
+    """θ ← θ − η_ω ∇L(θ), where η_ω of `theory.weight_norm.training.certified_step` surely decreases the square loss.
 
     It is found anew at every step from row norms, ‖V‖₂, the gradient's norms and the root of the loss, which the
     gradient and the last predictions made in the closure tell; without a closure the residual is bounded by what the

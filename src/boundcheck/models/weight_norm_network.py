@@ -98,7 +98,7 @@ class WeightNormNetwork(nn.Module):
         """θ as `boundcheck.theory` takes it, copied and in float64.
 
         Args:
-            output: v instead of V, see `theory.weight_norm_network.Network`; by default V, for norms only.
+            output: v instead of V, see `theory.weight_norm.network.Network`; by default V, for norms only.
         """
         gains = None if self.gains == "none" else [_copy(cast(Tensor, layer.gain)) for layer in self.layers]
         return Network(

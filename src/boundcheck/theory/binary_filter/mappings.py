@@ -7,8 +7,8 @@ rates ε_1 … ε_T of a latent optimizer and returns the filter with the same b
 is that of Quist, Li, van Gemert 2023 (arXiv:2303.02452), after Helwegen et al. 2019.
 
 Premises of all rows: identity straight-through gradient, no clipping, no scaling, equal first bits (sign(0) = +1).
-Frequency responses: `binary_filter_response`; how often bits flip: `binary_filter_flips`; how long a start is
-remembered: `binary_filter_fade`; which changes of the hyperparameters change no bit: `binary_filter_symmetry`.
+Frequency responses: `binary_filter.response`; how often bits flip: `binary_filter.flips`; how long a start is
+remembered: `binary_filter.fade`; which changes of the hyperparameters change no bit: `binary_filter.symmetry`.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """A step size that is certified before the first step: the Hessian of a DAG network on a ball it cannot leave.
 
 Weight decay makes the assumption of bounded weights provable. Training minimises E_λ = E + (λ/2) ‖w‖² with E ≥ 0, so
-as long as E_λ does not rise, ‖w‖ ≤ R = √(2E_λ(w⁰)/λ) (`dag_momentum_convergence.weight_bound`), and on that ball the
+as long as E_λ does not rise, ‖w‖ ≤ R = √(2E_λ(w⁰)/λ) (`dag_momentum.convergence.weight_bound`), and on that ball the
 Hessian has the explicit bound L(R) of `a_priori_curvature`. With η < 2/(L(R)(1 + s)) every step lowers E_λ, gradients
 vanish, and for analytic activations the weights converge to one point: no hypothesis is left that only a measurement
 could verify. Proof that the steps stay where L(R) counts: if on the segment of a step E_λ first exceeded E_λ(w) at t*,
 then up to t* its points had E_λ ≤ E_λ(w⁰), hence curvature at most L(R), and the Taylor bound behind
-`dag_momentum.decrease` would say E_λ(w + t*d) < E_λ(w). Derived here.
+`dag_momentum.step.decrease` would say E_λ(w + t*d) < E_λ(w). Derived here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def ball_path_sums(
     input_norms: npt.ArrayLike,
     radius: float,
 ) -> PathSums:
-    """`dag_momentum_hessian.path_sums` for all weights with ‖w‖ ≤ R at once.
+    """`dag_momentum.hessian.path_sums` for all weights with ‖w‖ ≤ R at once.
 
     Statement: the sums over paths hold with (R/√q)^q for the product of the norms of the q edges of a path, and with
     X_l = min{√n_l G0_l, √n_l |g_l(0)| + G1_l R Y_l}, which is finite for linear layers too.

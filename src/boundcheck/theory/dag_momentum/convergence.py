@@ -1,7 +1,7 @@
 """Adaptive momentum in the long run: vanishing gradients, converging weights, rates, and what it cannot do.
 
-All from E_k − E_{k+1} ≥ c ‖g_k‖² with c > 0 (`dag_momentum.decrease`) and the bracket of the step length
-(`dag_momentum.update_bracket`). Numbers and arrays broadcast. Statements not attributed are derived here.
+All from E_k − E_{k+1} ≥ c ‖g_k‖² with c > 0 (`dag_momentum.step.decrease`) and the bracket of the step length
+(`dag_momentum.step.update_bracket`). Numbers and arrays broadcast. Statements not attributed are derived here.
 
 On a recorded run E* is not known. Sums, minima, path length and linear rate hold with the last recorded loss in its
 place, for they follow from the recorded steps alone, and so they are checked there. `kl_rate_exponent`, `local_rate`
@@ -24,7 +24,7 @@ def gradient_sum_bound(initial_gap: npt.ArrayLike, decrease: npt.ArrayLike) -> F
 
     Args:
         initial_gap: E_0 − E_K, or E_0 − E*, ≥ 0.
-        decrease: c > 0, as `dag_momentum.decrease` gives it.
+        decrease: c > 0, as `dag_momentum.step.decrease` gives it.
     """
     gap, c = floats(initial_gap, decrease)
     reject("decrease", c, c <= 0, "decrease > 0")

@@ -1,7 +1,7 @@
 """The tightest bound on the Hessian of a weight-normalised predictor: from the norms of its blocks, none ever formed.
 
 With J^{l←k} = ∂z^l/∂z^k = T_l D_{l−1} ⋯ T_{k+1} D_k, D_l = diag φ′(z^l), Q^k = ∂²f/∂(z^k)² (`second_derivatives`) and
-ε_k = ‖∂z^k/∂(row of θ)‖ (`row_sensitivity`). The blocks themselves: `weight_norm_hessian`.
+ε_k = ‖∂z^k/∂(row of θ)‖ (`row_sensitivity`). The blocks themselves: `weight_norm.hessian`.
 """
 
 from __future__ import annotations

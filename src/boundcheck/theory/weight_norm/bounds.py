@@ -1,16 +1,16 @@
 """Weight normalisation bounds the predictor's Hessian: from a norm per layer, at a point, for all inputs, or a priori.
 
-Derived here for the network of `weight_norm_network`; the paper (Cisneros-Velarde, Chen, Koyejo, Banerjee 2024,
+Derived here for the network of `weight_norm.network`; the paper (Cisneros-Velarde, Chen, Koyejo, Banerjee 2024,
 arXiv:2409.08935) states a bound of this kind, inverse in the least row norm and polynomial in the depth, whose
 constants were not available. ‖∇²f‖₂ ≤ B2 ≤ B1 ≤ B0t ≤ B0, from the tightest and dearest to the cheapest:
 
-    B2   `weight_norm_blocks.block_bounds`  θ and x; norms of m×m matrices for each x
+    B2   `weight_norm.blocks.block_bounds`  θ and x; norms of m×m matrices for each x
     B1   `layer_bounds`                     θ and x; a few norms for each layer
     B0t  `parameter_bounds`                 θ and ‖x‖: one bound for all inputs of that length
     B0   `a_priori_bounds`                  widths, least row norms, ‖v‖ and ‖x‖ only
 
 All are the norm of the (L+1)×(L+1) matrix M of bounds on the norms of the Hessian's blocks: see
-`weight_norm_recursion.block_norms`.
+`weight_norm.recursion.block_norms`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Restricted strong convexity of the square loss of a weight-normalised network, and the rate that follows from it.
 
-Derived here in the notation of `weight_norm_training`; the statements are of the kind that the predecessor's are.
+Derived here in the notation of `weight_norm.training`; the statements are of the kind that the predecessor's are.
 """
 
 from __future__ import annotations

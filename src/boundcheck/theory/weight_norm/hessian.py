@@ -1,6 +1,6 @@
 """The Hessian of a weight-normalised predictor as a matrix, assembled from its blocks; for what they say, and tests.
 
-With J, Q, T and D of `weight_norm_blocks`, E_k = ∂z^k/∂W^k and N_k: δW^k ↦ s_k Σ_i g_i c_i P_i δ_i/r_i:
+With J, Q, T and D of `weight_norm.blocks`, E_k = ∂z^k/∂W^k and N_k: δW^k ↦ s_k Σ_i g_i c_i P_i δ_i/r_i:
 
     H_kk = E_kᵀ Q^k E_k + blockdiag_i(s_k g_i K_i),  H_kl = E_kᵀ (J^{l←k})ᵀ Q^l E_l + (D_{l−1} J^{(l−1)←k} E_k)ᵀ N_l,
     H_kv = s_{L+1} (D_L J^{L←k} E_k)ᵀ,  H_vv = 0,  K_i = −[(u·a) P + u (Pa)ᵀ + (Pa) uᵀ]/r_i².
