@@ -1,4 +1,4 @@
-"""`python -m boundcheck`. A job of a running Snakemake is forked from the process that has its imports already."""
+"""`python -m boundcheck`: run a command in a fork of the server that has its imports, else in this process."""
 
 import os
 import sys
@@ -20,4 +20,4 @@ if __name__ == "__main__":
     code = main()
     for stream in filter(None, (sys.stdout, sys.stderr)):
         stream.flush()
-    os._exit(code)  # all is written; taking torch apart first would cost every job 0.7 s
+    os._exit(code)  # all output is written; an ordinary exit would unload torch first, which takes 0.7 s

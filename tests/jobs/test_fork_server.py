@@ -1,6 +1,5 @@
 """A job in a fork behaves as one in its own process: output, exit code, folder, environment, signals and death."""
 
-import json
 import os
 import shutil
 import signal
@@ -27,11 +26,22 @@ def has_pidfd():
 pytestmark = pytest.mark.skipif(not has_pidfd(), reason="the server needs Linux 5.3 or newer")
 
 HOLDER = """
-import os, sys
-from boundcheck.jobs.fork_server import SERVER, start_fork_server
-start_fork_server(["heavy"], __import__("pathlib").Path("server.log"))
-print(os.environ[SERVER], flush=True)
+import os, pathlib, sys
+from boundcheck.jobs import fork_server
+fork_server.start_fork_server(["heavy"], pathlib.Path("server.log"))
+print(os.environ[fork_server.SERVER], fork_server._kept[0].pid, flush=True)
 sys.stdin.read()
+"""
+# A job that takes long to install its handlers of signals.
+SLOW_HANDLERS = """
+import os, signal, time
+
+def slow(*arguments, install=signal.signal):
+    time.sleep(0.2)
+    return install(*arguments)
+
+if "SLOW_HANDLERS" in os.environ:
+    signal.signal = slow
 """
 # A package with this module and a command line that tells where it runs.
 COMMAND_LINE = """
@@ -63,14 +73,16 @@ def main(words):
 def package(tmp_path):
     """The folder of the sources of a small package with a fork server."""
     sources = tmp_path / "src"
-    (sources / "boundcheck/jobs").mkdir(parents=True)
-    for name in ("__init__.py", "jobs/__init__.py"):
+    for folder in ("jobs", "training"):
+        (sources / "boundcheck" / folder).mkdir(parents=True)
+    for name in ("__init__.py", "jobs/__init__.py", "training/__init__.py"):
         (sources / "boundcheck" / name).touch()
-    for name in ("jobs/fork_server.py", "jobs/forked_job.py", "__main__.py"):
-        shutil.copy(ROOT / "src/boundcheck" / name, sources / "boundcheck" / name)
+    for name in ("jobs/fork_server", "jobs/forked_job", "jobs/imports", "training/stopping", "__main__"):
+        shutil.copy(ROOT / f"src/boundcheck/{name}.py", sources / f"boundcheck/{name}.py")
     (sources / "boundcheck/jobs/command_line.py").write_text(COMMAND_LINE)
     (sources / "boundcheck/jobs/compiler.py").write_text("def skip_compiler(): pass")
     (sources / "heavy.py").touch()
+    (sources / "sitecustomize.py").write_text(SLOW_HANDLERS)
     return sources
 
 
@@ -84,8 +96,8 @@ class Served:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         command = [sys.executable, "-c", HOLDER]
         self.holder = subprocess.Popen(command, cwd=package.parent, env=self.environment, **pipes)
-        self.environment[fork_server.SERVER] = self.holder.stdout.readline().strip()
-        self.socket = Path(self.environment[fork_server.SERVER])
+        self.environment[fork_server.SERVER], server = self.holder.stdout.readline().split()
+        self.process = int(server)
         # a job's first place to look for modules is its folder, as the server's; `-c` gives the holder's another name
         self.job = [sys.executable, "-m", "boundcheck"]
 
@@ -94,8 +106,9 @@ class Served:
         options = {"cwd": self.package.parent, "env": environment, "capture_output": True, "text": True}
         return subprocess.run([*self.job, *words], **options, check=False, timeout=60)
 
-    def start(self, *words):
-        options = {"cwd": self.package.parent, "env": self.environment, "stdout": subprocess.PIPE, "text": True}
+    def start(self, *words, **changes):
+        environment = {**self.environment, **changes}
+        options = {"cwd": self.package.parent, "env": environment, "stdout": subprocess.PIPE, "text": True}
         return subprocess.Popen([*self.job, *words], **options)
 
     def was_forked(self, done):
@@ -131,6 +144,12 @@ def lives(process):
     return state_of(process) not in ("", "Z")
 
 
+def handles(process, number):
+    """Whether a process has a handler for a signal."""
+    mask = Path(f"/proc/{process}/status").read_text().partition("SigCgt:")[2].split()[0]
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
 def test_a_fork_is_given_folder_environment_output_and_exit_code(served):
     done = served.run("tell", "3", COLOUR="blue")
     folder, colour, has_imports, parent, *_ = done.stdout.split()
@@ -156,17 +175,6 @@ def test_a_child_of_a_dead_fork_keeps_nobody_waiting(served):
     os.kill(int(job.stdout.readline()), signal.SIGKILL)
     assert job.wait(timeout=10) == 128 + signal.SIGKILL
     job.stdout.close()
-
-
-def test_a_paused_job_pauses_its_fork(served):
-    job = served.start("wait")
-    fork = int(job.stdout.readline())
-    job.send_signal(signal.SIGTSTP)
-    wait_until(lambda: state_of(fork) == "T" and state_of(job.pid) == "T")
-    job.send_signal(signal.SIGCONT)
-    wait_until(lambda: state_of(fork) == "S")
-    job.kill()
-    job.communicate()
 
 
 def test_a_server_that_cannot_import_says_why_and_holds_nobody_up(package):
@@ -204,7 +212,7 @@ def test_what_cannot_be_forked_runs_in_its_own_process(served, change, tmp_path)
         changes[fork_server.SERVER] = ""
     else:
         served.holder.kill()
-        wait_until(lambda: not served.socket.exists())
+        wait_until(lambda: not lives(served.process))
     done = served.run("tell", "4", **changes)
     assert done.returncode == 4
     assert not served.was_forked(done)
@@ -215,6 +223,17 @@ def test_a_request_to_stop_reaches_the_fork(served):
     job = served.start("wait")
     fork = int(job.stdout.readline())
     assert fork != job.pid
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(timeout=20) == 75
+    wait_until(lambda: not lives(fork))
+    job.communicate()
+
+
+def test_a_request_that_comes_before_the_handlers_reaches_the_fork(served):
+    """The fork may be at work before its job can pass signals on: none of them is lost, and none ends the job alone."""
+    job = served.start("wait", SLOW_HANDLERS="")
+    fork = int(job.stdout.readline())
+    assert not handles(job.pid, signal.SIGTERM)
     job.send_signal(signal.SIGTERM)
     assert job.wait(timeout=20) == 75
     wait_until(lambda: not lives(fork))
@@ -233,13 +252,12 @@ def test_a_fork_dies_with_its_job_and_a_job_tells_of_its_forks_death(served):
     job.communicate()
 
 
-def test_a_server_ends_with_its_snakemake_and_leaves_nothing(served):
+def test_a_server_ends_with_its_snakemake(served):
     job = served.start("wait")
     fork = int(job.stdout.readline())
-    server = int(json.loads(Path(f"/proc/{fork}/stat").read_text().rpartition(")")[2].split()[1]))
     served.holder.kill()
-    wait_until(lambda: not lives(server))
-    assert not served.socket.parent.exists()
+    wait_until(lambda: not lives(served.process))
     assert lives(fork)  # a training notices by itself; other jobs go on, as without a server
     job.kill()
+    wait_until(lambda: not lives(fork))
     job.communicate()

@@ -6,29 +6,35 @@ import sys
 
 import pytest
 
-from boundcheck.jobs.running_snakemakes import snakemakes_at_work
+from boundcheck.jobs.running_snakemakes import FILE, snakemakes_at_work
 
-PROGRAM = "import sys, time; print('ready', flush=True); time.sleep(60)"
+# A process at work in its folder, with a job that lives on when it ends.
+PROGRAM = """
+import pathlib, subprocess, sys, time
+from boundcheck.jobs.running_snakemakes import register_snakemake
+register_snakemake(pathlib.Path())
+job = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
+print(job.pid, flush=True)
+time.sleep(60)
+"""
 
 
 @pytest.fixture
-def start(tmp_path):
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/snakemake").write_text(PROGRAM)
-    processes = []
+def start():
+    jobs, processes = [], []
 
     def start(folder):
-        command = [sys.executable, str(tmp_path / "bin/snakemake")]
-        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=folder, stdout=subprocess.PIPE, text=True)
         processes.append(process)
-        assert process.stdout.readline() == "ready\n"
+        jobs.append(int(process.stdout.readline()))
         return process
 
     yield start
-    for process in processes:
+    for process, job in zip(processes, jobs, strict=True):
         process.kill()
         process.wait()
         process.stdout.close()
+        os.kill(job, 9)
 
 
 def test_one_here_is_seen_until_it_ends(start, tmp_path):
@@ -44,6 +50,19 @@ def test_one_elsewhere_is_not(start, tmp_path):
     (tmp_path / "other").mkdir()
     start(tmp_path / "other")
     assert snakemakes_at_work(tmp_path) == []
+
+
+def test_one_that_ended_before_the_other_is_not_told_of_after_both(start, tmp_path):
+    first, second = start(tmp_path), start(tmp_path)
+    assert snakemakes_at_work(tmp_path) == [first.pid, second.pid]
+    first.kill()
+    first.wait()
+    assert second.pid in snakemakes_at_work(tmp_path)
+    second.kill()
+    second.wait()
+    third = start(tmp_path)
+    assert snakemakes_at_work(tmp_path) == [third.pid]
+    assert (tmp_path / FILE).read_text() == f"{third.pid}\n"
 
 
 def test_the_command_fails_meanwhile(start, tmp_path):

@@ -16,7 +16,8 @@ def test_a_signal_asks_to_stop_and_the_old_handlers_come_back():
 
 
 def test_a_snakemake_that_is_gone_asks_to_stop(monkeypatch):
-    monkeypatch.setattr(stopping, "_starts_jobs", lambda process: True)
+    monkeypatch.setenv(stopping.STARTER, "")
+    stopping.stop_jobs_with_process(os.getppid())
     with stopping.stop_requests() as should_stop:
         assert not should_stop()
         monkeypatch.setattr(os, "getppid", lambda: 1)
@@ -25,6 +26,7 @@ def test_a_snakemake_that_is_gone_asks_to_stop(monkeypatch):
 
 def test_any_other_parent_may_go(monkeypatch):
     """A training started by hand outlives its terminal."""
+    monkeypatch.setenv(stopping.STARTER, str(os.getpid()))
     with stopping.stop_requests() as should_stop:
         monkeypatch.setattr(os, "getppid", lambda: 1)
         assert not should_stop()

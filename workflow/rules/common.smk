@@ -1,17 +1,23 @@
 """The plan of this config, and what the rules ask of it. Wiring only; the package decides."""
 
 import json
+import os
 import shlex
 from pathlib import Path
 
 from boundcheck.jobs.devices import num_gpus
+from boundcheck.jobs.fork_server import start_fork_server
+from boundcheck.jobs.running_snakemakes import register_snakemake
 from boundcheck.planning.code_version import share_source
 from boundcheck.planning.config import ConfigError
-from boundcheck.jobs.fork_server import start_fork_server
 from boundcheck.planning.validation import validated_plan
+from boundcheck.training.stopping import stop_jobs_with_process
 from snakemake.exceptions import WorkflowError
 
 share_source()
+stop_jobs_with_process(os.getpid())
+if workflow.is_main_process:
+    register_snakemake(Path())
 overlays = [str(file) for file in workflow.overwrite_configfiles]
 defaults = [str(file) for file in workflow.configfiles if str(file) not in overlays]
 try:

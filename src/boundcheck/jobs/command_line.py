@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import resource
 import shlex
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from boundcheck.data.errors import DataError
 from boundcheck.jobs.devices import leased_gpu
+from boundcheck.jobs.imports import quick_imports
 from boundcheck.planning.config import ConfigError
 
 CONFIG = Path("config/config.yaml")
@@ -45,25 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _cost(seconds: float) -> str:
-    """What a job took, for whoever sets the memory and time of a rule; without what was imported before it."""
+    """Time and peak memory of a job, excluding inherited imports."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     megabytes = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     return f"done: {seconds:.1f} s, {usage.ru_utime + usage.ru_stime:.1f} s of CPU, {megabytes:.0f} MB at most"
 
 
-@contextmanager
-def _imports() -> Iterator[None]:
-    """Import without garbage collections: a thousand modules make no garbage, and keep what they make."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
 def _fetch(options: argparse.Namespace) -> int:
-    with _imports():
+    with quick_imports():
         from boundcheck.data.fetch import fetch
         from boundcheck.planning.code_version import reached_from
         from boundcheck.planning.job_code import fetch_modules
@@ -74,7 +62,7 @@ def _fetch(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    with _imports():
+    with quick_imports():
         from boundcheck.jobs.compiler import skip_compiler
         from boundcheck.planning.code_version import reached_from
         from boundcheck.planning.job_code import train_modules
@@ -94,7 +82,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _measure(options: argparse.Namespace) -> int:
-    with _imports():
+    with quick_imports():
         from boundcheck.jobs.compiler import skip_compiler
         from boundcheck.measuring.measure import measure
         from boundcheck.planning.code_version import reached_from
@@ -109,7 +97,7 @@ def _measure(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    with _imports():
+    with quick_imports():
         from boundcheck.report.check import check
 
     check(json.loads(options.spec), options.results, options.results)
@@ -117,7 +105,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    with _imports():
+    with quick_imports():
         from boundcheck.report.report import report
 
     report(json.loads(options.spec), options.results, options.output, options.threads)

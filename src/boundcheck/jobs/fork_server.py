@@ -1,22 +1,20 @@
-"""Jobs as forks of one process that has imported everything: two to three seconds of every job, paid once.
+"""A process that has imported all that jobs need, and forks one process for each job: saves each job's import time.
 
 `start_fork_server` is called by a Snakemake that runs its jobs on this machine, `forked_job.run_in_fork` by each of
-those jobs. One that cannot be forked (no server, another Python, code that was edited since) runs in its own process.
+those jobs. A job that cannot be forked (no server, another Python, code that was edited since) runs as its own process.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import os
+import secrets
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import traceback
 from collections.abc import Iterable, Sequence
@@ -24,93 +22,92 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from boundcheck.jobs.forked_job import SERVER, identity
+from boundcheck.jobs.forked_job import SERVER, identity, socket_address, user_behind
+from boundcheck.training.stopping import stop_jobs_with_process
 
 PACKAGE = Path(__file__).resolve().parents[1]
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # read once, when a library is imported
-_kept: list[Any] = []  # what lives as long as the process that started a server
+_kept: list[Any] = []  # the server: its standard input stays open as long as the process that started it lives
 
 
 def start_fork_server(modules: Iterable[str], log: Path) -> None:
-    """Start a process that imports `modules` and forks this process's jobs; it ends when this process does. Linux only.
+    """Start a server that forks this process's jobs, and name it in the environment. It ends when this process does.
 
-    Jobs may ask at once: those that come before the imports are done wait for them. Without a server, for whatever
-    reason, they run in processes of their own.
+    A job may ask at once: it waits until the server has imported the modules. Without a server the jobs run as their
+    own processes: on systems other than Linux, if the environment asks for none, or if the server cannot be started.
 
     Args:
-        modules: what the forks find imported.
-        log: where the server says why it ended early.
+        modules: the modules that the server imports.
+        log: the file for the server's standard error.
     """
     if sys.platform != "linux" or os.environ.get(SERVER) == "":
         return
+    name = f"boundcheck-{secrets.token_hex(8)}"
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as listener:
-        folder = tempfile.mkdtemp(prefix="boundcheck-")  # closed to other users, hence so is the socket
-        path = os.path.join(folder, "socket")
-        try:
-            listener.bind(path)
-            listener.listen(128)
-            _kept.append(_started(listener, folder, modules, log))
-        except OSError:  # such as a folder whose name is too long for a socket
-            shutil.rmtree(folder, ignore_errors=True)
-            return
-        os.environ[SERVER] = path
-
-
-def _started(listener: socket.socket, folder: str, modules: Iterable[str], log: Path) -> Any:
-    """The server process, and what must stay open meanwhile."""
-    lifeline, held = os.pipe()  # `held` is never closed: the other end is told when this process ends, however it ends
-    descriptors = (listener.fileno(), lifeline)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "wb") as errors:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "boundcheck.jobs.fork_server", *map(str, descriptors), folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            pass_fds=descriptors,
-            env={**os.environ, **dict.fromkeys(THREADS, "1")},
-            start_new_session=True,  # what a terminal sends to all, the jobs pass on to their forks
-        )
-    os.close(lifeline)
-    assert server.stdin is not None
-    with server.stdin as words:
-        words.write(json.dumps(list(modules)).encode())
-    return server, held
+        listener.bind(socket_address(name))
+        listener.listen(128)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "wb") as errors:
+            server = subprocess.Popen(
+                [sys.executable, "-m", "boundcheck.jobs.fork_server", str(listener.fileno()), json.dumps([*modules])],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=[listener.fileno()],
+                env={**os.environ, **dict.fromkeys(THREADS, "1")},
+                start_new_session=True,  # Ctrl-C in the terminal reaches the jobs, which pass it on to their forks
+            )
+        _kept.append(server)
+        os.environ[SERVER] = name
 
 
 def _code_state() -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in PACKAGE.rglob("*.py")}
 
 
-def _serve(listener: socket.socket, lifeline: int, folder: str, modules: Sequence[str]) -> None:
-    """Fork a process for every job that asks and tell how it ended, until the process that started this one ends."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+def _serve(listener: socket.socket, lifeline: int, modules: Sequence[str]) -> None:
+    """Fork a process for every job that asks and send its exit code, until the end of the lifeline.
+
+    Args:
+        listener: the socket at which jobs ask.
+        lifeline: the end of a pipe whose other end only the process that started the server holds.
+        modules: what to import first.
+    """
+    state = [identity(), _code_state()]
+    os.close(os.pidfd_open(os.getpid()))  # a kernel before 5.3 has none: fail here, before any job runs
+    _import(modules)
     waiting = selectors.DefaultSelector()
-    try:
-        state = [identity(), _code_state()]
-        os.close(os.pidfd_open(os.getpid()))  # an old kernel has none: better now than with a job at work
-        _import(modules)
-        waiting.register(listener, selectors.EVENT_READ)
-        waiting.register(lifeline, selectors.EVENT_READ)
-        while True:
-            for key, _ in waiting.select():
-                if key.fd == lifeline:
-                    return
-                if key.fileobj is listener:
-                    _fork(listener, waiting, state)
-                else:
-                    waiting.unregister(key.fileobj)
-                    _tell_the_end(key.fd, *key.data)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    waiting.register(listener, selectors.EVENT_READ)
+    waiting.register(lifeline, selectors.EVENT_READ)
+    while True:
+        for key, _ in waiting.select():
+            if key.fd == lifeline:
+                return
+            if key.fileobj is listener:
+                _fork(listener, waiting, state)
+            else:
+                waiting.unregister(key.fileobj)
+                _send_exit_code(key.fd, *key.data)
+
+
+def _import(modules: Sequence[str]) -> None:
+    from boundcheck.jobs.compiler import skip_compiler
+    from boundcheck.jobs.imports import quick_imports
+
+    with quick_imports():
+        skip_compiler()
+        for module in modules:
+            import_module(module)
 
 
 def _fork(listener: socket.socket, waiting: selectors.BaseSelector, state: list[Any]) -> None:
     connection, _ = listener.accept()
     try:
-        process = os.fork()
-    except OSError:  # no memory, or too many processes: the job is told nothing and runs as its own
+        process = os.fork() if user_behind(connection) == os.getuid() else None
+    except OSError:  # no memory, or too many processes
         traceback.print_exc()
+        process = None
+    if process is None:  # the job gets no answer and runs as its own process
         connection.close()
         return
     if process:
@@ -121,42 +118,32 @@ def _fork(listener: socket.socket, waiting: selectors.BaseSelector, state: list[
         if key.data:
             key.data[1].close()
     waiting.close()
-    _answer(connection, state)
+    _run_job(connection, state)
 
 
-def _tell_the_end(watch: int, process: int, connection: socket.socket) -> None:
+def _send_exit_code(watch: int, process: int, connection: socket.socket) -> None:
     os.close(watch)
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     with connection, contextlib.suppress(OSError):
         connection.sendall(f"{code if code >= 0 else 128 - code}\n".encode())
 
 
-def _import(modules: Sequence[str]) -> None:
-    from boundcheck.jobs.compiler import skip_compiler
-
-    gc.disable()
-    skip_compiler()
-    for module in modules:
-        import_module(module)
-    gc.freeze()
-
-
-def _answer(connection: socket.socket, state: list[Any]) -> None:
-    """In a fork: run what the connection asks for, and leave with its exit code.
+def _run_job(connection: socket.socket, state: list[Any]) -> None:
+    """In a fork: run the command that the job asks for, and leave with its exit code.
 
     Args:
-        connection: to the process that asks.
+        connection: the socket to the job.
         state: identity and code of the server when it imported what its forks have.
     """
     try:
         words = _prepare(connection, state)
-        connection.sendall(f"{os.getpid()}\n".encode())
-    except BaseException:  # the job runs in its own process, where the same will happen again or not
+        connection.sendall(b"\n")
+    except BaseException:  # the job runs as its own process, where the same error is raised again if it must be
         traceback.print_exc()
         connection.shutdown(socket.SHUT_RDWR)
         os._exit(1)
     os.register_at_fork(after_in_child=connection.close)
-    threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
+    threading.Thread(target=_follow, args=(connection,), daemon=True).start()
     code = _exit_code(words)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -164,8 +151,7 @@ def _answer(connection: socket.socket, state: list[Any]) -> None:
 
 
 def _prepare(connection: socket.socket, state: list[Any]) -> list[str]:
-    """Take the place of the process that asks; the words of its command."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """Take over streams, folder and environment of the job that asks; returns the arguments of its command."""
     _, descriptors, _, _ = socket.recv_fds(connection, 1, 3)
     job = json.loads(connection.makefile("rb").readline())
     if state != [job["identity"], _code_state()]:
@@ -176,13 +162,13 @@ def _prepare(connection: socket.socket, state: list[Any]) -> list[str]:
         os.close(descriptor)
     os.environ.clear()
     os.environ.update(job["environment"])
+    stop_jobs_with_process(os.getppid())
     sys.argv = ["boundcheck", *job["words"]]
-    gc.enable()
     return sys.argv[1:]
 
 
 def _exit_code(words: Sequence[str]) -> int:
-    """What a process of its own would exit with, and print."""
+    """Run the command; returns, and prints, what a process of its own would."""
     try:
         from boundcheck.jobs.command_line import main
 
@@ -200,12 +186,13 @@ def _exit_code(words: Sequence[str]) -> int:
         return 1
 
 
-def _end_with(connection: socket.socket) -> None:
-    """End this process as abruptly as the one that it runs for."""
+def _follow(connection: socket.socket) -> None:
+    """Send this process every signal that the job passes on, and kill it when the job has ended."""
     with contextlib.suppress(OSError):
-        connection.recv(1)
+        while message := connection.recv(1):
+            os.kill(os.getpid(), message[0])
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    _serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), sys.argv[3], json.load(sys.stdin))
+    _serve(socket.socket(fileno=int(sys.argv[1])), os.dup(0), json.loads(sys.argv[2]))

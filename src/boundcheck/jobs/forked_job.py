@@ -1,4 +1,9 @@
-"""A job as a fork of the server that its Snakemake started, where there is one; imports little, for it comes first."""
+"""The job's side of the fork server: run a command in a fork of it. Imports little, because every job imports it.
+
+Over the socket, the job sends its standard streams and one line of JSON. The fork answers with an empty line and runs
+the command. The job then sends the number of every signal that it receives, as one byte, and the server sends the exit
+code. The fork ends when its connection to the job ends.
+"""
 
 from __future__ import annotations
 
@@ -10,42 +15,39 @@ import socket
 import struct
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-SERVER = "BOUNDCHECK_FORK_SERVER"  # in the environment of the jobs: the server's socket; empty: no server is started
+SERVER = "BOUNDCHECK_FORK_SERVER"  # environment variable: the name of the server's socket; empty: start no server
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_in_fork(words: Sequence[str]) -> int | None:
-    """Run a command in a fork of the server that the environment names, with this process's files and environment.
+    """Run a command in a fork of the server that the environment names, with this process's streams and environment.
 
-    Signals that ask to stop or to pause are passed on, and the fork does not outlive this process.
+    SIGTERM and SIGINT are passed on to the fork. Both are blocked until this process can pass them on, so that neither
+    can end it and leave a fork without its signal. The fork does not outlive this process.
 
-    Returns: its exit code, 128 + n if signal n ended it; None where it did not run: there is no server of this user,
-        Python and code, or the job has more than one thread, or no standard input or output.
+    Args:
+        words: the arguments of `python -m boundcheck`.
+
+    Returns:
+        The exit code of the command; 128 + n if signal n ended the fork. None if the command did not run: there is no
+        server, or it belongs to another user or has other code; or the job needs several threads or has a standard
+        stream closed.
     """
-    path = os.environ.get(SERVER)
-    if not path or os.environ.get("OMP_NUM_THREADS", "1") != "1" or None in (sys.stdin, sys.stdout, sys.stderr):
+    name = os.environ.get(SERVER)
+    if not name or os.environ.get("OMP_NUM_THREADS", "1") != "1" or None in (sys.stdin, sys.stdout, sys.stderr):
         return None
-    with socket.socket(socket.AF_UNIX) as connection:
+    with socket.socket(socket.AF_UNIX) as connection, connection.makefile("r") as answers:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         try:
-            connection.connect(path)
-            if _user_behind(connection) != os.getuid():
+            _ask(connection, name, words)
+            if not answers.readline():
                 return None
-            socket.send_fds(connection, [b"\0"], [0, 1, 2])
-            job = {
-                "words": list(words),
-                "environment": dict(os.environ),
-                "folder": os.getcwd(),
-                "identity": identity(),
-            }
-            connection.sendall(json.dumps(job).encode() + b"\n")
-            answers = connection.makefile("r")
-            process = answers.readline().strip()
+            _pass_signals_on(connection)
         except OSError:
             return None
-        if not process:
-            return None
-        _pass_signals_on(int(process))
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         code = ""
         with contextlib.suppress(OSError):
             code = answers.readline().strip()
@@ -56,28 +58,37 @@ def run_in_fork(words: Sequence[str]) -> int | None:
     return int(code or 1)
 
 
-def _user_behind(connection: socket.socket) -> int:
+def _ask(connection: socket.socket, name: str, words: Sequence[str]) -> None:
+    connection.connect(socket_address(name))
+    if user_behind(connection) != os.getuid():
+        raise PermissionError("the server belongs to another user")
+    socket.send_fds(connection, [b"\0"], [0, 1, 2])
+    job = {"words": list(words), "environment": dict(os.environ), "folder": os.getcwd(), "identity": identity()}
+    connection.sendall(json.dumps(job).encode() + b"\n")
+
+
+def _pass_signals_on(connection: socket.socket) -> None:
+    def send(number: int, _: object) -> None:
+        with contextlib.suppress(OSError):  # the fork has ended; the next answer tells
+            connection.sendall(bytes([number]))
+
+    for number in STOPPING:
+        signal.signal(number, send)
+
+
+def socket_address(name: str) -> str:
+    """The address of the server's socket in Linux's abstract namespace: it is no file, and it ends with the server."""
+    return "\0" + name
+
+
+def user_behind(connection: socket.socket) -> int:
+    """The user id of the process at the other end of a Unix socket."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return int(struct.unpack("3i", credentials)[1])
 
 
-def _pass_signals_on(process: int) -> None:
-    def send(number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, number)
-
-    def pause(*_: Any) -> None:
-        send(signal.SIGSTOP)
-        os.kill(os.getpid(), signal.SIGSTOP)
-        send(signal.SIGCONT)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: send(received))
-    signal.signal(signal.SIGTSTP, pause)
-
-
 def identity() -> list[str]:
-    """What a process and its fork must share: the interpreter, the code's place, the container and resource group."""
+    """What a job and its fork must share: the Python, where it finds modules, the container and the resource group."""
     with open("/proc/self/cgroup", encoding="utf-8") as file:
         groups = file.read()
     return [sys.prefix, sys.version, *sys.path, os.readlink("/proc/self/ns/mnt"), groups]

@@ -1,39 +1,46 @@
-"""Is a Snakemake at work in a folder? Asked before its lock is taken away."""
+"""Is a Snakemake at work in a folder? `make resume` asks before it removes Snakemake's own lock.
+
+A Snakemake holds a shared lock on a file for as long as it lives. The operating system releases the lock when the
+process ends, however it ends, so nothing is left behind by one that was killed. Other users, containers and machines
+that share the folder see the lock too, where the file system supports it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 from pathlib import Path
 
-PROCESSES = Path("/proc")
+FILE = Path(".snakemake/boundcheck/running_snakemakes")
+
+
+def register_snakemake(folder: Path) -> None:
+    """Say that this process, a Snakemake, is at work in `folder` until it ends. Jobs that it starts do not count."""
+    path = folder / FILE
+    with contextlib.suppress(OSError):  # a file system without locks: `snakemakes_at_work` says so
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)  # open until this process ends
+        with contextlib.suppress(BlockingIOError):  # another one is at work: keep its number
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.truncate(descriptor, 0)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
 
 
 def snakemakes_at_work(folder: Path) -> list[int]:
-    """Process numbers of the Snakemakes of this machine that run in `folder`, but those that this process runs under.
+    """Process numbers of the Snakemakes that started in `folder` since it was last idle; empty if none is at work.
 
-    One on another machine, which shares the folder, is not seen, nor that of another user.
+    Raises:
+        OSError: the file system supports no locks.
     """
-    found = []
-    above = _ancestors(os.getpid())
-    for process in PROCESSES.glob("[0-9]*"):
+    try:
+        file = (folder / FILE).open("r+")
+    except FileNotFoundError:
+        return []
+    with file:
         try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            is_here = (process / "cwd").resolve() == folder.resolve()
-        except OSError:  # it ended, or is another user's
-            continue
-        is_snakemake = any(Path(os.fsdecode(word)).name == "snakemake" for word in words[:5])
-        if is_here and is_snakemake and int(process.name) not in above:
-            found.append(int(process.name))
-    return sorted(found)
-
-
-def _ancestors(process: int) -> set[int]:
-    found: set[int] = set()
-    while process > 1 and process not in found:
-        found.add(process)
-        try:
-            status = (PROCESSES / str(process) / "status").read_text(encoding="utf-8")
-        except OSError:
-            break
-        process = int(status.partition("PPid:")[2].split()[0])
-    return found
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return [int(line) for line in file]
+    return []

@@ -1,4 +1,4 @@
-"""When a training must stop and leave its state: it was told to, or nobody waits for it any more."""
+"""When a training must stop and save its state: a signal asked for it, or the process that started it has ended."""
 
 from __future__ import annotations
 
@@ -7,15 +7,24 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
+
+STARTER = "BOUNDCHECK_STARTER"  # environment variable: the number of the process that starts the jobs
+
+
+def stop_jobs_with_process(process: int) -> None:
+    """Tell the trainings that inherit this environment to stop when `process`, their parent, has ended.
+
+    Called by a Snakemake and by the fork server. A training that a user starts by hand may outlive its parent.
+    """
+    os.environ[STARTER] = str(process)
 
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Whether SIGTERM or SIGINT came meanwhile, or what started this process is gone: Snakemake or its fork server.
+    """A function that says whether to stop: SIGTERM or SIGINT came, or the Snakemake or fork server above has ended.
 
-    Without the latter, a training whose Snakemake is gone would go on beside the one that the next Snakemake starts.
-    Only a main thread is told of signals.
+    Without the second condition, a training whose Snakemake was killed would go on beside the one that the next
+    Snakemake starts. Signals are handled in the main thread only.
     """
     asked: list[int] = []
     old = {}
@@ -23,18 +32,9 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         for number in (signal.SIGTERM, signal.SIGINT):
             old[number] = signal.signal(number, lambda received, _: asked.append(received))
     parent = os.getppid()
-    is_job = _starts_jobs(parent)
+    is_job = os.environ.get(STARTER) == str(parent)
     try:
         yield lambda: bool(asked) or (is_job and os.getppid() != parent)
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-
-
-def _starts_jobs(process: int) -> bool:
-    """Whether it is a Snakemake, or a server that forks jobs for one and ends with it."""
-    try:
-        words = Path(f"/proc/{process}/cmdline").read_bytes()
-    except OSError:
-        return False
-    return any(name in words for name in (b"snakemake", b"boundcheck.jobs.fork_server"))
