@@ -1,4 +1,4 @@
-"""Start a job without torch's compiler, which any optimizer otherwise imports: two seconds of every process."""
+"""Keep torch's optimizers from importing torch's compiler: saves two seconds of every process."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ COMPILER = "torch._dynamo"
 
 
 class _NoCompiler(ModuleType):
-    """Answers the two calls that torch's optimizers make of the compiler; anything else loads the real one."""
+    """Has the two functions of the compiler that torch's optimizers call; any other attribute loads the compiler."""
 
     def graph_break(self, msg: str = "") -> None:
-        """Nothing: there is no graph to break."""
+        """Do nothing: there is no graph to break."""
 
     def disable(self, fn: Callable[..., Any], recursive: bool = True, **_: Any) -> Callable[..., Any]:
-        """The function itself: it is never compiled."""
+        """Return the function itself: it is never compiled."""
         return fn
 
     def __getattr__(self, name: str) -> Any:
@@ -32,10 +32,10 @@ class _NoCompiler(ModuleType):
 
 
 def skip_compiler() -> None:
-    """Let torch's optimizers run in this process, which compiles nothing, without importing `torch._dynamo`.
+    """Put a stand-in for `torch._dynamo` in place, so that torch's optimizers do not import it.
 
-    `torch.optim` marks its functions as "never compile" and breaks graphs around its steps; both do nothing in eager
-    mode, and both import the whole compiler to do it. Whoever asks for more of the compiler gets the real one.
+    `torch.optim` marks its functions as "never compile" and breaks graphs around its steps. Neither has an effect in
+    eager mode, but both import the whole compiler. Code that asks the stand-in for anything else gets the compiler.
     """
     if COMPILER not in sys.modules:
         stand_in = _NoCompiler(COMPILER)

@@ -1,4 +1,4 @@
-"""Which GPUs this process may use, and a lease on one of them, without torch so that a rule file can ask."""
+"""The GPUs that this process may use, and a lease on one of them. Without torch, so that a rule file can ask."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def num_gpus() -> int:
 
 @contextlib.contextmanager
 def leased_gpu(poll_seconds: float = 0.2) -> Iterator[str | None]:
-    """Hold one of the visible GPUs alone; CUDA_VISIBLE_DEVICES names it meanwhile. To be entered before CUDA starts.
+    """Hold one of the visible GPUs alone; meanwhile CUDA_VISIBLE_DEVICES names it. Enter this before CUDA starts.
 
-    The lease is a file lock, which ends with the process however it ends. It counts among the user's own jobs on this
-    machine, whichever Snakemake or shell started them. With one GPU visible (a cluster has chosen it) or none there is
-    nothing to choose: no lock is taken and nothing is changed.
+    The lease is a file lock, so it ends with the process, however that ends. All jobs of this user on this machine
+    respect it, whichever Snakemake or shell started them. If one GPU is visible (a cluster has chosen it), or none,
+    no lock is taken and nothing is changed.
 
     Args:
-        poll_seconds: time between two attempts while all are held, seconds.
+        poll_seconds: time between two attempts while all GPUs are held, seconds.
 
     Yields:
-        The identifier of the GPU, None where none is visible.
+        The identifier of the GPU; None if none is visible.
     """
     gpus = visible_gpus()
     if len(gpus) < 2:
@@ -69,13 +69,13 @@ def leased_gpu(poll_seconds: float = 0.2) -> Iterator[str | None]:
 
 
 def _wait_for_one(gpus: Sequence[str], poll_seconds: float) -> tuple[str, int]:
-    """The first GPU that is free, and the open file that locks it."""
+    """Wait for the first free GPU; returns it and the open file that locks it."""
     folder = Path(tempfile.gettempdir()) / f"boundcheck-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     is_waiting = False
     while True:
         for gpu in gpus:
-            path = folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', gpu)}.lock"  # a slice of a GPU is named with slashes
+            path = folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', gpu)}.lock"  # the name of a slice of a GPU has slashes
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
