@@ -45,6 +45,18 @@ def build(registry: Mapping[str, str], variant: Mapping[str, Any]) -> Any:
     return factory(**values)
 
 
+def build_part(field: str, registry: Mapping[str, str], variant: Mapping[str, Any]) -> Any:
+    """As `build`, of a variant that is a field of another one.
+
+    Raises:
+        ValueError: as `build`, with the field in front.
+    """
+    try:
+        return build(registry, variant)
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from None
+
+
 def resolved(registry: Mapping[str, str], variant: Mapping[str, Any]) -> dict[str, Any]:
     """A variant with all settings of its kind, defaults included, and those of the variants inside it.
 

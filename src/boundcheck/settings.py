@@ -19,7 +19,7 @@ from functools import cache, wraps
 from typing import Annotated, Any, Literal, dataclass_transform
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import ConfigDict, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
@@ -33,10 +33,19 @@ ShareAboveZero = Annotated[float, Gt(0), Le(1)]
 InnerShare = Annotated[float, Gt(0), Lt(1)]
 Count = Annotated[int, Ge(1)]
 CountOrZero = Annotated[int, Ge(0)]
-PositiveNumbers = Sequence[Positive]
-Variant = Annotated[Mapping[str, Any], WithJsonSchema({"type": "object", "words": "a variant, {kind: ...}"})]
 
 RULES = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+
+
+def in_words(text: str) -> Any:
+    """Of a field: what it allows, where its type alone does not say it well."""
+    return Field(json_schema_extra={"words": text})
+
+
+def among(section: str, *kinds: str) -> WithJsonSchema:
+    """Of a field that holds a variant: which section's kinds it may name; without `kinds` all of them."""
+    words = f"a variant, {{kind: {', '.join(kinds) or '...'}, and its settings}}"
+    return WithJsonSchema({"type": "object", "words": words, "section": section, "kinds": list(kinds)})
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
