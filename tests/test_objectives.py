@@ -83,8 +83,11 @@ def test_the_teachers_distribution_is_learnt_best_by_itself(stack):
     ("settings", "message"),
     [
         ({"loss": "distillation"}, "teacher: loss distillation needs one; allowed: a name in datasets"),
-        ({"loss": "distillation", "teacher": "t", "temperature": 0}, "temperature: got 0; allowed: finite, > 0"),
-        ({"loss": "distillation", "teacher": "t", "label_weight": 1}, r"label_weight: got 1; allowed: in \[0, 1\)"),
+        ({"loss": "distillation", "teacher": "t", "temperature": 0}, "temperature: got 0; allowed: a number > 0"),
+        (
+            {"loss": "distillation", "teacher": "t", "label_weight": 1},
+            r"label_weight: got 1; allowed: a number in \[0, 1\)",
+        ),
         ({"loss": "distillation", "teacher": "t", "label_smoothing": 0.1}, "label_smoothing: 0.1 means nothing"),
         ({"loss": "cross_entropy", "teacher": "t"}, "teacher: 't' means nothing with loss 'cross_entropy'"),
         ({"loss": "square", "temperature": 2.0}, "temperature: 2.0 means nothing with loss 'square'"),

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from boundcheck.contracts import Objective, Split
+from boundcheck.settings import Positive, ShareBelowOne, check
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,8 @@ class Distillation:
     label_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < float("inf"):
-            raise ValueError(f"temperature: got {self.temperature}; allowed: finite, > 0")
-        if not 0 <= self.label_weight < 1:
-            raise ValueError(f"label_weight: got {self.label_weight}; allowed: in [0, 1)")
+        check("temperature", self.temperature, Positive)
+        check("label_weight", self.label_weight, ShareBelowOne)
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Outputs (..., n, K), targets (n, 2, K) or (..., n, 2, K) -> (...), in nats."""

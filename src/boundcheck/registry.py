@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
 VIEW_KEYS = ("train_size", "test_size", "pool", "normalise", "positive")  # of a dataset: how a cell uses the arrays
-TYPES = {  # annotations of settings that are checked here, in words
-    "float": "a number",
-    "int": "a whole number",
-    "bool": "true or false",
-    "str": "a text",
-    "None": "null",
-    "Sequence[str]": "a list of texts",
-    "Sequence[float]": "a list of numbers",
-    "Sequence[int]": "a list of whole numbers",
-    "Sequence[Sequence[str]]": "a list of lists of texts",
-}
 
 
 def load(registry: Mapping[str, str], kind: str) -> Any:
@@ -34,10 +23,10 @@ def load(registry: Mapping[str, str], kind: str) -> Any:
 
 
 def build(registry: Mapping[str, str], variant: Mapping[str, Any]) -> Any:
-    """An instance of the dataclass that `variant["kind"]` names, with the other entries as its fields.
+    """An instance of the class that `variant["kind"]` names, with the other entries as its fields.
 
     Raises:
-        ValueError: unknown kind, unknown field, missing field, or a value that the dataclass rejects.
+        ValueError: unknown kind, unknown field, missing field, or a value that the class refuses.
     """
     if not isinstance(variant, Mapping):
         raise ValueError(f"got {variant!r}; allowed: a variant, {{kind: ..., and its settings}}")
@@ -53,13 +42,19 @@ def build(registry: Mapping[str, str], variant: Mapping[str, Any]) -> Any:
     missing = [name for name, f in fields.items() if name not in values and _is_required(f)]
     if missing:
         raise ValueError(f"{missing[0]}: {kind} needs this setting")
+    return factory(**values)
+
+
+def build_part(field: str, registry: Mapping[str, str], variant: Mapping[str, Any]) -> Any:
+    """As `build`, of a variant that is a field of another one.
+
+    Raises:
+        ValueError: as `build`, with the field in front.
+    """
     try:
-        built = factory(**values)
-    except TypeError:
-        _check_types(fields, values)
-        raise
-    _check_types(fields, values)
-    return built
+        return build(registry, variant)
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from None
 
 
 def resolved(registry: Mapping[str, str], variant: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,31 +76,6 @@ def _resolved_value(registry: Mapping[str, str], value: Any) -> Any:
     if isinstance(value, Mapping):
         return resolved(registry, value) if value.get("kind") in registry else dict(value)
     return list(value) if isinstance(value, tuple) else value
-
-
-def _check_types(fields: Mapping[str, dataclasses.Field[Any]], values: Mapping[str, Any]) -> None:
-    """Refuse what a field's annotation excludes, where the kind itself let it pass.
-
-    Raises:
-        ValueError: with the field, its value and what is allowed.
-    """
-    for name, value in values.items():
-        forms = str(fields[name].type).split(" | ")
-        if all(form in TYPES for form in forms) and not any(_is_a(value, form) for form in forms):
-            raise ValueError(f"{name}: got {value!r}; allowed: {' or '.join(TYPES[form] for form in forms)}")
-
-
-def _is_a(value: Any, form: str) -> bool:
-    match form:
-        case "float" | "int":
-            return isinstance(value, int | float if form == "float" else int) and not isinstance(value, bool)
-        case "bool" | "str":
-            return type(value).__name__ == form
-        case "None":
-            return value is None
-        case _:
-            is_list = isinstance(value, Sequence) and not isinstance(value, str)
-            return is_list and all(_is_a(entry, form.removeprefix("Sequence[").removesuffix("]")) for entry in value)
 
 
 def as_variant(entry: str | Mapping[str, Any]) -> Mapping[str, Any]:

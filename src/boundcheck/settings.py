@@ -1,26 +1,132 @@
 """What a setting may be: the types of the fields of every kind, and the settings of a training.
 
 A kind is a dataclass made by `settings`; the types below say what its fields may hold. They are the one source of the
-checks, of the error messages, of the schema that editors read, and of the list of kinds.
+checks, of the error messages, of the schema that editors read, and of the list of kinds:
+
+    @settings
+    class Ridge:
+        strength: Positive
+        form: Literal["primal", "dual"] = "primal"
+
+`__post_init__` is left with conditions between fields.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
-from typing import Annotated, Any, Literal
+import dataclasses
+from collections.abc import Mapping, Sequence
+from functools import cache, wraps
+from typing import Annotated, Any, Literal, dataclass_transform
 
-from pydantic import ConfigDict, Field
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
-ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-CountOrZero = Annotated[int, Field(ge=0)]
+from boundcheck.setting_words import allowed_words, refusal
 
-settings = partial(dataclass, frozen=True, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
+Positive = Annotated[float, Gt(0)]  # numbers are finite, and true and false are no numbers
+NotNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Ge(0), Le(1)]
+ShareBelowOne = Annotated[float, Ge(0), Lt(1)]
+ShareAboveZero = Annotated[float, Gt(0), Le(1)]
+InnerShare = Annotated[float, Gt(0), Lt(1)]
+Count = Annotated[int, Ge(1)]
+CountOrZero = Annotated[int, Ge(0)]
+
+RULES = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+
+
+def in_words(text: str) -> Any:
+    """Of a field: what it allows, where its type alone does not say it well."""
+    return Field(json_schema_extra={"words": text})
+
+
+def among(section: str, *kinds: str) -> WithJsonSchema:
+    """Of a field that holds a variant: which section's kinds it may name; without `kinds` all of them."""
+    words = f"a variant, {{kind: {', '.join(kinds) or '...'}, and its settings}}"
+    return WithJsonSchema({"type": "object", "words": words, "section": section, "kinds": list(kinds)})
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+def settings(kind: Any = None, *, frozen: bool = True) -> Any:
+    """A dataclass whose fields are checked against their annotations when an instance is made.
+
+    A value that is not allowed raises a ValueError `field: got VALUE; allowed: WORDS`. Nothing is converted, but for a
+    whole number where any number may stand. A field with `init=False` is no setting and may hold anything.
+
+    Args:
+        kind: the class.
+        frozen: False for what keeps a state beside its settings, as recorders do.
+    """
+    if kind is None:
+        return lambda kind: settings(kind, frozen=frozen)
+    for name, default in vars(kind).items():
+        if isinstance(default, dataclasses.Field) and not default.init:
+            kind.__annotations__[name] = Any
+    made: Any = dataclass(frozen=frozen, config=RULES)(kind)
+    checked = made.__init__
+
+    @wraps(checked)
+    def initialise(self: Any, *args: Any, **values: Any) -> None:
+        try:
+            checked(self, *args, **values)
+        except ValidationError as error:
+            raise _refused(made, error.errors()[0], args, values) from None
+
+    made.__init__ = initialise
+    return made
+
+
+def check(name: str, value: object, annotation: Any) -> None:
+    """Refuse a value that a type of this module excludes; for what is no field, as an argument of an optimizer.
+
+    Raises:
+        ValueError: with the name, the value and what is allowed.
+    """
+    adapter = _adapter(annotation)
+    try:
+        adapter.validate_python(value)
+    except ValidationError:
+        raise ValueError(refusal(name, value, adapter.json_schema())) from None
+
+
+def words(annotation: Any) -> str:
+    """What a type of this module allows, in words."""
+    return allowed_words(_adapter(annotation).json_schema())
+
+
+def field_schemas(kind: Any) -> dict[str, dict[str, Any]]:
+    """JSON schema of each setting of a class made by `settings`, with its default but without its meaning."""
+    properties = TypeAdapter(kind).json_schema()["properties"] if dataclasses.fields(kind) else {}
+    return {field.name: _plain(properties[field.name]) for field in dataclasses.fields(kind) if field.init}
+
+
+@cache
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(annotation, config=RULES)
+
+
+def _plain(schema: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in schema.items() if key != "title"}
+
+
+def _refused(kind: Any, error: ErrorDetails, args: Sequence[Any], values: Mapping[str, Any]) -> Exception:
+    """What is raised in place of pydantic's error, from its first part."""
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, Exception):  # of `__post_init__`
+        return cause
+    if error["type"] in ("multiple_argument_values", "unexpected_positional_argument"):
+        return TypeError(f"{kind.__name__}: {error['msg']}")
+    names = [field.name for field in dataclasses.fields(kind) if field.init]
+    place = error["loc"][0] if error["loc"] else ""
+    name = names[place] if isinstance(place, int) and place < len(names) else str(place)
+    given = {**dict(zip(names, args, strict=False)), **values}
+    if name not in names:
+        return ValueError(f"{name}: {kind.__name__} has no such setting; allowed: {', '.join(names) or 'none'}")
+    if name not in given:
+        return ValueError(f"{name}: {kind.__name__} needs this setting")
+    return ValueError(refusal(name, given[name], field_schemas(kind)[name]))
 
 
 @settings
@@ -60,11 +166,11 @@ class TrainingSettings:
     lr_update: Literal["step", "epoch"] = "step"
     final_lr_factor: Share = 0.0
     warmup_epochs: NotNegative = 0.0
-    step_epochs: tuple[NotNegative, ...] | list[NotNegative] = ()
+    step_epochs: Sequence[NotNegative] = ()
     step_factor: Positive = 0.1
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     channels_last: Literal["auto"] | bool = "auto"
     deterministic: bool = True
     max_loss: Positive = 1e4
     evaluate_every: Count = 1
-    augment: Mapping[str, Any] = Field(default_factory=dict)
+    augment: Mapping[str, Any] = dataclasses.field(default_factory=dict)

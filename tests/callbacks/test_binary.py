@@ -141,5 +141,5 @@ def test_a_checkpoint_loses_nothing(kind):
 def test_bad_settings_are_refused():
     with pytest.raises(ValueError, match="every: got 0; allowed: a whole number >= 1"):
         made("bits", every=0)
-    with pytest.raises(ValueError, match=r"mappings: got .*; allowed: a list of state_space"):
+    with pytest.raises(ValueError, match=r"mappings: got .*; allowed: a list of entries out of state_space"):
         made("filter_replay", mappings=["exact"])

@@ -148,9 +148,12 @@ def test_files_that_are_missing_or_altered(local):
         ({"weights": None}, "weights: got None; allowed: these or a path"),
         ({"path": "x"}, "weights: got 'IMAGENET1K_V1'; allowed: these or a path"),
         ({"num_classes": 10}, "num_classes: got 10; allowed: none, the weights say it"),
-        ({"weights": None, "path": "x"}, "num_classes: got None; allowed: an integer >= 1"),
+        ({"weights": None, "path": "x"}, "num_classes: got None; allowed: a whole number >= 1"),
         ({"weights": None, "path": "x", "num_classes": 3, "mean": [0.5]}, "std: got None; allowed: as many"),
-        ({"weights": None, "path": "x", "num_classes": 3, "mean": [0.5], "std": [0]}, r"std: got \[0\]; allowed: > 0"),
+        (
+            {"weights": None, "path": "x", "num_classes": 3, "mean": [0.5], "std": [0]},
+            r"std: got \[0\]; allowed: a list of numbers > 0",
+        ),
     ],
 )
 def test_bad_settings_are_refused(settings, message):

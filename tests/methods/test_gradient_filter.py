@@ -367,18 +367,24 @@ def mapped(mapping, **latent):
         ),
         (
             {"kind": "gradient_filter", "alpha": 0.1, "real": {"kind": "sam"}},
-            "real: got kind 'sam'; allowed: sgd, adamw",
+            "real: unknown kind 'sam'; allowed: adamw, sgd",
         ),
         ({"kind": "gradient_filter", "alpha": 0.1, "real": {"kind": "sgd", "lr": -1}}, "real: lr: got -1"),
         (
             {"kind": "state_space_filter", "rate": 4, "momentum": 0.5, "real": REAL},
-            r"rate: got 4; allowed: a number in \(0, 3\)",
+            r"rate: got 4.0; allowed: a number in \(0, 3\)",
         ),
         ({"kind": "bop", "gamma": 0.1, "threshold": -1, "real": REAL}, "threshold: got -1"),
         ({"kind": "latent_sgd", "lr": 0.1, "clip": 1.5, "real": REAL}, "clip: got 1.5"),
         ({"kind": "latent_sgd", "lr": 0.1, "init_scale": -1, "real": REAL}, "init_scale: got -1"),
-        ({"kind": "latent_sgd_decoupled", "lr": 0.1, "form": "x", "real": REAL}, "form: got 'x'; allowed: average"),
-        ({"kind": "mapped_filter", "latent": {"kind": "sgd"}}, "latent: got kind 'sgd'; allowed: latent_sgd"),
+        (
+            {"kind": "latent_sgd_decoupled", "lr": 0.1, "form": "x", "real": REAL},
+            "form: got 'x'; allowed: one of average, heavy_ball",
+        ),
+        (
+            {"kind": "mapped_filter", "latent": {"kind": "sgd"}},
+            "latent: unknown kind 'sgd'; allowed: latent_adam, latent_adamw, latent_sgd",
+        ),
         ({"kind": "mapped_filter", "latent": {"kind": "latent_adam", "lr": 0.1, "real": REAL}}, "has no filter"),
         (
             {

@@ -206,12 +206,15 @@ def test_bfloat16_parameters_have_velocities_in_float32():
     [
         (lambda x: AdaptiveMomentum(x, 0.0), "lr: got 0.0; allowed: a number > 0"),
         (lambda x: AdaptiveMomentum(x, 0.1, s=-0.1), "s: got -0.1; allowed: a number >= 0"),
-        (lambda x: AdaptiveMomentum(x, 0.1, block="row"), "block: got 'row'; allowed: global, group, tensor"),
+        (lambda x: AdaptiveMomentum(x, 0.1, block="row"), "block: got 'row'; allowed: one of global, group, tensor"),
         (lambda x: AdaptiveMomentum(x, 0.1, weight_decay=-1), "weight_decay: got -1"),
         (lambda x: AdaptiveMomentum(x, 0.1, num_stacked=0), "num_stacked: got 0"),
         (lambda x: HeavyBall(x, 0.1, 1.0), "momentum: got 1.0; allowed: a number in"),
         (lambda x: Nesterov([{"params": x, "momentum": 2}], 0.1), "momentum: got 2"),
-        (lambda x: AdaptiveMomentumMethod(0.1, block="group"), "block: got 'group'; allowed: global, layer, edge"),
+        (
+            lambda x: AdaptiveMomentumMethod(0.1, block="group"),
+            "block: got 'group'; allowed: one of global, layer, edge",
+        ),
         (lambda x: AdaptiveMomentumMethod(-0.1), "lr: got -0.1"),
         (lambda x: PolyakMethod(1.0, 2.0), "strong_convexity: got 2.0"),
         (lambda x: PolyakMethod(0.0, 0.0), "curvature: got 0.0"),

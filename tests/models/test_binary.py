@@ -176,11 +176,11 @@ def test_initial_weights(kind):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"init": "normal"}, "init: got 'normal'; allowed: uniform, zero, positive"),
-        ({"scaling": "form_3"}, "scaling: got 'form_3'; allowed: none, form_1, form_1_dyadic, form_2"),
-        ({"weight_gradient": 1}, "weight_gradient: got 1; allowed: identity, clipped"),
+        ({"init": "normal"}, "init: got 'normal'; allowed: one of uniform, zero, positive"),
+        ({"scaling": "form_3"}, "scaling: got 'form_3'; allowed: one of none, form_1, form_1_dyadic, form_2"),
+        ({"weight_gradient": 1}, "weight_gradient: got 1; allowed: one of identity, clipped"),
         ({"activation_gradient": "relu"}, "activation_gradient: got 'relu'"),
-        ({"init_scale": 0}, "init_scale: got 0; allowed: finite, > 0"),
+        ({"init_scale": 0}, "init_scale: got 0; allowed: a number > 0"),
     ],
 )
 @pytest.mark.parametrize(

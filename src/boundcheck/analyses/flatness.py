@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from boundcheck.analyses.flat_loss import BatchNormMode
-from boundcheck.analyses.settings import (
-    Precision,
-    check_at_least,
-    check_loss_settings,
-    check_not_negative,
-    check_positive,
-    training_loss,
-)
+from boundcheck.analyses.settings import Precision, check_loss_settings, training_loss
 from boundcheck.contracts import LossFunction, Objective, Row, Split
 from boundcheck.curvature.flatness import flatness
 from boundcheck.curvature.hessian import HessianOperator
 from boundcheck.curvature.hessian_lipschitz import hessian_lipschitz
 from boundcheck.curvature.lanczos import lanczos
+from boundcheck.settings import Count, CountOrZero, NotNegative, Positive, settings
 from boundcheck.theory.gam.flatness import scaling_exponent
 
 
-@dataclass(frozen=True)
+@settings
 class Flatness:
     """R⁰_ρ(θ) and R¹_ρ(θ) of the training loss, from many starts; both are attained, hence never above the maximum.
 
@@ -62,34 +55,24 @@ class Flatness:
         "one_step_ratio num_gradients num_hvps hessian_lipschitz relative_* first_order_exponent"
     )
 
-    rhos: Sequence[float] = (0.01, 0.05, 0.1, 0.2)
-    relative_rhos: Sequence[float] = ()
-    samples: int | None = 1000
-    starts: int = 3
-    iterations: int = 20
+    rhos: Sequence[Positive] = (0.01, 0.05, 0.1, 0.2)
+    relative_rhos: Sequence[Positive] = ()
+    samples: Count | None = 1000
+    starts: CountOrZero = 3
+    iterations: Count = 20
     hessian_change: bool = True
-    ascents: int | None = None
-    segment: int = 20
-    tolerance: float = 1e-3
-    least_rise: float = 0.0
+    ascents: Count | None = None
+    segment: Count = 20
+    tolerance: Positive = 1e-3
+    least_rise: NotNegative = 0.0
     dtype: Precision = "float64"
     batch_norm: BatchNormMode = "eval"
-    chunk_size: int | None = None
+    chunk_size: Count | None = None
     retain: bool = True
 
     def __post_init__(self) -> None:
-        for rho in self.rhos:
-            check_positive(rhos=rho)
-        for kappa in self.relative_rhos:
-            check_positive(relative_rhos=kappa)
         if not [*self.rhos, *self.relative_rhos]:
             raise ValueError("rhos, relative_rhos: got no radius; allowed: at least one")
-        check_at_least(0, starts=self.starts)
-        check_at_least(1, iterations=self.iterations, segment=self.segment)
-        check_positive(tolerance=self.tolerance)
-        check_not_negative(least_rise=self.least_rise)
-        if self.ascents is not None:
-            check_at_least(1, ascents=self.ascents)
         check_loss_settings(self)
 
     def measure(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -13,13 +12,14 @@ from torch import nn
 from boundcheck.contracts import Objective, Row, Split
 from boundcheck.models.weight_norm_network import WeightNormNetwork
 from boundcheck.objectives import Square
+from boundcheck.settings import InnerShare, settings
 from boundcheck.theory.weight_norm.generalisation import generalisation_gap_bound
 from boundcheck.theory.weight_norm.network import paper_scales
 
 BATCH = 1000
 
 
-@dataclass(frozen=True)
+@settings
 class GeneralisationGap:
     """Rows `train_loss`, `test_loss`, `gap` = test − train, `num_samples`; and where the theory applies `gap_bound`,
     `zero_loss` (that of predicting 0, which needs no training) and `num_samples_needed`, the n at which the bound would
@@ -33,11 +33,7 @@ class GeneralisationGap:
 
     quantities: ClassVar[str] = "train_loss test_loss gap num_samples gap_bound zero_loss num_samples_needed"
 
-    confidence: float = 0.95
-
-    def __post_init__(self) -> None:
-        if not 0 < self.confidence < 1:
-            raise ValueError(f"confidence: got {self.confidence}; allowed: in (0, 1)")
+    confidence: InnerShare = 0.95
 
     def measure(
         self,

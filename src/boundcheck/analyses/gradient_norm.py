@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -13,9 +12,10 @@ from boundcheck.analyses.flat_loss import BatchNormMode
 from boundcheck.analyses.settings import Precision, check_loss_settings, training_loss
 from boundcheck.contracts import Objective, Row, Split
 from boundcheck.curvature.hessian import loss_and_gradient
+from boundcheck.settings import Count, settings
 
 
-@dataclass(frozen=True)
+@settings
 class GradientNorm:
     """Rows `loss` and `gradient_norm`: L(θ) and ‖∇L(θ)‖ over all trainable parameters, without weight decay.
 
@@ -28,10 +28,10 @@ class GradientNorm:
 
     quantities: ClassVar[str] = "loss gradient_norm"
 
-    samples: int | None = 1000
+    samples: Count | None = 1000
     dtype: Precision = "float64"
     batch_norm: BatchNormMode = "eval"
-    chunk_size: int | None = None
+    chunk_size: Count | None = None
 
     def __post_init__(self) -> None:
         check_loss_settings(self)

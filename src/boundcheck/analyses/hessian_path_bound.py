@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from boundcheck.analyses.settings import check_at_least
 from boundcheck.contracts import Objective, Row, Split
 from boundcheck.models.dag_net import DAGNetwork
 from boundcheck.objectives import Reconstruction
+from boundcheck.settings import Count, settings
 from boundcheck.theory.dag_momentum.hessian import hessian_bound, path_sums, sublevel_hessian_bound, uniform_layer_norms
 
 
-@dataclass(frozen=True)
+@settings
 class HessianPathBound:
     """Rows `hessian_path_bound`, which bounds ‖∇²L(θ)‖ from the norms at θ, and `sublevel_hessian_bound`, which bounds
     it wherever the weights have these spectral norms and L is not above L(θ).
@@ -28,11 +27,7 @@ class HessianPathBound:
 
     quantities: ClassVar[str] = "hessian_path_bound sublevel_hessian_bound"
 
-    samples: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.samples is not None:
-            check_at_least(1, samples=self.samples)
+    samples: Count | None = None
 
     @torch.no_grad()
     def measure(

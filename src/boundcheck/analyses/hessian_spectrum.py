@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from boundcheck.analyses.flat_loss import BatchNormMode
-from boundcheck.analyses.settings import (
-    Precision,
-    check_at_least,
-    check_loss_settings,
-    check_positive,
-    training_loss,
-)
+from boundcheck.analyses.settings import Precision, check_loss_settings, training_loss
 from boundcheck.contracts import Objective, Row, Split
 from boundcheck.curvature.hessian import HessianOperator
 from boundcheck.curvature.lanczos import LanczosResult, lanczos
+from boundcheck.settings import Count, CountOrZero, Positive, settings
 
 
-@dataclass(frozen=True)
+@settings
 class HessianSpectrum:
     """Largest and smallest eigenvalues of the training loss's Hessian, each with the bound that Lanczos certifies.
 
@@ -49,21 +43,18 @@ class HessianSpectrum:
         "spectral_norm"
     )
 
-    top_k: int = 5
-    bottom_k: int = 1
-    samples: int | None = 1000
-    tolerance: float = 1e-3
-    residual_tolerance: float = 0.1
-    max_hvps: int = 300
+    top_k: Count = 5
+    bottom_k: CountOrZero = 1
+    samples: Count | None = 1000
+    tolerance: Positive = 1e-3
+    residual_tolerance: Positive = 0.1
+    max_hvps: Count = 300
     dtype: Precision = "float64"
     batch_norm: BatchNormMode = "eval"
-    chunk_size: int | None = None
+    chunk_size: Count | None = None
     retain: bool = True
 
     def __post_init__(self) -> None:
-        check_at_least(1, top_k=self.top_k, max_hvps=self.max_hvps)
-        check_at_least(0, bottom_k=self.bottom_k)
-        check_positive(tolerance=self.tolerance, residual_tolerance=self.residual_tolerance)
         check_loss_settings(self)
 
     def measure(

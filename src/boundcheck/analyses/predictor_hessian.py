@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from boundcheck.analyses.predictor_operators import output_directions, predictor_hessians
-from boundcheck.analyses.settings import check_at_least, check_positive
 from boundcheck.contracts import Objective, Row, Split
 from boundcheck.curvature.predictor import spectral_norms
 from boundcheck.models.weight_norm_network import WeightNormNetwork
+from boundcheck.settings import Count, Positive, settings
 from boundcheck.theory.weight_norm.blocks import block_bounds
 from boundcheck.theory.weight_norm.bounds import a_priori_bounds, layer_bounds, parameter_bounds, vector_norms
 from boundcheck.theory.weight_norm.closed_form import closed_form_bounds
@@ -22,7 +21,7 @@ from boundcheck.theory.weight_norm.network import Network, paper_scales, passes
 from boundcheck.theory.weight_norm.recursion import Bounds
 
 
-@dataclass(frozen=True)
+@settings
 class PredictorHessian:
     """‖∇²_θ f_y(θ; x)‖₂ and ‖∇_θ f_y(θ; x)‖ for the output f_y of the class y of each of the first examples.
 
@@ -45,14 +44,10 @@ class PredictorHessian:
         "predictor_hessian_norm hessian_bound_* gradient_bound_*"
     )
 
-    samples: int = 16
-    tolerance: float = 5e-3
-    max_hvps: int = 60
+    samples: Count = 16
+    tolerance: Positive = 5e-3
+    max_hvps: Count = 60
     bounds: bool = True
-
-    def __post_init__(self) -> None:
-        check_at_least(1, samples=self.samples, max_hvps=self.max_hvps)
-        check_positive(tolerance=self.tolerance)
 
     def measure(
         self,

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from boundcheck.analyses.psnr_hvs import psnr, psnr_hvs, ssim
-from boundcheck.analyses.settings import check_at_least
 from boundcheck.contracts import Objective, Row, Split
+from boundcheck.settings import Count, CountOrZero, settings
 
 SMALLEST_SIDE = 7  # of SSIM's window
 
 
-@dataclass(frozen=True)
+@settings
 class ReconstructionQuality:
     """Means over the test images, which lie in [0, 1]: `mse`, `psnr`, `psnr_hvs`, `psnr_hvs_m` (dB), `ssim`.
 
@@ -35,13 +34,8 @@ class ReconstructionQuality:
         "num_parameters picture reconstruction"
     )
 
-    pictures: int = 8
-    samples: int | None = None
-
-    def __post_init__(self) -> None:
-        check_at_least(0, pictures=self.pictures)
-        if self.samples is not None:
-            check_at_least(1, samples=self.samples)
+    pictures: CountOrZero = 8
+    samples: Count | None = None
 
     @torch.no_grad()
     def measure(

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from boundcheck.analyses.flat_loss import BatchNormMode
-from boundcheck.analyses.settings import (
-    Precision,
-    check_at_least,
-    check_loss_settings,
-    check_positive,
-    training_loss,
-)
+from boundcheck.analyses.settings import Precision, check_loss_settings, training_loss
 from boundcheck.contracts import Objective, Row, Split
 from boundcheck.curvature.flatness import flatness
 from boundcheck.curvature.hessian import HessianOperator
 from boundcheck.curvature.lanczos import lanczos
+from boundcheck.settings import Count, CountOrZero, Positive, settings
 
 
-@dataclass(frozen=True)
+@settings
 class Rescaling:
     """R¹ and the sharpness of W₁ ↦ c W₁, b₁ ↦ c b₁, W₂ ↦ W₂/c: the same function, since φ(cz) = cφ(z) for ReLU.
 
@@ -51,21 +45,16 @@ class Rescaling:
         "rescaled_sharpness_ratio"
     )
 
-    scales: Sequence[float] = (2.0, 5.0, 10.0)
-    rho: float = 0.05
-    samples: int | None = 256
-    starts: int = 3
-    iterations: int = 10
+    scales: Sequence[Positive] = (2.0, 5.0, 10.0)
+    rho: Positive = 0.05
+    samples: Count | None = 256
+    starts: CountOrZero = 3
+    iterations: Count = 10
     dtype: Precision = "float64"
     batch_norm: BatchNormMode = "eval"
-    chunk_size: int | None = None
+    chunk_size: Count | None = None
 
     def __post_init__(self) -> None:
-        for scale in self.scales:
-            check_positive(scales=scale)
-        check_positive(rho=self.rho)
-        check_at_least(0, starts=self.starts)
-        check_at_least(1, iterations=self.iterations)
         check_loss_settings(self)
 
     def measure(

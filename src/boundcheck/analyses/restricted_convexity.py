@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,17 +12,17 @@ from torch import Tensor, nn
 
 from boundcheck.analyses.flat_loss import flat_loss
 from boundcheck.analyses.loss_surroundings import AveragePrediction, Surroundings
-from boundcheck.analyses.settings import check_at_least, check_positive
 from boundcheck.contracts import LossFunction, Objective, Row, Split
 from boundcheck.curvature.hessian import loss_and_gradient
 from boundcheck.models.weight_norm_network import WeightNormNetwork
 from boundcheck.objectives import Square
+from boundcheck.settings import Count, Positive, ShareAboveZero, settings
 from boundcheck.theory.weight_norm.convexity import linear_rate, rate_bound
 
 DOWNHILL = 2  # directions along which the least loss is searched
 
 
-@dataclass(frozen=True)
+@settings
 class RestrictedConvexity:
     """Where and how much the square loss is convex along directions δ with |cos(δ, ḡ)| ≥ κ, ‖δ‖ ≤ ρ.
 
@@ -48,19 +47,10 @@ class RestrictedConvexity:
         "loss_smoothness convexity sampled_curvature loss_after_step least_loss certified_rate rate_bound"
     )
 
-    radii: Sequence[float] = (0.001, 0.01)
-    kappa: float = 0.9
-    directions: int = 8
-    samples: int | None = None
-
-    def __post_init__(self) -> None:
-        for radius in self.radii:
-            check_positive(radii=radius)
-        if not 0 < self.kappa <= 1:
-            raise ValueError(f"kappa: got {self.kappa}; allowed: in (0, 1]")
-        check_at_least(1, directions=self.directions)
-        if self.samples is not None:
-            check_at_least(1, samples=self.samples)
+    radii: Sequence[Positive] = (0.001, 0.01)
+    kappa: ShareAboveZero = 0.9
+    directions: Count = 8
+    samples: Count | None = None
 
     def measure(
         self,

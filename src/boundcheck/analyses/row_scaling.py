@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -12,13 +11,13 @@ from torch import nn
 
 from boundcheck.analyses.predictor_hessian import function_norm
 from boundcheck.analyses.predictor_operators import output_directions
-from boundcheck.analyses.settings import check_at_least, check_positive
 from boundcheck.contracts import Objective, Row, Split
 from boundcheck.curvature.predictor import PredictorHessians, spectral_norms
 from boundcheck.models.weight_norm_network import WeightNormNetwork
+from boundcheck.settings import Count, Positive, settings
 
 
-@dataclass(frozen=True)
+@settings
 class RowScaling:
     """Derivatives by the hidden weights with every hidden row multiplied by c; rows have coordinate c.
 
@@ -34,17 +33,13 @@ class RowScaling:
 
     quantities: ClassVar[str] = "hidden_hessian_norm hidden_gradient_norm function_norm"
 
-    factors: Sequence[float] = (0.25, 0.5, 1.0, 2.0, 4.0)
-    samples: int = 4
-    tolerance: float = 1e-3
+    factors: Sequence[Positive] = (0.25, 0.5, 1.0, 2.0, 4.0)
+    samples: Count = 4
+    tolerance: Positive = 1e-3
 
     def __post_init__(self) -> None:
         if 1 not in self.factors or len(set(self.factors)) != len(self.factors):
-            raise ValueError(f"factors: got {[*self.factors]}; allowed: different numbers, 1 among them")
-        for factor in self.factors:
-            check_positive(factors=factor)
-        check_at_least(1, samples=self.samples)
-        check_positive(tolerance=self.tolerance)
+            raise ValueError(f"factors: got {[*self.factors]}; allowed: different numbers > 0, 1 among them")
 
     def measure(
         self,

@@ -1,4 +1,4 @@
-"""What the analyses of L(θ) have in common: which loss they measure, and how their settings are checked."""
+"""What the analyses of L(θ) have in common: which loss they measure, and what its settings are."""
 
 from __future__ import annotations
 
@@ -43,44 +43,10 @@ def training_loss(
 
 
 def check_loss_settings(settings: LossSettings) -> None:
-    """Reject settings of L that make no sense.
+    """Refuse parts of a batch's statistics.
 
     Raises:
-        ValueError: names the field, its value and what is allowed.
+        ValueError: names the field and what is allowed.
     """
-    for name in ("samples", "chunk_size"):
-        value = getattr(settings, name)
-        if value is not None:
-            check_at_least(1, **{name: value})
-    check_one_of(("float32", "float64"), dtype=settings.dtype)
-    check_one_of(("eval", "train", "recompute"), batch_norm=settings.batch_norm)
     if settings.batch_norm == "train" and settings.chunk_size is not None:
         raise ValueError("chunk_size: allowed with batch_norm 'train': none, as batch statistics are those of a chunk")
-
-
-def check_at_least(least: int, **fields: int) -> None:
-    """Raise a ValueError unless every field is an integer >= `least`."""
-    for name, value in fields.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ValueError(f"{name}: got {value!r}; allowed: integers >= {least}")
-
-
-def check_not_negative(**fields: float) -> None:
-    """Raise a ValueError unless every field is a finite number >= 0."""
-    for name, value in fields.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-            raise ValueError(f"{name}: got {value!r}; allowed: finite numbers >= 0")
-
-
-def check_positive(**fields: float) -> None:
-    """Raise a ValueError unless every field is a finite number > 0."""
-    for name, value in fields.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-            raise ValueError(f"{name}: got {value!r}; allowed: finite numbers > 0")
-
-
-def check_one_of(allowed: tuple[str, ...], **fields: str) -> None:
-    """Raise a ValueError unless every field is one of `allowed`."""
-    for name, value in fields.items():
-        if value not in allowed:
-            raise ValueError(f"{name}: got {value!r}; allowed: {', '.join(allowed)}")

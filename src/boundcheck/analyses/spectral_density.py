@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from annotated_types import Ge
 from torch import nn
 
 from boundcheck.analyses.flat_loss import BatchNormMode
-from boundcheck.analyses.settings import (
-    Precision,
-    check_at_least,
-    check_loss_settings,
-    check_positive,
-    training_loss,
-)
+from boundcheck.analyses.settings import Precision, check_loss_settings, training_loss
 from boundcheck.contracts import Objective, Row, Split
 from boundcheck.curvature.density import spectral_quadrature
 from boundcheck.curvature.hessian import HessianOperator
+from boundcheck.settings import Count, Positive, settings
 
 
-@dataclass(frozen=True)
+@settings
 class SpectralDensity:
     """The spectral density φ of H(θ) by stochastic Lanczos quadrature.
 
@@ -44,20 +39,17 @@ class SpectralDensity:
 
     quantities: ClassVar[str] = "loss spectral_density density_weight"
 
-    num_steps: int = 80
-    num_probes: int = 1
-    relative_width: float = 0.005
-    num_points: int = 400
-    samples: int | None = 1000
+    num_steps: Count = 80
+    num_probes: Count = 1
+    relative_width: Positive = 0.005
+    num_points: Annotated[int, Ge(2)] = 400
+    samples: Count | None = 1000
     dtype: Precision = "float64"
     batch_norm: BatchNormMode = "eval"
-    chunk_size: int | None = None
+    chunk_size: Count | None = None
     retain: bool = True
 
     def __post_init__(self) -> None:
-        check_at_least(1, num_steps=self.num_steps, num_probes=self.num_probes)
-        check_at_least(2, num_points=self.num_points)
-        check_positive(relative_width=self.relative_width)
         check_loss_settings(self)
 
     def measure(

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from annotated_types import Ge
 from torch import nn
 
 from boundcheck.analyses.flat_loss import BatchNormMode
-from boundcheck.analyses.settings import Precision, check_at_least, check_loss_settings, check_one_of, training_loss
+from boundcheck.analyses.settings import Precision, check_loss_settings, training_loss
 from boundcheck.contracts import Objective, Row, Split
 from boundcheck.curvature.hessian import HessianOperator
 from boundcheck.curvature.trace import deflated_trace, exact_trace, hutch_plus_plus_trace
+from boundcheck.settings import Count, settings
 
 
-@dataclass(frozen=True)
+@settings
 class Trace:
     """Rows `trace` = tr H(θ) and `trace_standard_error` (0 where it is exact).
     A network that is not finite has only the row `loss`.
@@ -34,16 +35,14 @@ class Trace:
     quantities: ClassVar[str] = "loss trace trace_standard_error"
 
     estimator: Literal["deflated", "hutch++", "exact"] = "deflated"
-    num_hvps: int = 60
-    samples: int | None = 1000
+    num_hvps: Annotated[int, Ge(6)] = 60
+    samples: Count | None = 1000
     dtype: Precision = "float64"
     batch_norm: BatchNormMode = "eval"
-    chunk_size: int | None = None
+    chunk_size: Count | None = None
     retain: bool = True
 
     def __post_init__(self) -> None:
-        check_one_of(("deflated", "hutch++", "exact"), estimator=self.estimator)
-        check_at_least(6, num_hvps=self.num_hvps)
         check_loss_settings(self)
 
     def measure(

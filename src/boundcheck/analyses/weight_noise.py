@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 
 from boundcheck.analyses.flat_loss import BatchNormMode, FlatNetwork, flat_network
-from boundcheck.analyses.settings import Precision, check_at_least, check_loss_settings, check_positive
+from boundcheck.analyses.settings import Precision, check_loss_settings
 from boundcheck.contracts import Objective, Row, Split
+from boundcheck.settings import Count, Positive, settings
 from boundcheck.theory.gam.risk import perturbation_scale
 
 
-@dataclass(frozen=True)
+@settings
 class WeightNoise:
     """E L(θ + ε) on both splits, ε ~ N(0, σ²I), σ = ρ/(√p + √log n), so that ‖ε‖ seldom exceeds ρ.
 
@@ -38,22 +39,16 @@ class WeightNoise:
         "num_parameters num_samples parameter_norm loss noisy_train_loss noisy_test_loss noise_tail largest_loss"
     )
 
-    rhos: Sequence[float] = (0.05, 0.2)
-    draws: int = 10
-    tail_draws: int = 1000
-    samples: int | None = 1000
-    test_samples: int | None = 1000
+    rhos: Sequence[Positive] = (0.05, 0.2)
+    draws: Annotated[int, Ge(2)] = 10
+    tail_draws: Count = 1000
+    samples: Count | None = 1000
+    test_samples: Count | None = 1000
     dtype: Precision = "float64"
     batch_norm: BatchNormMode = "eval"
     chunk_size: ClassVar[None] = None
 
     def __post_init__(self) -> None:
-        for rho in self.rhos:
-            check_positive(rhos=rho)
-        check_at_least(2, draws=self.draws)
-        check_at_least(1, tail_draws=self.tail_draws)
-        if self.test_samples is not None:
-            check_at_least(1, test_samples=self.test_samples)
         check_loss_settings(self)
 
     @torch.no_grad()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from boundcheck.contracts import Training
 from boundcheck.models.binary_layers import binary_parameters
+from boundcheck.settings import Count, settings
 
 
 def signs(model: nn.Module, num_stacked: int) -> Tensor:
@@ -27,7 +28,7 @@ def pack(bits: Tensor) -> Tensor:
     return (padded.to(torch.uint8) * weights).sum(-1, dtype=torch.uint8)
 
 
-@dataclass
+@settings(frozen=False)
 class BitsRecorder:
     """Keeps the bits before the first step and after every `every`-th one, as arrays beside the snapshots.
 
@@ -37,15 +38,12 @@ class BitsRecorder:
         every: steps between records.
     """
 
-    every: int = 1
+    every: Count = 1
     needs_gradient: ClassVar[bool] = False
     quantities: ClassVar[str] = ""
     _bits: list[Tensor] = field(default_factory=list, init=False, repr=False)
     _steps: list[int] = field(default_factory=list, init=False, repr=False)
     _num_weights: int = field(default=0, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        check_every(self.every)
 
     def on_step(self, training: Training) -> None:
         """Record after each `every`-th step."""
@@ -80,12 +78,6 @@ class BitsRecorder:
         self._num_weights = bits.shape[1]
         self._bits.append(pack(bits).cpu())
         self._steps.append(step)
-
-
-def check_every(every: int) -> None:
-    """Refuse what is no number of steps, with a ValueError."""
-    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
-        raise ValueError(f"every: got {every!r}; allowed: a whole number >= 1")
 
 
 def layer_slices(model: nn.Module, num_stacked: int) -> Iterable[slice]:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from dataclasses import field
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from boundcheck.callbacks.a_priori import curvature_on_the_ball
 from boundcheck.callbacks.segment import SegmentCurvature, measure_segment
 from boundcheck.contracts import Restart, Training
+from boundcheck.settings import CountOrZero, ShareAboveZero, settings
 from boundcheck.theory.dag_momentum.baselines import heavy_ball_step_limit
 from boundcheck.theory.dag_momentum.step import paper_step_limit, step_limit
 
 Rule = Literal["sharp", "paper", "heavy_ball", "inverse", "a_priori"]
-RULES = ("sharp", "paper", "heavy_ball", "inverse", "a_priori")
+OneOrMore = Annotated[float, Ge(1)]
 
 
-@dataclass
+@settings(frozen=False)
 class CurvatureRecorder:
     """Records the curvature along the step at every step of a first window, then at every `every`-th step.
 
@@ -32,20 +34,14 @@ class CurvatureRecorder:
         num_products: Hessian-vector products at each of the three places.
     """
 
-    every: int = 25
-    window: int = 20
-    num_products: int = 12
+    every: CountOrZero = 25
+    window: CountOrZero = 20
+    num_products: Annotated[int, Ge(2)] = 12
 
     needs_gradient: ClassVar[bool] = False
     quantities: ClassVar[str] = "local_curvature sharpness lowest_curvature"
     _vectors: Tensor | None = field(init=False, default=None, repr=False)
     _seen: Tensor | None = field(init=False, default=None, repr=False)  # the seeds' steps when last asked
-
-    def __post_init__(self) -> None:
-        for name, least in (("every", 0), ("window", 0), ("num_products", 2)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{name}: got {value!r}; allowed: a whole number >= {least}")
 
     def on_step(self, training: Training) -> Restart | None:
         """Measure and record where a seed is due."""
@@ -88,7 +84,7 @@ class CurvatureRecorder:
         self._vectors, self._seen = state.get("vectors"), state.get("seen")
 
 
-@dataclass
+@settings(frozen=False)
 class Certificate(CurvatureRecorder):
     """Chooses the step size by a theorem and holds it to its premise: a seed whose curvature exceeds L̂ starts again.
 
@@ -107,23 +103,13 @@ class Certificate(CurvatureRecorder):
     """
 
     rule: Rule = "sharp"
-    fraction: float = 0.95
-    margin: float = 1.3
-    growth: float = 1.25
+    fraction: ShareAboveZero = 0.95
+    margin: OneOrMore = 1.3
+    growth: OneOrMore = 1.25
 
     restarts: ClassVar[bool] = True
     quantities: ClassVar[str] = f"{CurvatureRecorder.quantities} assumed_curvature restart"
     _assumed: Tensor | None = field(init=False, default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.rule not in RULES:
-            raise ValueError(f"rule: got {self.rule!r}; allowed: {', '.join(RULES)}")
-        if not 0 < self.fraction <= 1:
-            raise ValueError(f"fraction: got {self.fraction}; allowed: in (0, 1]")
-        for name in ("margin", "growth"):
-            if not getattr(self, name) >= 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}; allowed: >= 1")
 
     def on_step(self, training: Training) -> Restart | None:
         """Measure where a seed is due, and ask for a new start where the premise failed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 import torch
@@ -12,11 +12,12 @@ from torch import nn
 from torch.optim import Optimizer
 
 from boundcheck.contracts import Training
-from boundcheck.methods.mapped_filter import MAPPINGS, mapped_filter
+from boundcheck.methods.mapped_filter import MAPPINGS, OtherMapping, mapped_filter
 from boundcheck.models.binary_layers import binary_parameters, sign
+from boundcheck.settings import settings
 
 
-@dataclass
+@settings(frozen=False)
 class FilterReplay:
     """Open loop: each filter sees the gradients of the latent training, not those of its own bits.
 
@@ -28,18 +29,13 @@ class FilterReplay:
         mappings: which of `MAPPINGS`, for torch's SGD with momentum and weight decay.
     """
 
-    mappings: Sequence[str] = MAPPINGS
+    mappings: Sequence[OtherMapping] = MAPPINGS
     needs_gradient: ClassVar[bool] = False
     quantities: ClassVar[str] = "bits_wrong"
-    _filters: dict[str, Optimizer] = field(default_factory=dict, init=False, repr=False)
+    _filters: dict[OtherMapping, Optimizer] = field(default_factory=dict, init=False, repr=False)
     _wrong: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _count: int = field(default=0, init=False, repr=False)
     _waiting: dict[str, Any] | None = field(default=None, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        unknown = [name for name in self.mappings if name not in MAPPINGS]
-        if isinstance(self.mappings, str) or unknown:
-            raise ValueError(f"mappings: got {self.mappings!r}; allowed: a list of {', '.join(MAPPINGS)}")
 
     def on_step(self, training: Training) -> None:
         """Feed this step's gradients to every filter and count its wrong bits."""

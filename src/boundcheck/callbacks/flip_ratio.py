@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 import torch
@@ -11,9 +11,10 @@ from torch import Tensor
 from boundcheck.callbacks.bits import layer_slices, signs
 from boundcheck.contracts import Training
 from boundcheck.models.binary_layers import binary_parameters
+from boundcheck.settings import settings
 
 
-@dataclass
+@settings(frozen=False)
 class FlipRatioRecorder:
     """Records, at every evaluation, the means over the steps since the last one; and the first step alone.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from boundcheck.contracts import Training
+from boundcheck.settings import settings
 
 
-@dataclass(frozen=True)
+@settings
 class GradientNormRecorder:
     """Records `gradient_norm`: ‖∇L_B(θ)‖ of the step's mini-batch B at the parameters before the step."""
 

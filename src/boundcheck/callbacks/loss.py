@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from boundcheck.contracts import Training
+from boundcheck.settings import settings
 
 
-@dataclass(frozen=True)
+@settings
 class LossRecorder:
     """Records `train_loss`: the objective on the step's mini-batch at the parameters before the step."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from boundcheck.contracts import Training
+from boundcheck.settings import settings
 
 
-@dataclass(frozen=True)
+@settings
 class SplitLossRecorder:
     """Records `full_train_loss` and `test_loss` at every evaluation, in evaluation mode."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 import torch
@@ -11,9 +11,10 @@ from torch import Tensor
 from boundcheck.callbacks.penalised import step_start
 from boundcheck.contracts import Training
 from boundcheck.methods.momentum import MomentumOptimizer
+from boundcheck.settings import settings
 
 
-@dataclass
+@settings(frozen=False)
 class UpdateRecorder:
     """Records, of step k from θ_k with g_k = ∇E(θ_k) and Δ_{k+1} = θ_{k+1} − θ_k, the penalty of weight decay in E:
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from boundcheck.contracts import Training
 from boundcheck.models.weight_norm_network import WeightNormNetwork
+from boundcheck.settings import settings
 from boundcheck.theory.weight_norm.network import Network
 from boundcheck.theory.weight_norm.recursion import spectral_norm
 from boundcheck.theory.weight_norm.training import certified_step, smoothness_along_step
@@ -19,7 +20,7 @@ QUANTILES = {"row_norm_low": 0.1, "row_norm_high": 0.9}
 ORIGINAL = "parametrizations.weight.original1"  # the v of torch's W = g v/‖v‖
 
 
-@dataclass
+@settings(frozen=False)
 class WeightNormRecorder:
     """Records of each normalised layer (index 1 … L) its row norms, and at each step what the theory says of the step.
 

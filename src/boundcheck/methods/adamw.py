@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Len
 from torch import nn
 
-from boundcheck.methods.checks import check_number
+from boundcheck.settings import NotNegative, Positive, ShareBelowOne, settings
+
+Betas = Annotated[Sequence[ShareBelowOne], Len(2, 2)]
 
 
-@dataclass(frozen=True)
+@settings
 class AdamWMethod:
     """torch's AdamW: θ ← θ − ηλθ − η m̂/(√v̂ + ε), with bias-corrected means m̂ of g and v̂ of g².
 
@@ -26,22 +28,13 @@ class AdamWMethod:
         Loshchilov & Hutter 2019, Decoupled weight decay regularization.
     """
 
-    lr: float
-    betas: Sequence[float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.01
+    lr: Positive
+    betas: Betas = (0.9, 0.999)
+    eps: NotNegative = 1e-8
+    weight_decay: NotNegative = 0.01
 
     num_gradients: ClassVar[int] = 1
     second_order: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        check_number("lr", self.lr, "> 0", lambda x: x > 0)
-        if isinstance(self.betas, str) or not isinstance(self.betas, Sequence) or len(self.betas) != 2:
-            raise ValueError(f"betas: got {self.betas!r}; allowed: two numbers in [0, 1)")
-        for beta in self.betas:
-            check_number("betas", beta, "in [0, 1)", lambda x: 0 <= x < 1)
-        check_number("eps", self.eps, ">= 0", lambda x: x >= 0)
-        check_number("weight_decay", self.weight_decay, ">= 0", lambda x: x >= 0)
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """The model, unchanged."""

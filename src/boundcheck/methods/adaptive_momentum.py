@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from boundcheck.methods.checks import check_choice
-from boundcheck.methods.momentum import NOT_NEGATIVE, MomentumOptimizer
+from boundcheck.methods.momentum import MomentumOptimizer
+from boundcheck.settings import NotNegative, Positive, check, settings
 
 Block = Literal["global", "layer", "edge"]
-BLOCKS = ("global", "group", "tensor")
-SCOPES = {"global": "global", "layer": "group", "edge": "tensor"}
+Scope = Literal["global", "group", "tensor"]
+SCOPES: dict[Block, Scope] = {"global": "global", "layer": "group", "edge": "tensor"}
 
 
 class AdaptiveMomentum(MomentumOptimizer):
@@ -36,18 +35,18 @@ class AdaptiveMomentum(MomentumOptimizer):
         doi:10.1109/tnn.2005.863460.
     """
 
-    rules: ClassVar = {"s": NOT_NEGATIVE}
+    rules: ClassVar = {"s": NotNegative}
 
     def __init__(
         self,
         params: Iterable[Any],
         lr: float | Tensor,
         s: float = 0.5,
-        block: Literal["global", "group", "tensor"] = "global",
+        block: Scope = "global",
         weight_decay: float = 0.0,
         num_stacked: int = 1,
     ) -> None:
-        check_choice("block", block, BLOCKS)
+        check("block", block, Scope)
         self.block = block
         super().__init__(params, lr, weight_decay, {"s": s}, num_stacked)
 
@@ -79,7 +78,7 @@ class AdaptiveMomentum(MomentumOptimizer):
         return [size // self.num_stacked for size in sizes]
 
 
-@dataclass(frozen=True)
+@settings
 class AdaptiveMomentumMethod:
     """AdaptiveMomentum of a whole network.
 
@@ -90,17 +89,13 @@ class AdaptiveMomentumMethod:
         weight_decay: λ of the penalty (λ/2) ‖θ‖².
     """
 
-    lr: float
-    s: float = 0.5
+    lr: Positive
+    s: NotNegative = 0.5
     block: Block = "global"
-    weight_decay: float = 0.0
+    weight_decay: NotNegative = 0.0
 
     num_gradients: ClassVar[int] = 1
     second_order: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        check_choice("block", self.block, tuple(SCOPES))
-        self.optimizer(nn.ParameterList([torch.zeros(1)]))
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """The model, unchanged."""
@@ -109,11 +104,10 @@ class AdaptiveMomentumMethod:
     def optimizer(self, model: nn.Module, num_stacked: int = 1) -> AdaptiveMomentum:
         """The optimizer of all parameters; with `layer`, a group for each module that holds some."""
         params = _by_layer(model) if self.block == "layer" else list(model.parameters())
-        scope: Any = SCOPES[self.block]
-        return AdaptiveMomentum(params, self.lr, self.s, scope, self.weight_decay, num_stacked)
+        return AdaptiveMomentum(params, self.lr, self.s, SCOPES[self.block], self.weight_decay, num_stacked)
 
 
-@dataclass(frozen=True)
+@settings
 class GradientDescentMethod:
     """θ ← θ − η (g + λθ): adaptive momentum with s = 0.
 
@@ -122,14 +116,11 @@ class GradientDescentMethod:
         weight_decay: λ of the penalty (λ/2) ‖θ‖².
     """
 
-    lr: float
-    weight_decay: float = 0.0
+    lr: Positive
+    weight_decay: NotNegative = 0.0
 
     num_gradients: ClassVar[int] = 1
     second_order: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        self.optimizer(nn.ParameterList([torch.zeros(1)]))
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """The model, unchanged."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from boundcheck.methods.checks import check_number
 from boundcheck.methods.landscape import Landscape
 from boundcheck.methods.multi_pass import MultiPass
-from boundcheck.methods.variant import MultiPassMethod
+from boundcheck.methods.variant import BaseVariant, MultiPassMethod
+from boundcheck.settings import CountOrZero, NotNegative, check, settings
 
 
 class AscentOnly(MultiPass):
@@ -52,17 +51,17 @@ class AscentOnly(MultiPass):
 
     def check(self, group: Mapping[str, Any]) -> None:
         """Refuse a negative ρ."""
-        check_number("rho", group["rho"], ">= 0", lambda x: x >= 0)
+        check("rho", group["rho"], NotNegative)
 
 
-@dataclass(frozen=True)
+@settings
 class AscentOnlyMethod(MultiPassMethod):
     """AscentOnly as a config variant; `base` is a variant of sgd or adamw, the rest are its arguments."""
 
-    base: Mapping[str, Any]
-    rho: float
-    rho_min: float | None = None
-    rho_warmup: int = 0
+    base: BaseVariant
+    rho: NotNegative
+    rho_min: NotNegative | None = None
+    rho_warmup: CountOrZero = 0
 
     num_gradients: ClassVar[int] = 3
     second_order: ClassVar[bool] = True

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from boundcheck.methods.adamw import AdamWMethod
-from boundcheck.methods.checks import check_number
-from boundcheck.methods.sgd import SGDMethod
+from boundcheck.methods import METHODS
 from boundcheck.models.binary_layers import binary_layers, binary_parameters, real_parameters, sign
+from boundcheck.registry import build_part
+from boundcheck.settings import among
 
-REAL = {"sgd": SGDMethod, "adamw": AdamWMethod}
+if TYPE_CHECKING:
+    from boundcheck.methods.adamw import AdamWMethod
+    from boundcheck.methods.sgd import SGDMethod
+
+REAL = {kind: METHODS[kind] for kind in ("sgd", "adamw")}
+RealVariant = Annotated[Mapping[str, Any], among("methods", *REAL)]
 
 
 def set_to_signs(parameter: Tensor) -> None:
@@ -91,7 +96,6 @@ class BinaryMethod(ABC):
     second_order: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_number("init_scale", self.init_scale, ">= 0", lambda x: x >= 0)
         self.real_method()
         self.binary_optimizer([nn.Parameter(torch.ones(1))])
 
@@ -124,13 +128,7 @@ class BinaryMethod(ABC):
         Raises:
             ValueError: it describes none.
         """
-        kind = self.real.get("kind") if isinstance(self.real, Mapping) else None
-        if kind not in REAL:
-            raise ValueError(f"real: got kind {kind!r}; allowed: {', '.join(REAL)}")
-        try:
-            return REAL[kind](**{name: value for name, value in self.real.items() if name != "kind"})
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"real: {error}") from error
+        return build_part("real", REAL, self.real)
 
 
 class BitsMethod(BinaryMethod):

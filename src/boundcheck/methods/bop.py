@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from boundcheck.methods.binary_training import BitsMethod, flip, set_to_signs
-from boundcheck.methods.checks import check_choice, check_number
+from boundcheck.methods.binary_training import BitsMethod, RealVariant, flip, set_to_signs
+from boundcheck.settings import NotNegative, ShareAboveZero, check, settings
 
 
 class Bop(Optimizer):
@@ -37,9 +36,9 @@ class Bop(Optimizer):
         """Add a group and binarise its parameters."""
         for name, value in self.defaults.items():
             param_group.setdefault(name, value)
-        check_number("gamma", param_group["gamma"], "in (0, 1]", lambda x: 0 < x <= 1)
-        check_number("threshold", param_group["threshold"], ">= 0", lambda x: x >= 0)
-        check_choice("decay", param_group["decay"], (False, True))
+        check("gamma", param_group["gamma"], ShareAboveZero)
+        check("threshold", param_group["threshold"], NotNegative)
+        check("decay", param_group["decay"], bool)
         super().add_param_group(param_group)
         param_group.setdefault("initial_lr", param_group["lr"])
         for p in param_group["params"]:
@@ -62,7 +61,7 @@ class Bop(Optimizer):
         return loss
 
 
-@dataclass(frozen=True)
+@settings
 class BopMethod(BitsMethod):
     """`Bop` as a config variant.
 
@@ -74,11 +73,11 @@ class BopMethod(BitsMethod):
         init_scale: what the initial weights are multiplied by before they are made bits: without effect, unless 0.
     """
 
-    real: Mapping[str, Any]
-    gamma: float
-    threshold: float = 1e-8
+    real: RealVariant
+    gamma: ShareAboveZero
+    threshold: NotNegative = 1e-8
     decay: bool = True
-    init_scale: float = 1.0
+    init_scale: NotNegative = 1.0
 
     def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> Bop:
         """See BinaryMethod."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
-from boundcheck.methods.checks import check_number
 from boundcheck.models.weight_norm_mlp import WeightNormMLP
 from boundcheck.models.weight_norm_network import WeightNormNetwork
+from boundcheck.settings import Positive, check, settings
 from boundcheck.theory.weight_norm.training import certified_step, loss_without_targets
 
 SKIPPED = "only weight_norm_mlp has a certified step"
+StepFactor = Annotated[float, Gt(0), Lt(2)]
 ROUNDING = 16  # units of rounding that the loss may be off
 
 
@@ -46,7 +47,7 @@ class CertifiedGD(torch.optim.Optimizer):
     ) -> None:
         if not isinstance(network, WeightNormNetwork):
             raise ValueError(f"network: got {type(network).__name__}; allowed: WeightNormNetwork ({SKIPPED})")
-        check_number("lr", lr, "in (0, 2)", lambda x: 0 < x < 2)
+        check("lr", lr, StepFactor)
         super().__init__(network.parameters(), {"lr": lr})
         self.network, self.num_stacked = network, num_stacked
         length = math.sqrt(network.layers[0].weight.shape[-1])
@@ -107,7 +108,7 @@ def _gradient(parameter: Tensor) -> Tensor:
     return torch.zeros_like(parameter).double() if parameter.grad is None else parameter.grad.double()
 
 
-@dataclass(frozen=True)
+@settings
 class CertifiedGDMethod:
     """Full-batch gradient descent with the certified step of a weight-normalised network; see `CertifiedGD`.
 
@@ -116,16 +117,11 @@ class CertifiedGDMethod:
         input_norm: ‖x‖ of every input; none: √d, as `normalise: sphere` makes it.
     """
 
-    lr: float = 1.0
-    input_norm: float | None = None
+    lr: StepFactor = 1.0
+    input_norm: Positive | None = None
 
     num_gradients: ClassVar[int] = 1
     second_order: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        check_number("lr", self.lr, "in (0, 2)", lambda x: 0 < x < 2)
-        if self.input_norm is not None:
-            check_number("input_norm", self.input_norm, "> 0, or none", lambda x: x > 0)
 
     def skips(self, model: Any) -> str | None:
         """Why a model cannot be trained so."""

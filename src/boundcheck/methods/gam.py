@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from boundcheck.methods.checks import check_choice, check_number
 from boundcheck.methods.gam_directions import (
     accelerated,
     accelerated_as_released,
@@ -20,7 +18,8 @@ from boundcheck.methods.gsam import gsam_gradient
 from boundcheck.methods.landscape import Landscape
 from boundcheck.methods.multi_pass import MultiPass
 from boundcheck.methods.sam import sam_gradient
-from boundcheck.methods.variant import MultiPassMethod
+from boundcheck.methods.variant import BaseVariant, MultiPassMethod
+from boundcheck.settings import Count, CountOrZero, NotNegative, Positive, Share, check, settings
 
 Form = Literal["exact", "finite_difference", "accelerated_paper", "accelerated_released"]
 Oracle = Literal["none", "sam", "gsam"]
@@ -92,11 +91,13 @@ class GAM(MultiPass):
         model: nn.Module | None = None,
         num_stacked: int = 1,
     ) -> None:
-        check_choice("form", form, get_args(Form))
-        check_choice("oracle", oracle, ("none",) if form in ACCELERATED else get_args(Oracle))
-        whole = isinstance(inner_steps, int)
-        allowed = ">= 1, whole" if form == "exact" else f"equal to 1 (form {form!r})"
-        check_number("inner_steps", inner_steps, allowed, lambda k: whole and (k >= 1 if form == "exact" else k == 1))
+        check("form", form, Form)
+        check("oracle", oracle, Oracle)
+        check("inner_steps", inner_steps, Count)
+        if form in ACCELERATED and oracle != "none":
+            raise ValueError(f"oracle: got {oracle!r}; allowed: none, with form {form!r}")
+        if form != "exact" and inner_steps != 1:
+            raise ValueError(f"inner_steps: got {inner_steps}; allowed: 1, with form {form!r}")
         self.form, self.oracle, self.inner_steps = form, oracle, inner_steps
         self.second_order = form == "exact"
         numbers = {"rho": rho, "alpha": alpha, "radius": radius, "beta": beta, "gamma": gamma}
@@ -138,50 +139,49 @@ class GAM(MultiPass):
 
     def check(self, group: Mapping[str, Any]) -> None:
         """Refuse numbers that make no sense, that are missing, or that neither the form nor the oracle takes."""
-        for name, (taken, allowed, holds) in self._rules().items():
+        for name, (taken, form) in self._rules().items():
             if taken:
-                check_number(name, group[name], allowed, holds)
+                check(name, group[name], form)
             elif group[name] is not None:
                 raise ValueError(
                     f"{name}: got {group[name]!r}; allowed: none, with form {self.form!r}, oracle {self.oracle!r}"
                 )
 
-    def _rules(self) -> dict[str, tuple[bool, str, Callable[[float], bool]]]:
+    def _rules(self) -> dict[str, tuple[bool, Any]]:
+        """Of each number whether form and oracle take it, and what it may be."""
         is_accelerated = self.form in ACCELERATED
-        not_negative = (">= 0", lambda x: x >= 0)
-        a_share = ("in [0, 1]", lambda x: 0 <= x <= 1)
         return {
-            "rho": (True, *not_negative),
-            "alpha": (True, *(a_share if is_accelerated else not_negative)),
-            "radius": (self.form != "exact", "> 0", lambda x: x > 0),
-            "beta": (is_accelerated, *a_share),
-            "gamma": (is_accelerated, *not_negative),
-            "oracle_rho": (self.oracle != "none", *not_negative),
-            "oracle_alpha": (self.oracle == "gsam", *not_negative),
+            "rho": (True, NotNegative),
+            "alpha": (True, Share if is_accelerated else NotNegative),
+            "radius": (self.form != "exact", Positive),
+            "beta": (is_accelerated, Share),
+            "gamma": (is_accelerated, NotNegative),
+            "oracle_rho": (self.oracle != "none", NotNegative),
+            "oracle_alpha": (self.oracle == "gsam", NotNegative),
         }
 
 
-@dataclass(frozen=True)
+@settings
 class GAMMethod(MultiPassMethod):
     """GAM as a config variant; `base` is a variant of sgd or adamw, the rest are arguments of `GAM`."""
 
-    base: Mapping[str, Any]
-    rho: float
-    alpha: float
+    base: BaseVariant
+    rho: NotNegative
+    alpha: NotNegative
     form: Form = "exact"
-    radius: float | None = None
-    beta: float | None = None
-    gamma: float | None = None
-    inner_steps: int = 1
+    radius: Positive | None = None
+    beta: Share | None = None
+    gamma: NotNegative | None = None
+    inner_steps: Count = 1
     oracle: Oracle = "none"
-    oracle_rho: float | None = None
-    oracle_alpha: float | None = None
-    rho_min: float | None = None
-    rho_warmup: int = 0
-    alpha_min: float | None = None
-    alpha_warmup: int = 0
-    oracle_rho_min: float | None = None
-    oracle_rho_warmup: int = 0
+    oracle_rho: NotNegative | None = None
+    oracle_alpha: NotNegative | None = None
+    rho_min: NotNegative | None = None
+    rho_warmup: CountOrZero = 0
+    alpha_min: NotNegative | None = None
+    alpha_warmup: CountOrZero = 0
+    oracle_rho_min: NotNegative | None = None
+    oracle_rho_warmup: CountOrZero = 0
 
     wrapper: ClassVar[type[MultiPass]] = GAM
 

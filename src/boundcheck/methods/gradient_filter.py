@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from boundcheck.methods.binary_training import BitsMethod, flip, set_to_signs
-from boundcheck.methods.checks import check_number
+from boundcheck.methods.binary_training import BitsMethod, RealVariant, flip, set_to_signs
+from boundcheck.settings import NotNegative, ShareAboveZero, check, settings
 
+Rate = Literal["alpha", "gamma", "delta"]
+Rates = Sequence[Rate]
 RATES = ("delta", "gamma", "alpha")  # from the gradient to the bit
 AVERAGES = {"delta": "inner_momentum", "gamma": "momentum", "alpha": "inertia"}
 
@@ -79,11 +80,10 @@ class GradientFilter(Optimizer):
     def check(self, group: Mapping[str, Any]) -> None:
         """Refuse numbers of a group that make no sense, with a ValueError."""
         for name in RATES:
-            check_number(name, group[name], "in (0, 1]", lambda x: 0 < x <= 1)
+            check(name, group[name], ShareAboveZero)
         for name in ("initial_inertia", "initial_momentum"):
-            check_number(name, group[name], ">= 0", lambda x: x >= 0)
-        if isinstance(group["decay"], str) or not set(group["decay"]) <= set(RATES):
-            raise ValueError(f"decay: got {group['decay']!r}; allowed: a list of {', '.join(reversed(RATES))}")
+            check(name, group[name], NotNegative)
+        check("decay", group["decay"], Rates)
 
     def start(self, group: Mapping[str, Any], p: Tensor) -> dict[str, Tensor]:
         """The averages of a parameter (its values not yet binary) before the first step."""
@@ -136,7 +136,7 @@ class GradientFilter(Optimizer):
         flip(parameters, signal)
 
 
-@dataclass(frozen=True)
+@settings
 class GradientFilterMethod(BitsMethod):
     """`GradientFilter` as a config variant.
 
@@ -151,21 +151,19 @@ class GradientFilterMethod(BitsMethod):
         init_scale: what the initial latent weights are multiplied by, before they are made bits.
     """
 
-    real: Mapping[str, Any]
-    alpha: float
-    gamma: float = 1.0
-    delta: float = 1.0
-    decay: Sequence[str] = ("alpha",)
+    real: RealVariant
+    alpha: ShareAboveZero
+    gamma: ShareAboveZero = 1.0
+    delta: ShareAboveZero = 1.0
+    decay: Rates = ("alpha",)
     initial_state: Literal["zero", "preset"] = "zero"
-    initial_inertia: float | None = None
-    init_scale: float = 1.0
+    initial_inertia: NotNegative | None = None
+    init_scale: NotNegative = 1.0
 
     def __post_init__(self) -> None:
         if (self.initial_state == "preset") != (self.initial_inertia is not None):
             allowed = "none with initial_state zero, a number >= 0 with preset"
             raise ValueError(f"initial_inertia: got {self.initial_inertia}; allowed: {allowed}")
-        if self.initial_state not in ("zero", "preset"):
-            raise ValueError(f"initial_state: got {self.initial_state!r}; allowed: zero, preset")
         super().__post_init__()
 
     def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> GradientFilter:

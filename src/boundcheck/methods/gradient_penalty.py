@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from boundcheck.methods.checks import check_number
 from boundcheck.methods.landscape import Landscape
 from boundcheck.methods.multi_pass import MultiPass
 from boundcheck.methods.sam import sam_gradient
-from boundcheck.methods.variant import MultiPassMethod
+from boundcheck.methods.variant import BaseVariant, MultiPassMethod
+from boundcheck.settings import CountOrZero, NotNegative, Positive, check, settings
 
 
 class GradientPenalty(MultiPass):
@@ -58,19 +57,19 @@ class GradientPenalty(MultiPass):
 
     def check(self, group: Mapping[str, Any]) -> None:
         """Refuse a negative λ, and an r that is not positive."""
-        check_number("lam", group["lam"], ">= 0", lambda x: x >= 0)
-        check_number("radius", group["radius"], "> 0", lambda x: x > 0)
+        check("lam", group["lam"], NotNegative)
+        check("radius", group["radius"], Positive)
 
 
-@dataclass(frozen=True)
+@settings
 class GradientPenaltyMethod(MultiPassMethod):
     """GradientPenalty as a config variant; `base` is a variant of sgd or adamw, the rest are its arguments."""
 
-    base: Mapping[str, Any]
-    lam: float
-    radius: float
-    lam_min: float | None = None
-    lam_warmup: int = 0
+    base: BaseVariant
+    lam: NotNegative
+    radius: Positive
+    lam_min: NotNegative | None = None
+    lam_warmup: CountOrZero = 0
 
     num_gradients: ClassVar[int] = 2
     wrapper: ClassVar[type[MultiPass]] = GradientPenalty

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from boundcheck.methods.checks import check_number
 from boundcheck.methods.flat import perpendicular
 from boundcheck.methods.landscape import Landscape
 from boundcheck.methods.multi_pass import MultiPass
 from boundcheck.methods.sam import sam_gradient
-from boundcheck.methods.variant import MultiPassMethod
+from boundcheck.methods.variant import BaseVariant, MultiPassMethod
+from boundcheck.settings import CountOrZero, NotNegative, check, settings
 
 
 def gsam_gradient(landscape: Landscape, rho: Any, alpha: Any) -> Tensor:
@@ -68,21 +67,21 @@ class GSAM(MultiPass):
 
     def check(self, group: Mapping[str, Any]) -> None:
         """Refuse a negative ρ or α."""
-        check_number("rho", group["rho"], ">= 0", lambda x: x >= 0)
-        check_number("alpha", group["alpha"], ">= 0", lambda x: x >= 0)
+        check("rho", group["rho"], NotNegative)
+        check("alpha", group["alpha"], NotNegative)
 
 
-@dataclass(frozen=True)
+@settings
 class GSAMMethod(MultiPassMethod):
     """GSAM as a config variant; `base` is a variant of sgd or adamw, the rest are arguments of `GSAM`."""
 
-    base: Mapping[str, Any]
-    rho: float
-    alpha: float
-    rho_min: float | None = None
-    rho_warmup: int = 0
-    alpha_min: float | None = None
-    alpha_warmup: int = 0
+    base: BaseVariant
+    rho: NotNegative
+    alpha: NotNegative
+    rho_min: NotNegative | None = None
+    rho_warmup: CountOrZero = 0
+    alpha_min: NotNegative | None = None
+    alpha_warmup: CountOrZero = 0
 
     num_gradients: ClassVar[int] = 2
     wrapper: ClassVar[type[MultiPass]] = GSAM

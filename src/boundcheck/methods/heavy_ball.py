@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from boundcheck.methods.checks import check_number
-from boundcheck.methods.momentum import MomentumOptimizer, Rule
+from boundcheck.methods.momentum import MomentumOptimizer
+from boundcheck.settings import NotNegative, Positive, ShareBelowOne, settings
 from boundcheck.theory.dag_momentum.baselines import polyak_settings
-
-BELOW_1: Rule = ("in [0, 1)", lambda x: 0 <= x < 1)
 
 
 class HeavyBall(MomentumOptimizer):
@@ -29,7 +26,7 @@ class HeavyBall(MomentumOptimizer):
     References: Polyak 1964, Some methods of speeding up the convergence of iteration methods.
     """
 
-    rules: ClassVar = {"momentum": BELOW_1}
+    rules: ClassVar = {"momentum": ShareBelowOne}
 
     def __init__(
         self,
@@ -58,7 +55,7 @@ class Nesterov(MomentumOptimizer):
     References: Nesterov 1983, A method of solving a convex programming problem with convergence rate O(1/k²).
     """
 
-    rules: ClassVar = {"momentum": BELOW_1}
+    rules: ClassVar = {"momentum": ShareBelowOne}
 
     def __init__(
         self,
@@ -79,7 +76,7 @@ class Nesterov(MomentumOptimizer):
         update -= step
 
 
-@dataclass(frozen=True)
+@settings
 class HeavyBallMethod:
     """HeavyBall of a whole network.
 
@@ -89,16 +86,13 @@ class HeavyBallMethod:
         weight_decay: λ of the penalty (λ/2) ‖θ‖².
     """
 
-    lr: float
-    momentum: float = 0.9
-    weight_decay: float = 0.0
+    lr: Positive
+    momentum: ShareBelowOne = 0.9
+    weight_decay: NotNegative = 0.0
 
     num_gradients: ClassVar[int] = 1
     second_order: ClassVar[bool] = False
     rule: ClassVar[type[HeavyBall | Nesterov]] = HeavyBall
-
-    def __post_init__(self) -> None:
-        self.optimizer(nn.ParameterList([torch.zeros(1)]))
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """The model, unchanged."""
@@ -109,14 +103,14 @@ class HeavyBallMethod:
         return self.rule(model.parameters(), self.lr, self.momentum, self.weight_decay, num_stacked)
 
 
-@dataclass(frozen=True)
+@settings
 class NesterovMethod(HeavyBallMethod):
     """Nesterov of a whole network; fields as of `HeavyBallMethod`."""
 
     rule: ClassVar[type[HeavyBall | Nesterov]] = Nesterov
 
 
-@dataclass(frozen=True)
+@settings
 class PolyakMethod:
     """Heavy ball with the numbers that are best on quadratics with curvatures in [μ, L].
 
@@ -126,17 +120,16 @@ class PolyakMethod:
         weight_decay: λ of the penalty (λ/2) ‖θ‖².
     """
 
-    curvature: float
-    strong_convexity: float
-    weight_decay: float = 0.0
+    curvature: Positive
+    strong_convexity: Positive
+    weight_decay: NotNegative = 0.0
 
     num_gradients: ClassVar[int] = 1
     second_order: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_number("curvature", self.curvature, "> 0", lambda x: x > 0)
-        check_number("strong_convexity", self.strong_convexity, "in (0, curvature]", lambda x: 0 < x <= self.curvature)
-        self.optimizer(nn.ParameterList([torch.zeros(1)]))
+        if self.strong_convexity > self.curvature:
+            raise ValueError(f"strong_convexity: got {self.strong_convexity}; allowed: a number in (0, curvature]")
 
     @property
     def lr(self) -> float:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from boundcheck.methods.adamw import AdamWMethod
-from boundcheck.methods.binary_training import BinaryMethod
-from boundcheck.methods.checks import check_choice
+from boundcheck.methods.adamw import AdamWMethod, Betas
+from boundcheck.methods.binary_training import BinaryMethod, RealVariant
+from boundcheck.settings import NotNegative, Positive, settings
 
 
-@dataclass(frozen=True)
+@settings
 class LatentAdamWMethod(BinaryMethod):
     """AdamW on the latent weights: w ← w − ελw − ε m̂/(√v̂ + ϵ). A filter of the normalised gradient.
 
@@ -29,21 +27,20 @@ class LatentAdamWMethod(BinaryMethod):
         init_scale: what the initial latent weights are multiplied by.
     """
 
-    lr: float
-    real: Mapping[str, Any]
-    betas: Sequence[float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
+    lr: Positive
+    real: RealVariant
+    betas: Betas = (0.9, 0.999)
+    eps: NotNegative = 1e-8
+    weight_decay: NotNegative = 0.0
     clip: bool = False
-    init_scale: float = 1.0
+    init_scale: NotNegative = 1.0
 
     def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
         """See BinaryMethod."""
-        check_choice("clip", self.clip, (False, True))
         return AdamWMethod(self.lr, self.betas, self.eps, self.weight_decay).optimizer(nn.ParameterList(parameters))
 
 
-@dataclass(frozen=True)
+@settings
 class LatentAdamMethod(BinaryMethod):
     """Adam on the latent weights, with the decay λw inside the normalised gradient: no filter of g, yet magnitude-free.
 
@@ -57,18 +54,16 @@ class LatentAdamMethod(BinaryMethod):
         init_scale: what the initial latent weights are multiplied by.
     """
 
-    lr: float
-    real: Mapping[str, Any]
-    betas: Sequence[float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
+    lr: Positive
+    real: RealVariant
+    betas: Betas = (0.9, 0.999)
+    eps: NotNegative = 1e-8
+    weight_decay: NotNegative = 0.0
     clip: bool = False
-    init_scale: float = 1.0
+    init_scale: NotNegative = 1.0
 
     def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
         """See BinaryMethod."""
-        check_choice("clip", self.clip, (False, True))
-        AdamWMethod(self.lr, self.betas, self.eps, self.weight_decay)  # refuses what makes no sense
         beta1, beta2 = self.betas
         return torch.optim.Adam(
             parameters, self.lr, (beta1, beta2), self.eps, weight_decay=self.weight_decay, fused=True

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from boundcheck.methods.binary_training import BinaryMethod
-from boundcheck.methods.checks import check_choice, check_number
+from boundcheck.methods.binary_training import BinaryMethod, RealVariant
 from boundcheck.methods.sgd import SGDMethod
+from boundcheck.settings import NotNegative, Positive, Share, ShareBelowOne, check, settings
+
+Form = Literal["average", "heavy_ball"]
 
 
-@dataclass(frozen=True)
+@settings
 class LatentSGDMethod(BinaryMethod):
     """torch's SGD on the latent weights: u = g + λw, v ← μv + (1−d)u (first v = u), w ← w − ε v (Nesterov: u + μv).
 
@@ -30,18 +31,17 @@ class LatentSGDMethod(BinaryMethod):
         init_scale: what the initial latent weights are multiplied by.
     """
 
-    lr: float
-    real: Mapping[str, Any]
-    momentum: float = 0.0
-    dampening: float = 0.0
+    lr: Positive
+    real: RealVariant
+    momentum: ShareBelowOne = 0.0
+    dampening: Share = 0.0
     nesterov: bool = False
-    weight_decay: float = 0.0
+    weight_decay: NotNegative = 0.0
     clip: bool = False
-    init_scale: float = 1.0
+    init_scale: NotNegative = 1.0
 
     def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
         """See BinaryMethod."""
-        check_choice("clip", self.clip, (False, True))
         method = SGDMethod(self.lr, self.momentum, self.nesterov, self.weight_decay, self.dampening)
         return method.optimizer(nn.ParameterList(parameters))
 
@@ -66,14 +66,14 @@ class DecoupledSGD(Optimizer):
         lr: float,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
-        form: Literal["average", "heavy_ball"] = "average",
+        form: Form = "average",
         hold_rate: bool = False,
     ) -> None:
-        check_number("lr", lr, "> 0", lambda x: x > 0)
-        check_number("momentum", momentum, "in [0, 1)", lambda x: 0 <= x < 1)
-        check_number("weight_decay", weight_decay, ">= 0", lambda x: x >= 0)
-        check_choice("form", form, ("average", "heavy_ball"))
-        check_choice("hold_rate", hold_rate, (False, True))
+        check("lr", lr, Positive)
+        check("momentum", momentum, ShareBelowOne)
+        check("weight_decay", weight_decay, NotNegative)
+        check("form", form, Form)
+        check("hold_rate", hold_rate, bool)
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "form": form, "hold_rate": hold_rate}
         super().__init__(params, defaults)
 
@@ -99,7 +99,7 @@ class DecoupledSGD(Optimizer):
         return loss
 
 
-@dataclass(frozen=True)
+@settings
 class LatentDecoupledSGDMethod(BinaryMethod):
     """`DecoupledSGD` on the latent weights: the form whose learning-rate decay is a decay of α and nothing else.
 
@@ -114,16 +114,15 @@ class LatentDecoupledSGDMethod(BinaryMethod):
         init_scale: what the initial latent weights are multiplied by.
     """
 
-    lr: float
-    real: Mapping[str, Any]
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    form: Literal["average", "heavy_ball"] = "average"
+    lr: Positive
+    real: RealVariant
+    momentum: ShareBelowOne = 0.0
+    weight_decay: NotNegative = 0.0
+    form: Form = "average"
     hold_rate: bool = False
     clip: bool = False
-    init_scale: float = 1.0
+    init_scale: NotNegative = 1.0
 
     def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> DecoupledSGD:
         """See BinaryMethod."""
-        check_choice("clip", self.clip, (False, True))
         return DecoupledSGD(parameters, self.lr, self.momentum, self.weight_decay, self.form, self.hold_rate)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
 from torch import nn
 from torch.optim import Optimizer
 
+from boundcheck.methods import METHODS
 from boundcheck.methods.binary_training import BinaryMethod
 from boundcheck.methods.gradient_filter import GradientFilter
-from boundcheck.methods.latent_adam import LatentAdamMethod, LatentAdamWMethod
+from boundcheck.methods.latent_adam import LatentAdamWMethod
 from boundcheck.methods.latent_sgd import LatentDecoupledSGDMethod, LatentSGDMethod
 from boundcheck.methods.moving_filters import (
     FrozenRootsFilter,
@@ -21,27 +21,24 @@ from boundcheck.methods.moving_filters import (
     SumFilter,
 )
 from boundcheck.methods.state_space_filter import StateSpaceFilter
+from boundcheck.registry import build_part
+from boundcheck.settings import among, check, settings
 from boundcheck.theory.binary_filter.mappings import largest_real_rate, sgd_rates
 
-LATENT: dict[str, type[BinaryMethod]] = {
-    "latent_sgd": LatentSGDMethod,
-    "latent_sgd_decoupled": LatentDecoupledSGDMethod,
-    "latent_adamw": LatentAdamWMethod,
-    "latent_adam": LatentAdamMethod,
-}
-APPROXIMATIONS = (
-    "first_roots",
-    "frozen_roots",
-    "scaled_alpha",
-    "scaled_alpha_no_momentum",
-    "small_rates",
-    "product",
-    "zero_start",
-)
-MAPPINGS = ("state_space", "riccati", *APPROXIMATIONS)
+LATENT = {kind: METHODS[kind] for kind in ("latent_sgd", "latent_sgd_decoupled", "latent_adamw", "latent_adam")}
+LatentVariant = Annotated[Mapping[str, Any], among("methods", *LATENT)]
+Approximation = Literal[
+    "first_roots", "frozen_roots", "scaled_alpha", "scaled_alpha_no_momentum", "small_rates", "product", "zero_start"
+]
+OtherMapping = Literal["state_space", "riccati", Approximation]
+FilterMapping = Literal["exact", OtherMapping]
+APPROXIMATIONS: tuple[Approximation, ...] = get_args(Approximation)
+MAPPINGS: tuple[OtherMapping, ...] = get_args(OtherMapping)
 
 
-def mapped_filter(latent: BinaryMethod, parameters: Sequence[nn.Parameter], mapping: str = "exact") -> Optimizer:
+def mapped_filter(
+    latent: BinaryMethod, parameters: Sequence[nn.Parameter], mapping: FilterMapping = "exact"
+) -> Optimizer:
     """The filter whose bits are those of a latent training, or an approximation to it.
 
     Args:
@@ -56,8 +53,7 @@ def mapped_filter(latent: BinaryMethod, parameters: Sequence[nn.Parameter], mapp
     Raises:
         ValueError: there is no such filter.
     """
-    if mapping not in ("exact", *MAPPINGS):
-        raise ValueError(f"mapping: got {mapping!r}; allowed: exact, {', '.join(MAPPINGS)}")
+    check("mapping", mapping, FilterMapping)
     if isinstance(latent, LatentSGDMethod):
         return _of_sgd(latent, parameters, mapping)
     if isinstance(latent, LatentDecoupledSGDMethod) and mapping == "exact":
@@ -118,7 +114,7 @@ def _approximation(latent: LatentSGDMethod, parameters: Sequence[nn.Parameter], 
     )
 
 
-@dataclass(frozen=True)
+@settings
 class MappedFilterMethod(BinaryMethod):
     """`mapped_filter` as a config variant: it trains without latent weights, with the bits of the latent training.
 
@@ -127,11 +123,8 @@ class MappedFilterMethod(BinaryMethod):
         mapping: see `mapped_filter`.
     """
 
-    latent: Mapping[str, Any]
-    mapping: str = "exact"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    latent: LatentVariant
+    mapping: FilterMapping = "exact"
 
     @property
     def real(self) -> Mapping[str, Any]:  # type: ignore[override]
@@ -154,13 +147,7 @@ class MappedFilterMethod(BinaryMethod):
         Raises:
             ValueError: it describes none.
         """
-        kind = self.latent.get("kind") if isinstance(self.latent, Mapping) else None
-        if kind not in LATENT:
-            raise ValueError(f"latent: got kind {kind!r}; allowed: {', '.join(LATENT)}")
-        try:
-            return LATENT[kind](**{name: value for name, value in self.latent.items() if name != "kind"})
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"latent: {error}") from error
+        return build_part("latent", LATENT, self.latent)
 
     def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
         """See BinaryMethod."""

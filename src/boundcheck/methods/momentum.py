@@ -10,11 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from boundcheck.methods.checks import check_number
 from boundcheck.methods.flat import FlatLayout
-
-Rule = tuple[str, Callable[[float], bool]]
-NOT_NEGATIVE: Rule = (">= 0", lambda x: x >= 0)
+from boundcheck.settings import Count, NotNegative, Positive, check
 
 
 class MomentumOptimizer(Optimizer, ABC):
@@ -40,7 +37,7 @@ class MomentumOptimizer(Optimizer, ABC):
     """
 
     per_slice_lr: ClassVar[bool] = True
-    rules: ClassVar[Mapping[str, Rule]] = {}  # what the method's own numbers may be
+    rules: ClassVar[Mapping[str, Any]] = {}  # what the method's own numbers may be
 
     def __init__(
         self,
@@ -50,8 +47,7 @@ class MomentumOptimizer(Optimizer, ABC):
         numbers: Mapping[str, Any],
         num_stacked: int = 1,
     ) -> None:
-        whole = isinstance(num_stacked, int)
-        check_number("num_stacked", num_stacked, ">= 1, whole", lambda k: whole and k >= 1)
+        check("num_stacked", num_stacked, Count)
         self.num_stacked = num_stacked
         self.gradient: Tensor | None = None
         self.update: Tensor | None = None
@@ -107,9 +103,9 @@ class MomentumOptimizer(Optimizer, ABC):
         """Add a group, with the defaults where it brings no number of its own."""
         numbers = {**self.defaults, **param_group}
         if not isinstance(numbers["lr"], Tensor):
-            check_number("lr", numbers["lr"], "> 0", lambda x: x > 0)
-        for name, (allowed, holds) in {"weight_decay": NOT_NEGATIVE, **self.rules}.items():
-            check_number(name, numbers[name], allowed, holds)
+            check("lr", numbers["lr"], Positive)
+        for name, form in {"weight_decay": NotNegative, **self.rules}.items():
+            check(name, numbers[name], form)
         super().add_param_group(param_group)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

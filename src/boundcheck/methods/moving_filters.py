@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from boundcheck.methods.checks import check_number
 from boundcheck.methods.gradient_filter import GradientFilter
+from boundcheck.settings import ShareBelowOne, check
 from boundcheck.theory.binary_filter.mappings import riccati_rates, sgd_rates
 
 
@@ -93,7 +93,7 @@ class SumFilter(_MovingFilter):
         nesterov: bool = False,
         is_average: bool = False,
     ) -> None:
-        check_number("dampening", dampening, "in [0, 1)", lambda x: 0 <= x < 1)
+        check("dampening", dampening, ShareBelowOne)
         inertia = 1.0 if is_average else (1 - momentum) / (1 - dampening)
         numbers = {"latent_momentum": momentum, "dampening": dampening, "nesterov": nesterov}
         super().__init__(params, lr, (inertia, 0.0), **numbers, num_steps=0, total=1.0)

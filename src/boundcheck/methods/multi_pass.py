@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from boundcheck.methods.batch_norm import frozen_statistics
-from boundcheck.methods.checks import check_number
 from boundcheck.methods.flat import FlatLayout
 from boundcheck.methods.landscape import Landscape
 from boundcheck.methods.schedule import check_schedule, scheduled
+from boundcheck.settings import Count, check
 
 
 class MultiPass(Optimizer, ABC):
@@ -51,8 +51,7 @@ class MultiPass(Optimizer, ABC):
     ) -> None:
         if not isinstance(base, Optimizer):
             raise TypeError(f"base: got a {type(base).__name__}; allowed: an optimizer, as torch.optim.SGD(parameters)")
-        whole = isinstance(num_stacked, int)
-        check_number("num_stacked", num_stacked, ">= 1, whole", lambda k: whole and k >= 1)
+        check("num_stacked", num_stacked, Count)
         self.base, self.model, self.num_stacked = base, model, num_stacked
         self._layout: FlatLayout | None = None
         self._names, self._moving = tuple(numbers), tuple(schedules)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from boundcheck.methods.checks import check_choice, check_number
 from boundcheck.methods.flat import along
 from boundcheck.methods.landscape import Landscape
 from boundcheck.methods.multi_pass import MultiPass
-from boundcheck.methods.variant import MultiPassMethod
+from boundcheck.methods.variant import BaseVariant, MultiPassMethod
+from boundcheck.settings import CountOrZero, NotNegative, check, settings
 
 
 def sam_gradient(landscape: Landscape, rho: Any) -> Tensor:
@@ -56,7 +55,7 @@ class SAM(MultiPass):
         model: nn.Module | None = None,
         num_stacked: int = 1,
     ) -> None:
-        check_choice("adaptive", adaptive, (False, True))
+        check("adaptive", adaptive, bool)
         self.adaptive = adaptive
         schedules = {"rho": (rho_min, rho_warmup)}
         super().__init__(base, {"rho": rho}, schedules, model=model, num_stacked=num_stacked)
@@ -72,24 +71,24 @@ class SAM(MultiPass):
 
     def check(self, group: Mapping[str, Any]) -> None:
         """Refuse a negative ρ."""
-        check_number("rho", group["rho"], ">= 0", lambda x: x >= 0)
+        check("rho", group["rho"], NotNegative)
 
 
-@dataclass(frozen=True)
+@settings
 class SAMMethod(MultiPassMethod):
     """SAM as a config variant; `base` is a variant of sgd or adamw, the rest are arguments of `SAM`."""
 
-    base: Mapping[str, Any]
-    rho: float
+    base: BaseVariant
+    rho: NotNegative
     adaptive: bool = False
-    rho_min: float | None = None
-    rho_warmup: int = 0
+    rho_min: NotNegative | None = None
+    rho_warmup: CountOrZero = 0
 
     num_gradients: ClassVar[int] = 2
     wrapper: ClassVar[type[MultiPass]] = SAM
 
 
-@dataclass(frozen=True)
+@settings
 class ASAMMethod(SAMMethod):
     """Adaptive SAM, whose radius is measured in units of each |θᵢ|: `sam` with `adaptive: true`."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from boundcheck.methods.checks import check_number
+from boundcheck.settings import CountOrZero, NotNegative, check
 
 
 def scheduled(group: Mapping[str, Any], name: str) -> Any:
@@ -45,6 +45,7 @@ def check_schedule(group: Mapping[str, Any], name: str) -> None:
     if group[name] is None and (least is not None or warmup):
         raise ValueError(f"{name}_min, {name}_warmup: got {least}, {warmup}; allowed: none, without {name}")
     if least is not None:
-        check_number(f"{name}_min", least, f"in [0, {name}]", lambda x: 0 <= x <= group[name])
-    whole = isinstance(warmup, int)
-    check_number(f"{name}_warmup", warmup, ">= 0, whole", lambda steps: whole and steps >= 0)
+        check(f"{name}_min", least, NotNegative)
+        if least > group[name]:
+            raise ValueError(f"{name}_min: got {least!r}; allowed: a number in [0, {name}]")
+    check(f"{name}_warmup", warmup, CountOrZero)

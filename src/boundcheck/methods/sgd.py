@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import nn
 
-from boundcheck.methods.checks import check_choice, check_number
+from boundcheck.settings import NotNegative, Positive, Share, ShareBelowOne, settings
 
 
-@dataclass(frozen=True)
+@settings
 class SGDMethod:
     """torch's SGD: b ← μ b + (1 − τ)(g + λθ), θ ← θ − η b; with Nesterov momentum θ ← θ − η (g + λθ + μ b).
 
@@ -23,21 +22,16 @@ class SGDMethod:
         dampening: τ, from the second step on.
     """
 
-    lr: float
-    momentum: float = 0.0
+    lr: Positive
+    momentum: ShareBelowOne = 0.0
     nesterov: bool = False
-    weight_decay: float = 0.0
-    dampening: float = 0.0
+    weight_decay: NotNegative = 0.0
+    dampening: Share = 0.0
 
     num_gradients: ClassVar[int] = 1
     second_order: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_number("lr", self.lr, "> 0", lambda x: x > 0)
-        check_number("momentum", self.momentum, "in [0, 1)", lambda x: 0 <= x < 1)
-        check_number("weight_decay", self.weight_decay, ">= 0", lambda x: x >= 0)
-        check_number("dampening", self.dampening, "in [0, 1]", lambda x: 0 <= x <= 1)
-        check_choice("nesterov", self.nesterov, (False, True))
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise ValueError("nesterov: got True; allowed: False, or True with momentum > 0 and dampening 0")
 

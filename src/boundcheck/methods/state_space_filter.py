@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from annotated_types import Gt, Lt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from boundcheck.methods.binary_training import BitsMethod, flip, set_to_signs
-from boundcheck.methods.checks import check_choice, check_number
+from boundcheck.methods.binary_training import BitsMethod, RealVariant, flip, set_to_signs
+from boundcheck.settings import NotNegative, Positive, ShareBelowOne, check, settings
 
 
 class StateSpaceFilter(Optimizer):
@@ -48,12 +48,11 @@ class StateSpaceFilter(Optimizer):
         for name, value in self.defaults.items():
             param_group.setdefault(name, value)
         group = param_group
-        check_number("momentum", group["momentum"], "in [0, 1)", lambda x: 0 <= x < 1)
-        largest = 2 * (1 + group["momentum"])
-        check_number("rate", group["rate"], f"in (0, {largest:g})", lambda x: 0 < x < largest)
-        check_number("dampening", group["dampening"], "in [0, 1)", lambda x: 0 <= x < 1)
-        check_number("initial_inertia", group["initial_inertia"], ">= 0", lambda x: x >= 0)
-        check_choice("nesterov", group["nesterov"], (False, True))
+        check("momentum", group["momentum"], ShareBelowOne)
+        check("rate", group["rate"], Annotated[float, Gt(0), Lt(2 * (1 + group["momentum"]))])
+        check("dampening", group["dampening"], ShareBelowOne)
+        check("initial_inertia", group["initial_inertia"], NotNegative)
+        check("nesterov", group["nesterov"], bool)
         super().add_param_group(param_group)
         group.setdefault("initial_lr", group["lr"])
         for p in group["params"]:
@@ -95,7 +94,7 @@ class StateSpaceFilter(Optimizer):
         flip(parameters, inertias)
 
 
-@dataclass(frozen=True)
+@settings
 class StateSpaceFilterMethod(BitsMethod):
     """`StateSpaceFilter` as a config variant.
 
@@ -109,13 +108,13 @@ class StateSpaceFilterMethod(BitsMethod):
         init_scale: what the initial latent weights are multiplied by, before they are made bits.
     """
 
-    real: Mapping[str, Any]
-    rate: float
-    momentum: float = 0.0
-    dampening: float = 0.0
+    real: RealVariant
+    rate: Positive
+    momentum: ShareBelowOne = 0.0
+    dampening: ShareBelowOne = 0.0
     nesterov: bool = False
-    initial_inertia: float = 0.0
-    init_scale: float = 1.0
+    initial_inertia: NotNegative = 0.0
+    init_scale: NotNegative = 1.0
 
     def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> StateSpaceFilter:
         """See BinaryMethod."""

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import torch
 from torch import nn
 
 from boundcheck.methods import METHODS
 from boundcheck.methods.multi_pass import MultiPass
-from boundcheck.registry import build
+from boundcheck.registry import build_part
+from boundcheck.settings import among
 
 if TYPE_CHECKING:
     from boundcheck.methods.adamw import AdamWMethod
     from boundcheck.methods.sgd import SGDMethod
 
 BASES = {kind: METHODS[kind] for kind in ("sgd", "adamw")}
+BaseVariant = Annotated[Mapping[str, Any], among("methods", *BASES)]
 
 
 class MultiPassMethod:
@@ -55,7 +57,4 @@ class MultiPassMethod:
         return self.wrapper(base, **settings, model=model, num_stacked=num_stacked)
 
     def _base(self) -> SGDMethod | AdamWMethod:
-        try:
-            return build(BASES, self.base)
-        except ValueError as error:
-            raise ValueError(f"base: {error}") from error
+        return build_part("base", BASES, self.base)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from annotated_types import MinLen
 from torch import nn
 
-from boundcheck.models.construction import allocate, require_choice, require_integers
-from boundcheck.models.dag_net import Activation, DAGNet, described, initialize, require_widths
+from boundcheck.models.construction import allocate
+from boundcheck.models.dag_net import Activation, described, initialize
 from boundcheck.models.dag_topology import Parents, autoencoder_dag, num_parameters, sequential
+from boundcheck.settings import Count, NotNegative, settings
 
-SKIPS = ("none", "inside")
 
-
-@dataclass(frozen=True)
+@settings
 class Autoencoder:
     """An autoencoder input – `widths` – `code` – `widths` reversed – input whose encoder and decoder may have skips.
 
@@ -34,23 +33,19 @@ class Autoencoder:
         init_scale: as of `DAGNet`.
     """
 
-    code: int
-    widths: Sequence[int] = (24, 12)
+    code: Count
+    widths: Annotated[Sequence[Count], MinLen(1)] = (24, 12)
     skips: Literal["none", "inside"] = "inside"
     matched: bool = False
     activation: Activation = "tanh"
     output: Activation = "sigmoid"
     bias: bool = True
-    init_scale: float = 1.0
+    init_scale: NotNegative = 1.0
     stackable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        require_integers(self, "code")
-        require_widths("widths", self.widths, at_least=1)
-        require_choice(self, "skips", SKIPS)
         if self.matched and self.skips != "none":
             raise ValueError("matched: got True; allowed: with skips 'none' only, it is what that twin is matched to")
-        DAGNet(self.widths, "sequential", self.activation, self.output, self.bias, self.init_scale)
 
     def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         """The network on the meta device: shapes without values."""

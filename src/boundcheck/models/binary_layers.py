@@ -6,7 +6,6 @@ themselves (±1); the forward pass takes its sign in either case.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -21,12 +20,6 @@ Init = Literal["uniform", "zero", "positive"]
 WeightGradient = Literal["identity", "clipped"]
 Scaling = Literal["none", "form_1", "form_1_dyadic", "form_2"]
 ActivationGradient = Literal["bireal", "clipped", "identity"]
-CHOICES: dict[str, tuple[str, ...]] = {
-    "init": ("uniform", "zero", "positive"),
-    "weight_gradient": ("identity", "clipped"),
-    "scaling": ("none", "form_1", "form_1_dyadic", "form_2"),
-    "activation_gradient": ("bireal", "clipped", "identity"),
-}
 
 
 def sign(x: Tensor) -> Tensor:
@@ -194,17 +187,3 @@ def initialize_binary(layer: BinaryWeight, init: Init, scale: float, generator: 
         layer.weight.zero_()
     else:
         layer.weight.uniform_(-scale if init == "uniform" else 0.0, scale, generator=generator)
-
-
-def check_binary(model: Any, *names: str) -> None:
-    """Check the settings that binary networks share.
-
-    Raises:
-        ValueError: one is not allowed; the message names it and what is.
-    """
-    for name in names:
-        value = getattr(model, name)
-        if value not in CHOICES[name]:
-            raise ValueError(f"{name}: got {value!r}; allowed: {', '.join(CHOICES[name])}")
-    if isinstance(model.init_scale, bool) or not 0 < model.init_scale < math.inf:
-        raise ValueError(f"init_scale: got {model.init_scale}; allowed: finite, > 0")

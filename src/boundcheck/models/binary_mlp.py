@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
@@ -12,18 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from boundcheck.models.binary_layers import (
-    CHOICES,
     ActivationGradient,
     BinaryActivation,
     BinaryLinear,
     Init,
     Scaling,
     WeightGradient,
-    check_binary,
     initialize_binary,
 )
-from boundcheck.models.construction import allocate, initialize_linear, require_integers
+from boundcheck.models.construction import allocate, initialize_linear
 from boundcheck.models.mlp import StackableLinear
+from boundcheck.settings import Count, Positive, settings
 
 
 class StackableBatchNorm(nn.Module):
@@ -86,7 +84,7 @@ class BinaryMLPNetwork(nn.Module):
         return self.last(x)
 
 
-@dataclass(frozen=True)
+@settings
 class BinaryMLP:
     """A fully connected network with binary hidden layers.
 
@@ -104,21 +102,15 @@ class BinaryMLP:
         Courbariaux et al. 2016, Binarized neural networks, arXiv:1602.02830.
     """
 
-    depth: int
-    width: int
+    depth: Count
+    width: Count
     init: Init = "uniform"
-    init_scale: float = 0.1
+    init_scale: Positive = 0.1
     weight_gradient: WeightGradient = "identity"
     scaling: Scaling = "none"
     activation_gradient: ActivationGradient = "bireal"
-    batch_norm_eps: float = 1e-5
+    batch_norm_eps: Positive = 1e-5
     stackable: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        require_integers(self, "depth", "width")
-        check_binary(self, *CHOICES)
-        if not 0 < self.batch_norm_eps < math.inf:
-            raise ValueError(f"batch_norm_eps: got {self.batch_norm_eps}; allowed: finite, > 0")
 
     def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         """The network on the meta device: shapes without values."""

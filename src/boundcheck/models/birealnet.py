@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from boundcheck.models.binary_layers import (
-    CHOICES,
     ActivationGradient,
     BinaryActivation,
     BinaryConv2d,
@@ -18,13 +16,15 @@ from boundcheck.models.binary_layers import (
     Init,
     Scaling,
     WeightGradient,
-    check_binary,
     initialize_binary,
 )
-from boundcheck.models.construction import allocate, initialize_linear, require_choice, require_integers
+from boundcheck.models.construction import allocate, initialize_linear
 from boundcheck.models.convolution import PadChannels, conv, image_channels
+from boundcheck.settings import Count, Positive, settings
 
-CIFAR_DEPTHS = (8, 14, 20, 32, 44)
+CIFARDepth = Literal[8, 14, 20, 32, 44]
+Depth = Literal[CIFARDepth, 18, 34]
+CIFAR_DEPTHS: tuple[int, ...] = get_args(CIFARDepth)
 IMAGENET_LAYERS = {18: (4, 4, 4, 4), 34: (6, 8, 12, 6)}  # binary convolutions of each stage
 
 
@@ -43,7 +43,7 @@ class BiRealBlock(nn.Module):
         return self.bn(self.conv(self.sign(x))) + self.shortcut(x)
 
 
-@dataclass(frozen=True)
+@settings
 class BiRealNet:
     """A Bi-Real network.
 
@@ -67,22 +67,15 @@ class BiRealNet:
         Liu et al. 2018, Bi-Real Net, arXiv:1808.00278.
     """
 
-    depth: int
-    width: int | None = None
+    depth: Depth
+    width: Count | None = None
     shortcut: Literal["projection", "pad"] = "projection"
     init: Init = "uniform"
-    init_scale: float = 0.001
+    init_scale: Positive = 0.001
     weight_gradient: WeightGradient = "identity"
     scaling: Scaling = "none"
     activation_gradient: ActivationGradient = "bireal"
     stackable: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        require_choice(self, "depth", (*CIFAR_DEPTHS, *IMAGENET_LAYERS))
-        if self.width is not None:
-            require_integers(self, "width")
-        require_choice(self, "shortcut", ("projection", "pad"))
-        check_binary(self, *CHOICES)
 
     def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         """The network on the meta device: shapes without values."""

@@ -1,36 +1,11 @@
-"""What building any network shares: checks of its settings, storage on the CPU, values from a generator."""
+"""What building any network shares: storage on the CPU, values from a generator."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import nn
-
-
-def require_integers(model: Any, *names: str, at_least: int = 1) -> None:
-    """Check that the named settings of a model are integers that are not too small.
-
-    Raises:
-        ValueError: one is not; the message names it and what is allowed.
-    """
-    for name in names:
-        value = getattr(model, name)
-        if not isinstance(value, int) or value < at_least:
-            raise ValueError(f"{name}: got {value!r}; allowed: an integer >= {at_least}")
-
-
-def require_choice(model: Any, name: str, allowed: Iterable[Any]) -> None:
-    """Check that a setting of a model is one of those allowed.
-
-    Raises:
-        ValueError: it is not; the message lists what is.
-    """
-    value, choices = getattr(model, name), tuple(allowed)
-    if value not in choices:
-        raise ValueError(f"{name}: got {value!r}; allowed: {', '.join(map(str, choices))}")
 
 
 def allocate(network: nn.Module) -> nn.Module:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from boundcheck.models.construction import allocate, require_choice
+from boundcheck.models.construction import allocate
 from boundcheck.models.dag_topology import Parents, checked, complete_dag, sequential
+from boundcheck.settings import Count, NotNegative, settings
 
 Activation = Literal["sigmoid", "tanh", "linear"]
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -19,6 +19,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "linear": lambda z: z,
 }
+Topology = Literal["sequential", "complete"]
 TOPOLOGIES = {"sequential": sequential, "complete": complete_dag}
 
 
@@ -95,7 +96,7 @@ class DAGNetwork(nn.Module):
         return self.states(inputs)[-1]
 
 
-@dataclass(frozen=True)
+@settings
 class DAGNet:
     """A network of layers with any forward edges.
 
@@ -108,20 +109,15 @@ class DAGNet:
         init_scale: what the initial values are multiplied by: U(−1/√m, 1/√m), m the number of all inputs of a layer.
     """
 
-    widths: Sequence[int]
-    parents: Literal["sequential", "complete"] | Sequence[Sequence[int]] = "complete"
+    widths: Sequence[Count]
+    parents: Topology | Sequence[Sequence[int]] = "complete"
     activation: Activation = "tanh"
     output: Activation = "linear"
     bias: bool = True
-    init_scale: float = 1.0
+    init_scale: NotNegative = 1.0
     stackable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        require_widths("widths", self.widths, at_least=0)
-        require_choice(self, "activation", ACTIVATIONS)
-        require_choice(self, "output", ACTIVATIONS)
-        if not 0 <= self.init_scale < math.inf:
-            raise ValueError(f"init_scale: got {self.init_scale}; allowed: finite, >= 0")
         self._parents()
 
     def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
@@ -137,7 +133,6 @@ class DAGNet:
     def _parents(self) -> Parents:
         num_layers = len(self.widths) + 1
         if isinstance(self.parents, str):
-            require_choice(self, "parents", TOPOLOGIES)
             return TOPOLOGIES[self.parents](num_layers)
         return checked(self.parents, num_layers)
 
@@ -183,10 +178,3 @@ def described(
     activations = [activation] * (len(parents) - 1) + [output]
     with torch.device("meta"):
         return DAGNetwork(input_shape, widths, parents, activations, bias, code_layer)
-
-
-def require_widths(name: str, widths: Sequence[int], at_least: int) -> None:
-    """Refuse widths that are no list of at least `at_least` positive whole numbers, with a ValueError."""
-    is_list = isinstance(widths, list | tuple)
-    if not is_list or len(widths) < at_least or not all(isinstance(n, int) and n >= 1 for n in widths):
-        raise ValueError(f"{name}: got {widths!r}; allowed: a list of at least {at_least} whole numbers >= 1")

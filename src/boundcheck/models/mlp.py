@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Literal
 
@@ -12,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from boundcheck.models.construction import allocate, initialize_linear, require_choice, require_integers
+from boundcheck.models.construction import allocate, initialize_linear
+from boundcheck.settings import Count, CountOrZero, NotNegative, settings
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
@@ -21,7 +21,6 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
     "relu": nn.ReLU,
 }
-INITS = ("uniform", "normal", "he", "xavier")
 
 
 class StackableLinear(nn.Linear):
@@ -64,7 +63,7 @@ class MLPNetwork(nn.Module):
         return last(x)
 
 
-@dataclass(frozen=True)
+@settings
 class MLP:
     """A fully connected network.
 
@@ -78,21 +77,13 @@ class MLP:
         init_scale: what all initial values are multiplied by.
     """
 
-    depth: int
-    width: int
+    depth: CountOrZero
+    width: Count
     activation: Literal["tanh", "gelu", "softplus", "silu", "relu"] = "tanh"
     bias: bool = True
     init: Literal["uniform", "normal", "he", "xavier"] = "uniform"
-    init_scale: float = 1.0
+    init_scale: NotNegative = 1.0
     stackable: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        require_integers(self, "depth", at_least=0)
-        require_integers(self, "width")
-        require_choice(self, "activation", ACTIVATIONS)
-        require_choice(self, "init", INITS)
-        if not 0 <= self.init_scale < math.inf:
-            raise ValueError(f"init_scale: got {self.init_scale}; allowed: finite, >= 0")
 
     def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         """The network on the meta device: shapes without values."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from boundcheck.models.construction import require_integers
 from boundcheck.models.convolution import PadChannels, conv, he_initialized, image_channels
+from boundcheck.settings import Count, NotNegative, settings
 
 FIRST_WIDTH = 16
 EXPANSION = 4  # of a bottleneck
@@ -43,7 +42,7 @@ class PyramidBlock(nn.Module):
         return self.residual(x) + self.shortcut(x)
 
 
-@dataclass(frozen=True)
+@settings
 class PyramidNet:
     """An additive PyramidNet of N blocks in three stages; block i has round(16 + i α/N) channels, i = 1..N.
 
@@ -56,18 +55,15 @@ class PyramidNet:
         Han, Kim, Kim 2017, Deep pyramidal residual networks, arXiv:1610.02915.
     """
 
-    depth: int = 110
-    alpha: float = 270
+    depth: Count = 110
+    alpha: NotNegative = 270
     bottleneck: bool = True
     stackable: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        require_integers(self, "depth", at_least=self._layers_per_width + 2)
-        if (self.depth - 2) % self._layers_per_width:
+        if self.depth < self._layers_per_width + 2 or (self.depth - 2) % self._layers_per_width:
             form = "9n + 2 with bottlenecks" if self.bottleneck else "6n + 2 without bottlenecks"
             raise ValueError(f"depth: got {self.depth}; allowed: {form}")
-        if not 0 <= self.alpha < float("inf"):
-            raise ValueError(f"alpha: got {self.alpha}; allowed: finite, >= 0")
 
     @property
     def _layers_per_width(self) -> int:

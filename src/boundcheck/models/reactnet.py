@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
@@ -10,18 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from boundcheck.models.binary_layers import (
-    CHOICES,
     ActivationGradient,
     BinaryActivation,
     BinaryConv2d,
     Init,
     Scaling,
     WeightGradient,
-    check_binary,
 )
 from boundcheck.models.birealnet import binary_initialized
-from boundcheck.models.construction import require_integers
 from boundcheck.models.convolution import conv, image_channels
+from boundcheck.settings import Count, Positive, settings
 
 WIDTHS = (1, 2, 4, 4, 8, 8, 16, 16, 16, 16, 16, 16, 32, 32)  # in units of the first
 
@@ -71,7 +68,7 @@ class ReActBlock(nn.Module):
         return self.react2(torch.cat(parts, 1))
 
 
-@dataclass(frozen=True)
+@settings
 class ReActNet:
     """ReActNet-A. With `width` 32 and images of ImageNet it has 28,253,184 binary weights in 31 convolutions.
 
@@ -87,17 +84,13 @@ class ReActNet:
         Liu et al. 2020, ReActNet, arXiv:2003.03488.
     """
 
-    width: int = 32
+    width: Count = 32
     init: Init = "uniform"
-    init_scale: float = 0.001
+    init_scale: Positive = 0.001
     weight_gradient: WeightGradient = "identity"
     scaling: Scaling = "none"
     activation_gradient: ActivationGradient = "bireal"
     stackable: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        require_integers(self, "width")
-        check_binary(self, *CHOICES)
 
     def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         """The network on the meta device: shapes without values."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from boundcheck.models.construction import require_choice, require_integers
 from boundcheck.models.convolution import PadChannels, conv, he_initialized, image_channels
+from boundcheck.settings import Count, settings
 
-CIFAR_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
+CIFARDepth = Literal[8, 14, 20, 32, 44, 56, 110]
+Depth = Literal[CIFARDepth, 18, 34, 50, 101, 152]
+CIFAR_DEPTHS: tuple[int, ...] = get_args(CIFARDepth)
 IMAGENET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 LARGEST_CIFAR_STEM = 64  # pixels: above, the stem is that of ImageNet unless the settings say otherwise
 
@@ -63,7 +64,7 @@ class Bottleneck(nn.Module):
         return self.relu(out + (x if self.downsample is None else self.downsample(x)))
 
 
-@dataclass(frozen=True)
+@settings
 class ResNet:
     """A residual network.
 
@@ -83,17 +84,15 @@ class ResNet:
         He, Zhang, Ren, Sun 2016, Deep residual learning for image recognition, arXiv:1512.03385.
     """
 
-    depth: int
-    width: int | None = None
+    depth: Depth
+    width: Count | None = None
     stem: Literal["cifar", "imagenet"] | None = None
     zero_init_residual: bool = False
     stackable: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        require_choice(self, "depth", (*CIFAR_DEPTHS, *IMAGENET_BLOCKS))
-        if self.width is not None:
-            require_integers(self, "width")
-        require_choice(self, "stem", (None, "cifar") if self.depth in CIFAR_DEPTHS else (None, "cifar", "imagenet"))
+        if self.depth in CIFAR_DEPTHS and self.stem == "imagenet":
+            raise ValueError(f"stem: got 'imagenet' with depth {self.depth}; allowed: cifar or null")
 
     def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         """The network on the meta device: shapes without values."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from boundcheck.models.construction import allocate, initialize_linear, require_choice, require_integers
+from boundcheck.models.construction import allocate, initialize_linear
+from boundcheck.settings import Count, Positive, settings
 
 
 class Size(NamedTuple):
@@ -100,7 +100,7 @@ class VisionTransformer(nn.Module):
         return self.head(self.norm(tokens)[:, 0])
 
 
-@dataclass(frozen=True)
+@settings
 class ViT:
     """A vision transformer, of a published size or of one's own.
 
@@ -119,28 +119,26 @@ class ViT:
         Touvron et al. 2021, Training data-efficient image transformers, arXiv:2012.12877 (the sizes ti and s).
     """
 
-    patch: int
+    patch: Count
     size: Literal["ti", "s", "b"] | None = None
-    dim: int | None = None
-    depth: int | None = None
-    heads: int | None = None
-    mlp_ratio: float = 4
+    dim: Count | None = None
+    depth: Count | None = None
+    heads: Count | None = None
+    mlp_ratio: Positive = 4
     zero_head: bool = True
     attention: Literal["explicit", "fused"] = "explicit"
     stackable: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        require_integers(self, "patch")
-        require_choice(self, "size", (None, *SIZES))
-        require_choice(self, "attention", ("explicit", "fused"))
+        sizes = {"dim": self.dim, "depth": self.depth, "heads": self.heads}
         if self.size is None:
-            require_integers(self, "dim", "depth", "heads")
-        elif (self.dim, self.depth, self.heads) != (None, None, None):
+            for name, value in sizes.items():
+                if value is None:
+                    raise ValueError(f"{name}: got None; allowed: a whole number >= 1, where there is no size")
+        elif any(value is not None for value in sizes.values()):
             raise ValueError(f"size: got {self.size!r} and dim, depth or heads; allowed: one or the other")
         if self.dimensions.dim % self.dimensions.heads:
             raise ValueError(f"heads: got {self.heads}; allowed: a divisor of dim {self.dim}")
-        if not 0 < self.mlp_ratio < math.inf:
-            raise ValueError(f"mlp_ratio: got {self.mlp_ratio}; allowed: finite, > 0")
 
     @property
     def dimensions(self) -> Size:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from boundcheck.models.construction import allocate, require_choice, require_integers
+from boundcheck.models.construction import allocate
 from boundcheck.models.weight_norm_network import WeightNormNetwork
-from boundcheck.theory.weight_norm.activation import smooth_activation
+from boundcheck.settings import Count, Positive, in_words, settings
 
-SCALES = ("paper", "plain")
-GAINS = ("none", "fixed", "trainable")
+Activation = Annotated[
+    Literal["tanh", "gelu", "softplus", "silu"],
+    in_words("one of tanh, gelu, softplus, silu (ReLU is not smooth: it has no Hessian at 0)"),
+]
 
 
-@dataclass(frozen=True)
+@settings
 class WeightNormMLP:
     """A network with normalised rows in its hidden layers, for which `boundcheck.theory.weight_norm.bounds` has bounds.
 
@@ -35,32 +36,23 @@ class WeightNormMLP:
             U(−1/√m_L, 1/√m_L).
     """
 
-    depth: int
-    width: int
-    activation: Literal["tanh", "gelu", "softplus", "silu"] = "tanh"
+    depth: Count
+    width: Count
+    activation: Activation = "tanh"
     normalised: bool = True
     scales: Literal["paper", "plain"] = "paper"
     gains: Literal["none", "fixed", "trainable"] = "none"
     gain: float = 1.0
-    half_width: float | None = None
-    row_norm: float | None = None
-    output_norm: float | None = 1.0
+    half_width: Positive | None = None
+    row_norm: Positive | None = None
+    output_norm: Positive | None = 1.0
     stackable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        require_integers(self, "depth", "width")
-        smooth_activation(self.activation)
-        require_choice(self, "normalised", (False, True))
-        require_choice(self, "scales", SCALES)
-        require_choice(self, "gains", GAINS)
         if not self.normalised and self.gains != "none":
             raise ValueError(f"gains: got {self.gains!r} with normalised false; allowed: none")
-        if not math.isfinite(self.gain) or self.gain == 0 or (self.gains == "none" and self.gain != 1):
-            raise ValueError(f"gain: got {self.gain}; allowed: finite, not 0, and 1 where there are no gains")
-        for name in ("half_width", "row_norm", "output_norm"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name}: got {value}; allowed: none, or finite and > 0")
+        if self.gain == 0 or (self.gains == "none" and self.gain != 1):
+            raise ValueError(f"gain: got {self.gain}; allowed: a number that is not 0, and 1 where there are no gains")
 
     @property
     def outside_theory(self) -> str | None:

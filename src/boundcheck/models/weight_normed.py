@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from boundcheck.models import MODELS
-from boundcheck.registry import build
+from boundcheck.registry import build, build_part
+from boundcheck.settings import among, settings
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NOT_APPLICABLE = (
@@ -65,7 +65,7 @@ def weight_normalise(network: nn.Module, keep_last: bool = True) -> nn.Module:
     return network
 
 
-@dataclass(frozen=True)
+@settings
 class WeightNormed:
     """Another model under weight normalisation with trainable gains, through torch's parametrisations. Training only.
 
@@ -77,18 +77,13 @@ class WeightNormed:
         keep_last: leave the output layer as it is.
     """
 
-    base: Mapping[str, Any]
+    base: Annotated[Mapping[str, Any], among("models")]
     keep_last: bool = True
     stackable: ClassVar[bool] = False
     outside_theory: ClassVar[str] = NOT_APPLICABLE
 
     def __post_init__(self) -> None:
-        if self.keep_last not in (False, True):
-            raise ValueError(f"keep_last: got {self.keep_last!r}; allowed: false, true")
-        try:
-            build(MODELS, self.base)
-        except ValueError as error:
-            raise ValueError(f"base: {error}") from None
+        build_part("base", MODELS, self.base)
 
     def build(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> nn.Module:
         """The base network, its weights as drawn, reparametrised."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from boundcheck.models.construction import require_integers
 from boundcheck.models.convolution import conv, he_initialized, image_channels
+from boundcheck.settings import Count, settings
 
 
 class PreActivationBlock(nn.Module):
@@ -36,7 +35,7 @@ class PreActivationBlock(nn.Module):
         return out + (x if self.shortcut is None else self.shortcut(activated))
 
 
-@dataclass(frozen=True)
+@settings
 class WideResNet:
     """WRN-d-k: three stages of k w, 2 k w and 4 k w channels.
 
@@ -49,13 +48,12 @@ class WideResNet:
         Zagoruyko, Komodakis 2016, Wide residual networks, arXiv:1605.07146.
     """
 
-    depth: int
-    widen: int
-    base_width: int = 16
+    depth: Count
+    widen: Count
+    base_width: Count = 16
     stackable: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        require_integers(self, "depth", "widen", "base_width")
         if self.depth < 10 or self.depth % 6 != 4:
             raise ValueError(f"depth: got {self.depth}; allowed: 6n + 4 (10, 16, 22, 28, ...)")
 
