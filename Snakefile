@@ -1,8 +1,6 @@
-from boundcheck.planning.quick_plan import plan_quickly
 from snakemake.utils import min_version
 
 min_version("9.20")
-plan_quickly()
 
 
 configfile: "config/config.yaml"
@@ -24,12 +22,13 @@ rule all:
     default_target: True
     input:
         rules.report.output,
-        expand(rules.check_paper.output, paper=PLAN.papers),
+        expand(rules.check_study.output, study=PLAN.studies),
         result_files(),
 
 
 onstart:
     refuse_missing_origins(workflow.dag.needrun_jobs())
+    write_specs(workflow.dag.needrun_jobs())
     fork_jobs(workflow.dag.needrun_jobs())
 
 

@@ -93,14 +93,14 @@ RUNS = pa.schema(
         ("model_spec", pa.string()),
         ("method_spec", pa.string()),
         ("training", pa.string()),
+        ("record", pa.string()),
+        ("roles", pa.string()),
     ]
 )
 CLAIMS = pa.schema(
     [
         ("claim", pa.string()),
         ("kind", pa.string()),
-        ("statement", pa.string()),
-        ("reference", pa.string()),
         ("decision", pa.string()),
         ("reason", pa.string()),
         ("effect", pa.float64()),

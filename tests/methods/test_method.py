@@ -117,7 +117,7 @@ REFUSED = [
     (SGD, {"nesterov": True, "momentum": 0.0}, "nesterov: got True; allowed: False"),
     (SGD, {"nesterov": "yes"}, "nesterov: got 'yes'; allowed: true or false"),
     (SGD, {"momentum": True}, "momentum: got True; allowed: a number"),
-    ({"kind": "adamw", "lr": 0.1}, {"betas": [0.9, 1.0]}, "betas: got [0.9, 1.0]; allowed: a list of 2 numbers in [0, 1)"),
+    ({"kind": "adamw", "lr": 0.1}, {"betas": [0.9, 1]}, "betas: got [0.9, 1]; allowed: a list of 2 numbers in [0, 1)"),
     ({"kind": "adamw", "lr": 0.1}, {"betas": 0.9}, "betas: got 0.9; allowed: a list of 2 numbers in [0, 1)"),
     ({"kind": "adamw", "lr": 0.1}, {"eps": -1.0}, "eps: got -1.0"),
     ({"kind": "adamw", "lr": 0.1}, {"weight_decay": -1.0}, "weight_decay: got -1.0"),

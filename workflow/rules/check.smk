@@ -1,17 +1,17 @@
-rule check_paper:
-    """Check every theorem of one paper against its curves, and decide its claims."""
+rule check_study:
+    """Check every theorem of one study against its curves, and decide its claims."""
     input:
-        curves=paper_curves,
-        snapshots=paper_snapshots,
-        provenance=paper_provenance,
-        measurements=paper_measurements,
+        curves=study_curves,
+        snapshots=study_snapshots,
+        provenance=study_provenance,
+        measurements=study_measurements,
     output:
-        checks=f"results/{SCALE}/{{paper}}/checks.parquet",
-        claims=f"results/{SCALE}/{{paper}}/claims.parquet",
-        figures=f"results/{SCALE}/{{paper}}/figures.parquet",
-        runs=f"results/{SCALE}/{{paper}}/runs.parquet",
+        checks=f"results/{SCALE}/{{study}}/checks.parquet",
+        claims=f"results/{SCALE}/{{study}}/claims.parquet",
+        figures=f"results/{SCALE}/{{study}}/figures.parquet",
+        runs=f"results/{SCALE}/{{study}}/runs.parquet",
     log:
-        f"logs/check/{SCALE}/{{paper}}.log",
+        f"logs/check/{SCALE}/{{study}}.log",
     conda:
         "../../envs/boundcheck.yaml"
     threads: 1
@@ -29,15 +29,15 @@ rule check_paper:
 rule check:
     """All checks and claims of the config."""
     input:
-        gathered("check", expand(rules.check_paper.output.claims, paper=PLAN.papers)),
+        gathered("check", expand(rules.check_study.output.claims, study=PLAN.studies)),
     localrule: True
 
 
-for key in PLAN.papers:
+for key in PLAN.studies:
 
     rule:
         name:
             key
         input:
-            gathered(key, expand(rules.check_paper.output.claims, paper=key)),
+            gathered(key, expand(rules.check_study.output.claims, study=key)),
         localrule: True

@@ -1,8 +1,8 @@
 """The plan of this config, and what the rules ask of it. Wiring only; the package decides."""
 
-import json
 import os
 import shlex
+import sys
 from pathlib import Path
 
 from boundcheck.jobs.devices import num_gpus
@@ -10,6 +10,8 @@ from boundcheck.jobs.fork_server import start_fork_server
 from boundcheck.jobs.running_snakemakes import register_snakemake
 from boundcheck.planning.code_version import share_source
 from boundcheck.planning.config import ConfigError
+from boundcheck.planning.overlays import refuse_repeated_configfile
+from boundcheck.planning.specs import SpecFiles
 from boundcheck.planning.validation import validated_plan
 from boundcheck.training.stopping import stop_jobs_with_process
 from snakemake.exceptions import WorkflowError
@@ -21,12 +23,14 @@ if workflow.is_main_process:
 overlays = [str(file) for file in workflow.overwrite_configfiles]
 defaults = [str(file) for file in workflow.configfiles if str(file) not in overlays]
 try:
-    PLAN = validated_plan(defaults + overlays, config)
+    refuse_repeated_configfile(sys.argv if workflow.is_main_process else [])
+    PLAN = validated_plan(defaults + overlays, workflow.config_settings.config)
 except ConfigError as error:
     raise WorkflowError(f"config: {error}") from None
 
 SCALE = PLAN.scale
-CELL = f"{SCALE}/{{paper}}/{{dataset}}/{{model}}/{{method}}"
+SPECS = SpecFiles()
+CELL = f"{SCALE}/{{study}}/{{dataset}}/{{model}}/{{method}}"
 BATCH = f"{CELL}/{{seeds}}"
 REPORT_MESSAGE = f"report: reports/{SCALE}/index.html"
 OVERLAYS = shlex.join(["--configfile", *map(str, PLAN.sources.files[len(defaults) :])] if overlays else [])
@@ -36,7 +40,8 @@ workflow.global_resources.setdefault("gpu", max(NUM_GPUS, 1))
 
 
 wildcard_constraints:
-    paper=PLAN.pattern("paper"),
+    study=PLAN.pattern("study"),
+    data=PLAN.pattern("data"),
     dataset=PLAN.pattern("dataset"),
     model=PLAN.pattern("model"),
     method=PLAN.pattern("method"),
@@ -53,19 +58,29 @@ def per_attempt(amount):
 
 
 def batch_folder(wildcards):
-    return f"{wildcards.paper}/{wildcards.dataset}/{wildcards.model}/{wildcards.method}/{wildcards.seeds}"
+    return f"{wildcards.study}/{wildcards.dataset}/{wildcards.model}/{wildcards.method}/{wildcards.seeds}"
 
 
 def fetch_spec(wildcards):
-    return json.dumps(PLAN.fetch_spec(wildcards.dataset))
+    return SPECS.path("data", PLAN.fetch_spec(wildcards.data))
 
 
 def fetch_code(wildcards):
-    return PLAN.fetch_code(wildcards.dataset)
+    return PLAN.fetch_code(wildcards.data)
 
 
 def origin_state(wildcards):
-    return PLAN.origin_state(wildcards.dataset)
+    return PLAN.origin_state(wildcards.data)
+
+
+def arrays(wildcards):
+    """The examples of a batch."""
+    return f"data/{PLAN.batches[batch_folder(wildcards)].data[0]}/arrays.safetensors"
+
+
+def teacher_arrays(wildcards):
+    """The weights that a batch distils from, where it does."""
+    return [f"data/{data}/arrays.safetensors" for data in PLAN.batches[batch_folder(wildcards)].data[1:]]
 
 
 def refuse_missing_origins(jobs):
@@ -73,12 +88,20 @@ def refuse_missing_origins(jobs):
 
     With --keep-going the others go on, unless there are arrays: those a fetch that must fail would cost.
     """
-    datasets = [job.wildcards.dataset for job in jobs if job.rule.name == "fetch"]
+    fetched = sorted(job.wildcards.data for job in jobs if job.rule.name == "fetch")
     if workflow.execution_settings.keep_going:
-        datasets = [dataset for dataset in datasets if Path(f"data/{dataset}/arrays.safetensors").exists()]
-    problems = [problem for dataset in sorted(datasets) for problem in PLAN.missing_origin(dataset)]
+        fetched = [data for data in fetched if Path(f"data/{data}/arrays.safetensors").exists()]
+    problems = [problem for data in fetched for problem in PLAN.missing_origin(data)]
     if problems:
         raise WorkflowError("config: " + "\n".join(problems))
+
+
+def write_specs(jobs):
+    """Write the files that the jobs read with `--spec`. What plans anew inside a job of a cluster writes none."""
+    if workflow.is_main_process:
+        for job in jobs:
+            if "spec" in job.params.keys():
+                SPECS.write(job.params.spec)
 
 
 def fork_jobs(jobs):
@@ -89,21 +112,15 @@ def fork_jobs(jobs):
 
 
 def train_spec(wildcards):
-    return json.dumps(PLAN.batches[batch_folder(wildcards)].train)
+    return SPECS.path(f"results/{SCALE}", PLAN.batches[batch_folder(wildcards)].train)
 
 
 def train_code(wildcards):
     return PLAN.train_code(batch_folder(wildcards))
 
 
-def teacher_arrays(wildcards):
-    """The weights that a batch distils from, where it does."""
-    teacher = PLAN.batches[batch_folder(wildcards)].teacher
-    return [teacher["file"]] if teacher else []
-
-
 def measure_spec(wildcards):
-    return json.dumps(PLAN.measure_spec(batch_folder(wildcards)))
+    return SPECS.path(f"results/{SCALE}", PLAN.measure_spec(batch_folder(wildcards)))
 
 
 def measure_code(wildcards):
@@ -111,20 +128,20 @@ def measure_code(wildcards):
 
 
 def check_spec(wildcards):
-    return json.dumps(PLAN.check_spec(wildcards.paper))
+    return SPECS.path(f"results/{SCALE}", PLAN.check_spec(wildcards.study))
 
 
 def check_code(wildcards):
-    return PLAN.check_code(wildcards.paper)
+    return PLAN.check_code(wildcards.study)
 
 
 def report_spec(wildcards):
-    return json.dumps(PLAN.report_spec())
+    return SPECS.path(f"results/{SCALE}", PLAN.report_spec())
 
 
-def batch_files(name, paper=None):
-    """One file of every batch that has it, or of one paper's; measurements have those with analyses."""
-    batches = [batch for batch in PLAN.batches.values() if paper in (None, batch.paper)]
+def batch_files(name, study=None):
+    """One file of every batch that has it, or of one study's; measurements have those with analyses."""
+    batches = [batch for batch in PLAN.batches.values() if study in (None, batch.study)]
     if name == "measurements.parquet":
         batches = [batch for batch in batches if batch.analyses]
     return [f"results/{SCALE}/{batch.folder}/{name}" for batch in batches]
@@ -136,20 +153,20 @@ def result_files():
     return [file for name in names for file in batch_files(name)]
 
 
-def paper_curves(wildcards):
-    return batch_files("curves.parquet", wildcards.paper)
+def study_curves(wildcards):
+    return batch_files("curves.parquet", wildcards.study)
 
 
-def paper_snapshots(wildcards):
-    return batch_files("snapshots", wildcards.paper)
+def study_snapshots(wildcards):
+    return batch_files("snapshots", wildcards.study)
 
 
-def paper_provenance(wildcards):
-    return batch_files("provenance.json", wildcards.paper)
+def study_provenance(wildcards):
+    return batch_files("provenance.json", wildcards.study)
 
 
-def paper_measurements(wildcards):
-    return batch_files("measurements.parquet", wildcards.paper)
+def study_measurements(wildcards):
+    return batch_files("measurements.parquet", wildcards.study)
 
 
 def gathered(target, files):

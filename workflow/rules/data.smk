@@ -1,10 +1,10 @@
 rule fetch:
     """Get one dataset, check it, and write it as one array file."""
     output:
-        arrays="data/{dataset}/arrays.safetensors",
-        provenance="data/{dataset}/provenance.json",
+        arrays="data/{data}/arrays.safetensors",
+        provenance="data/{data}/provenance.json",
     log:
-        "logs/fetch/{dataset}.log",
+        "logs/fetch/{data}.log",
     retries: 2
     localrule: True
     conda:
@@ -21,5 +21,5 @@ rule fetch:
 rule data:
     """All datasets of the config, so that compute nodes need no network."""
     input:
-        gathered("data", expand(rules.fetch.output, dataset=PLAN.datasets)),
+        gathered("data", expand(rules.fetch.output, data=PLAN.fetches)),
     localrule: True

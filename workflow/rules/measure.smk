@@ -1,7 +1,7 @@
 rule measure_batch:
     """Measure every snapshot of one batch."""
     input:
-        arrays=rules.fetch.output.arrays,
+        arrays=arrays,
         teacher=teacher_arrays,
         snapshots=rules.train_batch.output.snapshots,
     output:

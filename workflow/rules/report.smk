@@ -1,10 +1,10 @@
 rule report:
     """One page in which every claim has a verdict with its evidence."""
     input:
-        claims=expand(rules.check_paper.output.claims, paper=PLAN.papers),
-        checks=expand(rules.check_paper.output.checks, paper=PLAN.papers),
-        figures=expand(rules.check_paper.output.figures, paper=PLAN.papers),
-        runs=expand(rules.check_paper.output.runs, paper=PLAN.papers),
+        claims=expand(rules.check_study.output.claims, study=PLAN.studies),
+        checks=expand(rules.check_study.output.checks, study=PLAN.studies),
+        figures=expand(rules.check_study.output.figures, study=PLAN.studies),
+        runs=expand(rules.check_study.output.runs, study=PLAN.studies),
     output:
         page=report(
             f"reports/{SCALE}/index.html",

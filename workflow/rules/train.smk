@@ -1,7 +1,7 @@
 rule train_batch:
     """Train one batch: one method on one model and dataset, several seeds."""
     input:
-        arrays=rules.fetch.output.arrays,
+        arrays=arrays,
         teacher=teacher_arrays,
     output:
         curves=f"results/{BATCH}/curves.parquet",

@@ -16,7 +16,9 @@ from typing import Any
 from boundcheck.data.errors import DataError
 from boundcheck.jobs.devices import leased_gpu
 from boundcheck.jobs.imports import quick_imports
-from boundcheck.planning.config import ConfigError
+from boundcheck.planning.overlays import refuse_repeated_configfile
+from boundcheck.planning.specs import read_spec
+from boundcheck.planning.yaml_files import ConfigError
 
 CONFIG = Path("config/config.yaml")
 JOBS = ("fetch", "train", "measure", "check", "report")  # their first line of output is the command itself
@@ -30,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(shlex.join(["python", "-m", "boundcheck", *words]), flush=True)
     begin = time.perf_counter()
     try:
+        refuse_repeated_configfile(words)
         code = options.run(options)
         if options.command in JOBS and code == 0:
             print(_cost(time.perf_counter() - begin), flush=True)
@@ -56,7 +59,7 @@ def _fetch(options: argparse.Namespace) -> int:
         from boundcheck.planning.code_version import reached_from
         from boundcheck.planning.job_code import fetch_modules
 
-    spec = json.loads(options.spec)
+    spec = read_spec(options.spec)
     fetch(spec, options.output, reached_from(*fetch_modules(spec)), options.source)
     return 0
 
@@ -68,7 +71,7 @@ def _train(options: argparse.Namespace) -> int:
         from boundcheck.planning.job_code import train_modules
         from boundcheck.training.train import TrainingInterrupted, train
 
-    spec = json.loads(options.spec)
+    spec = read_spec(options.spec)
     modules = reached_from(*train_modules(spec))
     skip_compiler()
     try:
@@ -88,7 +91,7 @@ def _measure(options: argparse.Namespace) -> int:
         from boundcheck.planning.code_version import reached_from
         from boundcheck.planning.job_code import measure_modules
 
-    spec = json.loads(options.spec)
+    spec = read_spec(options.spec)
     modules = reached_from(*measure_modules(spec))
     skip_compiler()
     with leased_gpu():
@@ -100,7 +103,7 @@ def _check(options: argparse.Namespace) -> int:
     with quick_imports():
         from boundcheck.report.check import check
 
-    check(json.loads(options.spec), options.results, options.results)
+    check(read_spec(options.spec), options.results, options.results)
     return 0
 
 
@@ -108,7 +111,7 @@ def _report(options: argparse.Namespace) -> int:
     with quick_imports():
         from boundcheck.report.report import report
 
-    report(json.loads(options.spec), options.results, options.output, options.threads)
+    report(read_spec(options.spec), options.results, options.output, options.threads)
     return 0
 
 
@@ -142,9 +145,8 @@ def _validate(options: argparse.Namespace) -> int:
     from boundcheck.planning.grid import make_plan
 
     skip_compiler()
-    files = options.configfile if options.merged else [CONFIG, *options.configfile]
-    config = json.loads(options.merged.read_text(encoding="utf-8")) if options.merged else None
-    answer = validate(make_plan(files, config))
+    files = options.files or [CONFIG, *options.configfile]
+    answer = validate(make_plan(files, json.loads(options.values)))
     if options.json:
         print(json.dumps(answer))
         return 0
@@ -205,10 +207,10 @@ def _add_jobs(commands: Any) -> None:
     fetch = _command(commands, "fetch", _fetch, "get one dataset and write its array file")
     train = _command(commands, "train", _train, "train one batch of seeds")
     measure = _command(commands, "measure", _measure, "measure the snapshots of one batch")
-    check = _command(commands, "check", _check, "check the theorems of one paper and decide its claims")
+    check = _command(commands, "check", _check, "check the theorems of one study and decide its claims")
     report = _command(commands, "report", _report, "build the report of a scale")
     for command in (fetch, train, measure, check, report):
-        command.add_argument("--spec", required=True, help="JSON: all that defines the job")
+        command.add_argument("--spec", type=Path, required=True, help="JSON file: all that defines the job")
     fetch.add_argument(
         "--source", default="none", help="state of the folder or archive that is read, kept beside the arrays"
     )
@@ -219,7 +221,7 @@ def _add_jobs(commands: Any) -> None:
     train.add_argument("--code", default="", help="version of the code, part of a checkpoint's identity")
     train.add_argument("--checkpoint-seconds", type=float, default=60, help="seconds between checkpoints")
     measure.add_argument("--snapshots", type=Path, required=True, help="the batch's snapshots folder")
-    check.add_argument("--results", type=Path, required=True, help="results/<scale>/<paper>")
+    check.add_argument("--results", type=Path, required=True, help="results/<scale>/<study>")
     report.add_argument("--results", type=Path, required=True, help="results/<scale>")
     for command in (fetch, train, measure, report):
         command.add_argument("--output", type=Path, required=True, help="where the results go")
@@ -230,11 +232,12 @@ def _add_questions(commands: Any) -> None:
     status = _command(commands, "status", _status, "the state of every batch of a config")
     preview = _command(commands, "preview", _preview, "check and report what is there of an unfinished scale")
     why = _command(commands, "why", _why, "what a re-run would redo of a cell, and because of what")
-    why.add_argument("cell", help="paper/dataset/model/method, as `status` prints it")
+    why.add_argument("cell", help="study/dataset/model/method, as `status` prints it")
     validate = _command(commands, "validate", _validate, "check a config before anything is computed")
-    validate.add_argument("--merged", type=Path, help="the merged config as JSON (what Snakemake hands over)")
+    validate.add_argument("--files", type=Path, nargs="*", help="all files of a config (what Snakemake hands over)")
+    validate.add_argument("--values", default="{}", help="JSON: values of `--config`, which come last")
     validate.add_argument("--json", action="store_true", help="print the answer as JSON")
-    claims = _command(commands, "claims", _claims, "what a config asks of each paper, and what decides it")
+    claims = _command(commands, "claims", _claims, "what a config asks of each study, and what decides it")
     for command in (status, preview, why, validate, claims):
         command.add_argument("--configfile", type=Path, nargs="*", default=[], help="overlays on config/config.yaml")
     _command(commands, "idle", _idle, "fail while a Snakemake is at work in this folder")

@@ -31,15 +31,15 @@ def kinds_text(sections: Sequence[str] = ()) -> str:
 
 
 def claims_text(config: Mapping[str, Any]) -> str:
-    """Markdown: for each paper of a config its claims, what decides them, and where the paper states them."""
+    """Markdown: for each study of a config its claims, what decides them, and where the paper states them."""
     lines = ["# What is asked of each paper"]
-    for paper, settings in config["papers"].items():
+    for study, settings in config["studies"].items():
         rows = [
             f"| `{name}` | {claim['statement']} | `{claim['kind']}` | {claim['reference']} |"
             for name, claim in settings.get("claims", {}).items()
         ]
         lines += [
-            f"## `{paper}`",
+            f"## `{study}`",
             "\n".join(["| claim | statement | decided by | reference |", "|---|---|---|---|", *rows]),
         ]
     return "\n\n".join(lines) + "\n"

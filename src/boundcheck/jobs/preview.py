@@ -36,9 +36,9 @@ def preview(plan: Plan, root: Path) -> Path:
             link = results / folder
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to((root / "results" / plan.scale / folder).resolve(), target_is_directory=True)
-        for paper in plan.papers:
-            reasons = _reasons(plan.of_paper(paper), states, root)
-            check({**plan.check_spec(paper), "reasons": reasons}, results / paper, results / paper)
+        for study in plan.studies:
+            reasons = _reasons(plan.of_study(study), states, root)
+            check({**plan.check_spec(study), "reasons": reasons}, results / study, results / study)
         unfinished = f"{plan.scale}, unfinished: {len(usable)} of {len(plan.batches)} batches are there"
         report({**plan.report_spec(), "scale": unfinished}, results, output)
     return output / "index.html"
@@ -50,7 +50,7 @@ def _is_usable(state: str, detail: str) -> bool:
 
 
 def _reasons(batches: list[Batch], states: Mapping[str, tuple[str, str]], root: Path) -> dict[str, str]:
-    """Why each unusable batch is absent, by its folder within the paper; a failure in its log's last words."""
+    """Why each unusable batch is absent, by its folder within the study; a failure in its log's last words."""
     reasons = {}
     for batch in batches:
         state, detail = states[batch.folder]

@@ -30,10 +30,10 @@ def status_lines(plan: Plan, root: Path) -> Iterator[str]:
         state, detail = state_of(plan, batch, root)
         counts[state] = counts.get(state, 0) + 1
         yield f"{state:<12} {batch.folder}{f'  {detail}' if detail else ''}"
-    for paper, cells in plan.skipped.items():
+    for study, cells in plan.skipped.items():
         for cell in cells:
             counts["skipped"] = counts.get("skipped", 0) + 1
-            yield f"{'skipped':<12} {paper}/{cell['dataset']}/{cell['model']}/{cell['method']}  {cell['reason']}"
+            yield f"{'skipped':<12} {study}/{cell['dataset']}/{cell['model']}/{cell['method']}  {cell['reason']}"
     for log in _stage_logs(plan):
         if _failed(root / log):
             counts["failed"] = counts.get("failed", 0) + 1
@@ -43,8 +43,8 @@ def status_lines(plan: Plan, root: Path) -> Iterator[str]:
 
 def _stage_logs(plan: Plan) -> Iterator[Path]:
     """Logs of the jobs that are not of one batch."""
-    for paper in plan.papers:
-        yield Path("logs", "check", plan.scale, f"{paper}.log")
+    for study in plan.studies:
+        yield Path("logs", "check", plan.scale, f"{study}.log")
     yield Path("logs", "report", f"{plan.scale}.log")
 
 
@@ -68,8 +68,11 @@ def state_of(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
         return "interrupted", f"at epoch {progress['epoch']:.0f}/{progress['epochs']}; the next run resumes it"
     if log.exists():
         return "failed", str(log.relative_to(root))
-    arrays, fetching = root / "data" / batch.dataset / "arrays.safetensors", f"logs/fetch/{batch.dataset}.log"
-    return ("failed", fetching) if not arrays.exists() and _failed(root / fetching) else ("waiting", "")
+    for data in batch.data:
+        arrays, fetching = root / "data" / data / "arrays.safetensors", f"logs/fetch/{data}.log"
+        if not arrays.exists() and _failed(root / fetching):
+            return "failed", fetching
+    return "waiting", ""
 
 
 def _duration(seconds: float) -> str:
@@ -83,7 +86,7 @@ def _duration(seconds: float) -> str:
 def _finished(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
     folder = root / "results" / plan.scale / batch.folder
     is_measured = not batch.analyses or (folder / "measurements.parquet").exists()
-    reasons = [f"data: {reason}" for reason in fetch_reasons(plan, batch.dataset, root)]
+    reasons = [f"data: {reason}" for data in batch.data for reason in fetch_reasons(plan, data, root)]
     reasons = reasons or train_reasons(batch, folder) or (measure_reasons(batch, folder) if is_measured else [])
     if reasons:
         return "outdated", reasons[0]
@@ -106,7 +109,7 @@ def _failed(log: Path) -> bool:
 
 
 def why_lines(plan: Plan, cell: str, root: Path) -> list[str]:
-    """What a re-run would redo of a cell (paper/dataset/model/method) or batch, and because of which key or module.
+    """What a re-run would redo of a cell (study/dataset/model/method) or batch, and because of which key or module.
 
     Raises:
         ConfigError: the config has no such cell.
@@ -118,7 +121,7 @@ def why_lines(plan: Plan, cell: str, root: Path) -> list[str]:
     lines = []
     for batch in batches:
         folder = root / "results" / plan.scale / batch.folder
-        fetching = fetch_reasons(plan, batch.dataset, root)
+        fetching = [reason for data in batch.data for reason in fetch_reasons(plan, data, root)]
         training = ["its dataset is fetched again"] if fetching else train_reasons(batch, folder)
         measuring = ["its training runs"] if training else measure_reasons(batch, folder)
         lines.append(batch.folder)
@@ -130,17 +133,17 @@ def why_lines(plan: Plan, cell: str, root: Path) -> list[str]:
     return lines
 
 
-def fetch_reasons(plan: Plan, dataset: str, root: Path) -> list[str]:
-    """Why a dataset that is there would be fetched again; empty where it would not."""
-    path = root / "data" / dataset / "provenance.json"
+def fetch_reasons(plan: Plan, data: str, root: Path) -> list[str]:
+    """Why the arrays below data/<data>, which are there, would be fetched again; empty where it would not."""
+    path = root / "data" / data / "provenance.json"
     if not path.exists():
         return []
     provenance = json.loads(path.read_text(encoding="utf-8"))
     if not {"spec", "modules", "source"} <= provenance.keys():
         return ["its arrays are of an older version"]
-    spec = plan.fetch_spec(dataset)
+    spec = plan.fetch_spec(data)
     reasons = _differences(provenance, spec, fetch_modules(spec))
-    if not reasons and provenance["source"] != plan.origin_state(dataset):
+    if not reasons and provenance["source"] != plan.origin_state(data):
         reasons.append(f"{spec.get('path', 'its source')} has changed")
     return reasons
 

@@ -10,6 +10,7 @@ from typing import Any
 from boundcheck.analyses import ANALYSES
 from boundcheck.callbacks import CALLBACKS
 from boundcheck.cells.cell import settings_of, view_of
+from boundcheck.cells.resolved import resolved_settings
 from boundcheck.claims import CHECKS, CLAIMS
 from boundcheck.data import DATASETS
 from boundcheck.data.sizes import Sizes
@@ -18,6 +19,7 @@ from boundcheck.models import MODELS
 from boundcheck.objectives import build_objective
 from boundcheck.planning.grid import DEFAULT_TRAINING
 from boundcheck.planning.plan import Plan
+from boundcheck.planning.schema import number_hint
 from boundcheck.registry import VIEW_KEYS, as_variant, build, load
 from boundcheck.training.recorders import Recorders
 
@@ -42,37 +44,52 @@ def validate(plan: Plan) -> dict[str, Any]:
     """Build every variant that the config names, and ask every method about every model it meets.
 
     Returns:
-        `errors`: messages with file, key, value and what is allowed; `skipped`: the cells that make no sense, by paper.
+        `errors`: messages with file, key, value and what is allowed; `skipped`: the cells that make no sense, by study;
+        `cells`: all settings of every cell, defaults included.
     """
-    errors = [*_variant_errors(plan), *_paper_errors(plan)] or [*_shape_errors(plan), *_refused(plan)]
-    return {"errors": errors, "skipped": {} if errors else _skipped(plan)}
+    errors = [*_variant_errors(plan), *_study_errors(plan)] or [*_shape_errors(plan), *_refused(plan)]
+    errors = list(dict.fromkeys(errors))
+    return {"errors": errors, "skipped": {} if errors else _skipped(plan), "cells": {} if errors else _resolved(plan)}
 
 
 def _variant_errors(plan: Plan) -> Iterator[str]:
-    for section, registry in SECTIONS.items():
-        for name, variant in plan.config[section].items():
-            for key in sorted(STRAY_KEYS[section] & set(variant)):
-                yield str(plan.sources.error((section, name, key), f"means nothing in {section}; leave it out"))
-            try:
-                built = build(registry, settings_of(variant))
-                if section == "datasets":
-                    view_of(variant).sizes(getattr(built, "sizes", Sizes()))
-            except (ValueError, TypeError) as error:
-                yield str(plan.sources.error((section, name), str(error)))
+    for scope in plan.scopes.values():
+        for section, registry in SECTIONS.items():
+            for name, variant in scope.variants[section].items():
+                where = scope.keys[section, name]
+                for key in sorted(STRAY_KEYS[section] & set(variant)):
+                    yield str(plan.sources.error((*where, key), f"means nothing in {section}; leave it out"))
+                try:
+                    built = build(registry, settings_of(variant))
+                    if section == "datasets":
+                        view_of(variant).sizes(getattr(built, "sizes", Sizes()))
+                except (ValueError, TypeError) as error:
+                    yield str(plan.sources.error(where, _with_hint(variant, str(error))))
+
+
+def _with_hint(variant: Mapping[str, Any], message: str) -> str:
+    """The message about a setting, and how a number is written that YAML read as a text."""
+    value: Any = variant
+    for key in message.split(": "):
+        if not isinstance(value, Mapping) or key not in value:
+            break
+        value = value[key]
+    return message + number_hint(value)
 
 
 def _shape_errors(plan: Plan) -> Iterator[str]:
     """Networks that cannot be built for the inputs they meet, where their shape is known before the data is there."""
-    for dataset, model in sorted({(batch.dataset, batch.model) for batch in plan.batches.values()}):
-        variant = plan.config["datasets"][dataset]
-        known = getattr(build(DATASETS, settings_of(variant)), "sizes", Sizes())
-        shape, num_classes, _, _ = view_of(variant).sizes(known)
-        architecture = getattr(build(MODELS, settings_of(plan.config["models"][model])), "architecture", None)
+    for batch in {(batch.study, batch.dataset, batch.model): batch for batch in plan.batches.values()}.values():
+        dataset = batch.train["dataset"]
+        known = getattr(build(DATASETS, settings_of(dataset)), "sizes", Sizes())
+        shape, num_classes, _, _ = view_of(dataset).sizes(known)
+        architecture = getattr(build(MODELS, settings_of(batch.train["model"])), "architecture", None)
         if shape is not None and architecture is not None:
             try:
                 architecture(shape, num_classes or 1)
             except ValueError as error:
-                yield str(plan.sources.error(("models", model), f"on {dataset}: {error}"))
+                where = plan.scopes[batch.study].keys["models", batch.model]
+                yield str(plan.sources.error(where, f"on {batch.dataset}: {error}"))
 
 
 def _refused(plan: Plan) -> Iterator[str]:
@@ -86,34 +103,35 @@ def _refused(plan: Plan) -> Iterator[str]:
         view, known = view_of(dataset), getattr(build(DATASETS, settings_of(dataset)), "sizes", Sizes())
         problem = method.refuses(batch.train["training"], view.normalise, view.sizes(known).input_shape)
         if problem:
-            yield str(plan.sources.error(("methods", batch.method), f"on {batch.cell}: {problem}"))
+            where = plan.scopes[batch.study].keys["methods", batch.method]
+            yield str(plan.sources.error(where, f"on {batch.cell}: {problem}"))
 
 
-def _paper_errors(plan: Plan) -> Iterator[str]:
-    for paper, settings in plan.config["papers"].items():
+def _study_errors(plan: Plan) -> Iterator[str]:
+    for study, settings in plan.config["studies"].items():
         for section, registry in (("checks", CHECKS), ("claims", CLAIMS)):
             for name, variant in settings.get(section, {}).items():
-                key = ("papers", paper, section, name)
+                key = ("studies", study, section, name)
                 try:
                     built = build(registry, variant)
                 except (ValueError, TypeError) as error:
-                    yield str(plan.sources.error(key, str(error)))
+                    yield str(plan.sources.error(key, _with_hint(variant, str(error))))
                 else:
-                    yield from (str(plan.sources.error(key, problem)) for problem in _unknown(plan, paper, built))
+                    yield from (str(plan.sources.error(key, problem)) for problem in _unknown(plan, study, built))
         for number, block in enumerate(settings["grid"]):
-            yield from _block_errors(plan, paper, number, block)
+            yield from _block_errors(plan, study, number, block)
 
 
-def _unknown(plan: Plan, paper: str, claim: Any) -> Iterator[str]:
+def _unknown(plan: Plan, study: str, claim: Any) -> Iterator[str]:
     """Names in a claim that no variant has: it could never be decided."""
-    checks = plan.config["papers"][paper].get("checks", {})
+    checks = plan.config["studies"][study].get("checks", {})
     check = getattr(claim, "check", None)
     if isinstance(check, str) and check not in checks:
         yield f"check: no check {check!r}; allowed: {', '.join(sorted(checks)) or 'none'}"
     elif check is None:
         yield from _unknown_quantities(claim)
     for section, fields in NAMING.items():
-        names = plan.config[section]
+        names = plan.scopes[study].variants[section]
         keys = getattr(claim, "twins", ()) if section == "models" else ()
         wanted = [*keys, *(name for field in fields for name in _names(getattr(claim, field, None)))]
         for pattern in dict.fromkeys(wanted):
@@ -153,8 +171,8 @@ def _names(value: Any) -> list[str]:
     return []
 
 
-def _block_errors(plan: Plan, paper: str, number: int, block: Mapping[str, Any]) -> Iterator[str]:
-    where = ("papers", paper, "grid", number)
+def _block_errors(plan: Plan, study: str, number: int, block: Mapping[str, Any]) -> Iterator[str]:
+    where = ("studies", study, "grid", number)
     try:
         build_objective({**DEFAULT_TRAINING, **block["training"]})
     except ValueError as error:
@@ -176,6 +194,12 @@ def _record_errors(plan: Plan, where: tuple[Any, ...], block: Mapping[str, Any])
         yield str(plan.sources.error((*where, "record"), str(error)))
 
 
+def _resolved(plan: Plan) -> dict[str, dict[str, Any]]:
+    """All settings of every cell, those that the config leaves to a default among them."""
+    batches = {batch.cell: batch for batch in plan.batches.values()}
+    return {cell: resolved_settings(plan.measure_spec(batch.folder)) for cell, batch in batches.items()}
+
+
 def _skipped(plan: Plan) -> dict[str, list[dict[str, str]]]:
     skipped: dict[str, list[dict[str, str]]] = {}
     for batch in {batch.cell: batch for batch in plan.batches.values()}.values():
@@ -184,7 +208,7 @@ def _skipped(plan: Plan) -> dict[str, list[dict[str, str]]]:
         reason = _skips(method, model)
         if reason:
             cell = {"dataset": batch.dataset, "model": batch.model, "method": batch.method, "reason": reason}
-            skipped.setdefault(batch.paper, []).append(cell)
+            skipped.setdefault(batch.study, []).append(cell)
     return skipped
 
 

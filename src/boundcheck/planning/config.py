@@ -1,245 +1,198 @@
-"""Reading a config: files merged as Snakemake merges them, checked against the schema, sweeps expanded. No torch."""
+"""The layers of a config: its files, the files of its studies and the values of `--config`, merged in their order."""
 
 from __future__ import annotations
 
-import itertools
-import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
+from boundcheck.planning.claims import claims_file, expand_tables
+from boundcheck.planning.yaml_files import Config, ConfigError, read_file, read_scalars
 
-Config = dict[str, Any]
-WORDS = {
-    "object": "a mapping of keys",
-    "array": "a list",
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "null": "nothing",
-}
-LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
-MERGE = "tag:yaml.org,2002:merge"  # the tag of the key `<<`
+__all__ = ["OF_A_SCALE", "SECTIONS", "VARIANTS", "Config", "ConfigError", "Sources"]
 VARIANTS = ("datasets", "models", "methods", "analyses")
-NAME = re.compile(r"(?!.*\.\.)[A-Za-z][A-Za-z0-9_+.-]{0,63}")  # as the schema has it; a name is a folder
+SECTIONS = (*VARIANTS, "checks", "claims")
+OF_A_SCALE = ("grid", "defaults")  # keys of a study that an overlay with a `name` does not take over
+VALUES = "--config"
 
 
-class ConfigError(ValueError):
-    """A user's mistake in a config: names the file, the key, the value and what is allowed."""
+@dataclass(frozen=True)
+class Layer:
+    """Settings from one place: a file, or the command line. Its keys stand at `at` of the config."""
+
+    label: str
+    content: Config
+    at: tuple[str, ...] = ()
+    begins_scale: bool = False
+
+
+@dataclass
+class Node:
+    """The layer that set a key last, and the nodes of the keys below it."""
+
+    layer: Layer
+    children: dict[Any, Node] = field(default_factory=dict)
 
 
 class Sources:
-    """The config files in the order of merging, to say in which file a key stands."""
+    """The layers of a config in the order of merging: the merged config, and where each key of it stands.
 
-    def __init__(self, files: Sequence[str | Path]) -> None:
-        here = Path.cwd()
-        paths = [Path(file) for file in files]
-        self.files = [path.relative_to(here) if path.is_relative_to(here) else path for path in paths]
-        self.contents = [read_file(file) for file in self.files]
+    Args:
+        files: config files in the order of merging.
+        values: those of `--config`, which come last.
+
+    Raises:
+        ConfigError: a file cannot be read, is no YAML, or is no mapping.
+    """
+
+    def __init__(self, files: Sequence[str | Path], values: Mapping[str, Any] | None = None) -> None:
+        self.files = [_shown(Path(file)) for file in files]
+        layers = [layer for file in self.files for layer in _layers_of_file(file)]
+        if values:
+            layers += _with_studies(VALUES, read_scalars(values), Path())
+        self.layers = [*_claims_layers(layers), *layers]
+        self.config: Config = {}
+        self._root = Node(Layer(str(self.files[-1]) if self.files else "config", {}))
+        for layer in self.layers:
+            self._take(layer)
 
     def merged(self) -> Config:
-        """All files merged: dictionaries entry by entry, everything else replaced."""
-        merged: Config = {}
-        for content in self.contents:
-            _merge(merged, content)
+        """All layers merged. A study's variant without a `kind` changes the one of its name at the top level."""
+        merged = _copy(self.config)
+        for _, study in _mappings(merged.get("studies")):
+            for section in VARIANTS:
+                shared = dict(_mappings(merged.get(section)))
+                for name, variant in _mappings(study.get(section)):
+                    if "kind" not in variant and name in shared:
+                        study[section][name] = _merged(shared[name], variant)
         return merged
 
-    def belongs_to_scale(self, keys: Sequence[Any]) -> bool:
-        """Whether the last file that gives a `name`, or a later one, sets the value at `keys`."""
-        named = [number for number, content in enumerate(self.contents) if "name" in content]
-        return any(_has(content, keys) for content in self.contents[named[-1] if named else 0 :])
+    def _take(self, layer: Layer) -> None:
+        if layer.begins_scale:
+            for key, study in _mappings(self.config.get("studies")):
+                for of_a_scale in OF_A_SCALE:
+                    study.pop(of_a_scale, None)
+                    self._root.children["studies"].children[key].children.pop(of_a_scale, None)
+        content: Config = dict(layer.content)
+        for key in reversed(layer.at):
+            content = {key: content}
+        _merge(self.config, content, self._root, layer)
 
     def error(self, keys: Sequence[Any], problem: str) -> ConfigError:
-        """An error about the value at `keys`, with the last file that sets it."""
-        for length in range(len(keys), 0, -1):
-            for file, content in zip(reversed(self.files), reversed(self.contents), strict=True):
-                if _has(content, keys[:length]):
-                    return ConfigError(f"{file}: {_dotted(keys)}: {problem}")
-        where = self.files[-1] if self.files else "config"
-        return ConfigError(f"{where}: {_dotted(keys) or 'the config'}: {problem}")
+        """An error about the value at `keys`, with the file that sets it."""
+        layer, path = self._holder(keys)
+        return ConfigError(f"{layer.label}: {_dotted(path[len(layer.at) :]) or 'the config'}: {problem}")
+
+    def _holder(self, keys: Sequence[Any]) -> tuple[Layer, Sequence[Any]]:
+        """The layer that sets the value at `keys`, or what is nearest to it, and its keys there."""
+        for path in (keys, *_elsewhere(keys)):
+            if _has(self.config, path):
+                return self._node(path).layer, path
+        return self._node(keys).layer, keys
+
+    def _node(self, keys: Sequence[Any]) -> Node:
+        node = self._root
+        for key in keys:
+            if key not in node.children:
+                break
+            node = node.children[key]
+        return node
 
 
-def _load(text: str) -> Any:
-    """YAML, but a key that stands twice in a mapping is an error and not silently the last one.
-
-    Nodes are walked as they are written, before merges (`<<`) are worked into them: a merged key may be overridden.
-    """
-    loader = LOADER(text)
-    try:
-        node = loader.get_single_node()
-        _refuse_twins(node, set())
-        return None if node is None else loader.construct_document(node)
-    finally:
-        loader.dispose()
+def _shown(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def _refuse_twins(node: Any, seen: set[int]) -> None:
-    """Raise a YAMLError at a key that a mapping in `node` has twice; `seen` holds the nodes that were walked."""
-    if id(node) in seen or not isinstance(node, yaml.CollectionNode):
-        return
-    seen.add(id(node))
-    if isinstance(node, yaml.SequenceNode):
-        children = node.value
-    else:
-        children = [child for pair in node.value for child in pair]
-        lines: dict[tuple[str, str], int] = {}
-        for key in children[::2]:
-            if not isinstance(key, yaml.ScalarNode) or key.tag == MERGE:
-                continue
-            name, line = (key.tag, key.value), key.start_mark.line + 1
-            if name in lines:
-                where = f"line {line}" if lines[name] == line else f"lines {lines[name]} and {line}"
-                raise yaml.YAMLError(f"the key {key.value!r} stands twice, in {where}")
-            lines[name] = line
-    for child in children:
-        _refuse_twins(child, seen)
+def _layers_of_file(file: Path) -> list[Layer]:
+    content = read_file(file)
+    return _with_studies(str(file), content, file.parent, begins_scale="name" in content)
 
 
-def read_file(file: Path) -> Config:
-    """One YAML file.
-
-    Raises:
-        ConfigError: it cannot be read, is no YAML, or is no mapping.
-    """
-    try:
-        content = _load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{file}: must be a mapping of keys, got {type(content).__name__}")
-    return content
-
-
-def validate_schema(config: Config, schema_file: Path, sources: Sources) -> None:
-    """Check a merged config against the JSON schema.
-
-    Raises:
-        ConfigError: every problem, in words, one a line.
-    """
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import relevance
-    from jsonschema.validators import extend
-
-    schema = yaml.load(schema_file.read_text(encoding="utf-8"), LOADER)
-    integers = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
-    numbers = integers.redefine("number", lambda _, value: type(value) in (int, float) and math.isfinite(value))
-    validator = extend(Draft202012Validator, type_checker=numbers)(schema)
-    messages: list[str] = []
-    for error in validator.iter_errors(config):
-        while error.context and not _is_of_the_value_itself(error):
-            error = max(error.context, key=relevance)
-        messages += [str(sources.error(keys, problem)) for keys, problem in _explain(error, config)]
-    if messages:
-        raise ConfigError("\n".join(dict.fromkeys(messages)))
+def _with_studies(label: str, content: Config, folder: Path, begins_scale: bool = False) -> list[Layer]:
+    """A layer, followed by those of the files that it names as its studies, relative to `folder`."""
+    studies: Any = content.get("studies")
+    studies = studies if isinstance(studies, dict) else {}
+    named = {key: path for key, path in studies.items() if isinstance(path, str)}
+    if named:
+        content = {**content, "studies": {**studies, **{key: {} for key in named}}}
+    layers = [Layer(label, content, begins_scale=begins_scale)]
+    for key, path in named.items():
+        try:
+            layers.append(Layer(str(folder / path), read_file(folder / path), ("studies", key)))
+        except ConfigError as error:
+            raise ConfigError(f"{label}: studies.{key}: {error}") from None
+    return [_with_tables_expanded(layer) for layer in layers]
 
 
-def _is_of_the_value_itself(error: Any) -> bool:
-    """Whether a choice of forms that a description names was missed as a whole, not by something inside one form."""
-    return "description" in error.schema and all(part.absolute_path == error.absolute_path for part in error.context)
+def _with_tables_expanded(layer: Layer) -> Layer:
+    """A layer whose tables of claims are single claims."""
+    if layer.at:
+        return replace(layer, content=_study_expanded(layer.content))
+    studies = {key: _study_expanded(study) for key, study in _mappings(layer.content.get("studies"))}
+    if not studies:
+        return layer
+    return replace(layer, content={**layer.content, "studies": {**layer.content["studies"], **studies}})
 
 
-def _explain(error: Any, config: Config) -> Iterator[tuple[list[Any], str]]:
-    """The keys that a schema error is about, each with what is wrong there."""
-    keys, allowed = [*error.absolute_path], error.validator_value
-    match error.validator:
-        case "additionalProperties":
-            known = sorted(error.schema.get("properties", {}))
-            for key in sorted(set(error.instance) - set(known)):
-                yield [*keys, key], f"unknown key; allowed: {', '.join(known)}"
-        case "required":
-            missing = [key for key in allowed if key not in error.instance]
-            hint = _variants_beside(keys, config) if missing == ["kind"] else ""
-            yield keys, f"missing key {', '.join(map(repr, missing))}{hint}"
-        case "enum":
-            yield keys, f"got {error.instance!r}; allowed: {', '.join(map(str, allowed))}"
-        case "type":
-            types = allowed if isinstance(allowed, list) else [allowed]
-            yield keys, f"got {error.instance!r}; allowed: {' or '.join(WORDS[name] for name in types)}"
-        case _:
-            text = error.schema.get("description", f"{error.validator} {allowed}")
-            yield keys, f"got {error.instance!r}; allowed: {text}"
+def _study_expanded(study: Config) -> Config:
+    claims = study.get("claims")
+    return {**study, "claims": expand_tables(claims)} if isinstance(claims, dict) else study
 
 
-def _variants_beside(keys: Sequence[Any], config: Config) -> str:
-    """What to write instead of the name of a variant that has no kind; "" where `keys` lead into a list."""
-    beside: Any = config
-    for key in keys[:-1]:
-        beside = beside[key]
-    if not isinstance(beside, Mapping):
-        return ""
-    known = sorted(name for name, variant in beside.items() if isinstance(variant, Mapping) and "kind" in variant)
-    return f", which a new variant needs; variants there are: {', '.join(known) or 'none'}"
+def _claims_layers(layers: Sequence[Layer]) -> list[Layer]:
+    """What the papers state, for the studies that are theirs: below all that a config says."""
+    keys = [key for layer in layers for key, _ in _mappings(layer.content.get("studies"))]
+    files = {key: file for key in keys if isinstance(key, str) and (file := claims_file(key)) is not None}
+    loaded = [Layer(str(_shown(file)), read_file(file), ("studies", key)) for key, file in files.items()]
+    return [_with_tables_expanded(layer) for layer in loaded]
 
 
-def expand_sweeps(config: Config, sources: Sources) -> dict[str, dict[str, list[str]]]:
-    """Replace every `{sweep: {key: [values]}, ...}` variant by one variant per combination, in place.
-
-    A variant `mlp` swept over `width: [16, 64]` becomes `mlp_width16` and `mlp_width64`.
-
-    Returns:
-        for each section, the names that a swept name stands for.
-
-    Raises:
-        ConfigError: a combination makes a name that cannot be one, or that another variant has.
-    """
-    expanded: dict[str, dict[str, list[str]]] = {section: {} for section in VARIANTS}
-    for section in VARIANTS:
-        variants: dict[str, Any] = {}
-        for name, variant in config.get(section, {}).items():
-            if "sweep" not in variant:
-                variants[name] = variant
-                continue
-            rest = {key: value for key, value in variant.items() if key != "sweep"}
-            expanded[section][name] = []
-            for suffix, values in _combinations(variant["sweep"]):
-                member = f"{name}_{suffix}"
-                if not NAME.fullmatch(member):
-                    problem = f"makes the name {member!r}; allowed: letters, digits, _, -, + and ., at most 64, no .."
-                    raise sources.error((section, name, "sweep"), problem)
-                if member in config[section]:
-                    raise sources.error((section, name, "sweep"), f"makes {member!r}, which is already a variant")
-                try:
-                    variants[member] = _with_values(rest, values)
-                except ConfigError as mistake:
-                    raise sources.error((section, name, "sweep"), str(mistake)) from None
-                expanded[section][name].append(member)
-        config[section] = variants
-    return expanded
+def _elsewhere(keys: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Where else the value of a block or of a study's variant may stand: in the defaults, or at the top level."""
+    match keys:
+        case ("studies", study, "grid", int(), *rest) if rest:
+            yield ("studies", study, "defaults", *rest)
+        case ("studies", _, section, *rest) if section in VARIANTS and rest:
+            yield (section, *rest)
 
 
-def _combinations(sweep: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for values in itertools.product(*sweep.values()):
-        chosen = dict(zip(sweep, values, strict=True))
-        yield "_".join(f"{key.rpartition('.')[2]}{value}" for key, value in chosen.items()), chosen
-
-
-def _with_values(variant: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The variant with values put at dotted keys (`base.lr`)."""
-    result = dict(variant)
-    for key, value in values.items():
-        head, _, rest = key.partition(".")
-        inside = result.get(head, {})
-        if rest and not isinstance(inside, Mapping):
-            raise ConfigError(f"{head}: got {inside!r}; allowed: a mapping of keys, for the sweep over {key!r}")
-        result[head] = _with_values(inside, {rest: value}) if rest else value
-    return result
-
-
-def _merge(into: Config, update: Mapping[str, Any]) -> None:
+def _merge(into: Config, update: Mapping[str, Any], node: Node, layer: Layer) -> None:
+    """Merge entry by entry; a mapping with a `kind` replaces, as everything does that is no mapping."""
+    node.layer = layer
     for key, value in update.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
+        if _is_merged(value, into.get(key)):
+            _merge(into[key], value, node.children[key], layer)
         else:
             into[key] = _copy(value)
+            node.children[key] = _nodes(value, layer)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> Config:
+    """`above` merged over `below`, without their layers."""
+    config = _copy(below)
+    for key, value in above.items():
+        config[key] = _merged(config[key], value) if _is_merged(value, config.get(key)) else _copy(value)
+    return config
+
+
+def _is_merged(value: Any, below: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(below, dict) and not isinstance(value.get("kind"), str)
+
+
+def _nodes(value: Any, layer: Layer) -> Node:
+    children = {key: _nodes(entry, layer) for key, entry in value.items()} if isinstance(value, Mapping) else {}
+    return Node(layer, children)
 
 
 def _copy(value: Any) -> Any:
     return {key: _copy(entry) for key, entry in value.items()} if isinstance(value, Mapping) else value
+
+
+def _mappings(value: Any) -> list[tuple[Any, Config]]:
+    """The entries of a mapping that are mappings."""
+    return [(key, entry) for key, entry in value.items() if isinstance(entry, dict)] if isinstance(value, dict) else []
 
 
 def _has(content: Any, keys: Sequence[Any]) -> bool:

@@ -29,8 +29,7 @@ def train_modules(spec: Mapping[str, Any]) -> list[str]:
     return [
         "boundcheck.training.train",
         *_teacher_modules(spec),
-        *kind_modules("models", [spec["model"]]),
-        *kind_modules("methods", [spec["method"]]),
+        *cell_modules(spec),
         *kind_modules("record", spec["record"]),
     ]
 
@@ -40,10 +39,14 @@ def measure_modules(spec: Mapping[str, Any]) -> list[str]:
     return [
         "boundcheck.measuring.measure",
         *_teacher_modules(spec),
-        *kind_modules("models", [spec["model"]]),
-        *kind_modules("methods", [spec["method"]]),
+        *cell_modules(spec),
         *kind_modules("analyses", spec["analyses"]),
     ]
+
+
+def cell_modules(spec: Mapping[str, Any]) -> list[str]:
+    """The modules of the model and the method of a cell."""
+    return [*kind_modules("models", [spec["model"]]), *kind_modules("methods", [spec["method"]])]
 
 
 def _teacher_modules(spec: Mapping[str, Any]) -> list[str]:

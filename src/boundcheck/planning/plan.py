@@ -3,49 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from boundcheck.planning.batch import Batch
+from boundcheck.planning.claims import deciding_settings, words_of
 from boundcheck.planning.code_version import SOURCE, code_version
 from boundcheck.planning.config import VARIANTS, Config, Sources
-from boundcheck.planning.job_code import fetch_modules, kind_modules, measure_modules, train_modules
+from boundcheck.planning.fetches import fetch_spec
+from boundcheck.planning.job_code import cell_modules, fetch_modules, kind_modules, measure_modules, train_modules
 from boundcheck.planning.source_state import fetched_state, origin_state
-from boundcheck.registry import VIEW_KEYS
-
-
-@dataclass(frozen=True)
-class Batch:
-    """The seeds of one cell that one job trains. `train` is the spec of its training, `analyses` of its measuring."""
-
-    paper: str
-    dataset: str
-    model: str
-    method: str
-    seeds: tuple[int, ...]
-    train: Mapping[str, Any]
-    analyses: tuple[Mapping[str, Any], ...]
-
-    @property
-    def teacher(self) -> Mapping[str, Any] | None:
-        """The variant that the training distils from, with its name and file."""
-        return self.train["training"].get("teacher")
-
-    @property
-    def cell(self) -> str:
-        """paper/dataset/model/method"""
-        return f"{self.paper}/{self.dataset}/{self.model}/{self.method}"
-
-    @property
-    def seeds_folder(self) -> str:
-        """seeds_0-2"""
-        return f"seeds_{self.seeds[0]}-{self.seeds[-1]}"
-
-    @property
-    def folder(self) -> str:
-        """paper/dataset/model/method/seeds_0-2, below results/<scale>/"""
-        return f"{self.cell}/{self.seeds_folder}"
+from boundcheck.planning.sweeps import Scope
 
 
 @dataclass
@@ -54,8 +24,10 @@ class Plan:
 
     config: Config
     sources: Sources
+    scopes: dict[str, Scope]  # by study
     batches: dict[str, Batch] = field(default_factory=dict)
     skipped: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    resolved: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # by cell: all settings, defaults included
     seeds_per_job: dict[str, int] = field(default_factory=dict)  # by cell
 
     @property
@@ -64,27 +36,33 @@ class Plan:
         return self.config["name"]
 
     @property
-    def papers(self) -> list[str]:
-        """Keys of the papers with a grid."""
-        return [key for key, paper in self.config["papers"].items() if paper["grid"]]
+    def studies(self) -> list[str]:
+        """Keys of the studies with a grid."""
+        return [key for key, study in self.config["studies"].items() if study["grid"]]
 
     @property
-    def datasets(self) -> list[str]:
-        """Datasets that some batch needs, teachers among them."""
-        teachers = {batch.teacher["name"] for batch in self.batches.values() if batch.teacher}
-        return sorted({batch.dataset for batch in self.batches.values()} | teachers)
+    def fetches(self) -> dict[str, Mapping[str, Any]]:
+        """The variant of each dataset that some batch needs, teachers among them, by its folder below data/.
 
-    def of_paper(self, key: str) -> list[Batch]:
-        """The batches of one paper."""
-        return [batch for batch in self.batches.values() if batch.paper == key]
+        Variants that use the same arrays share a folder; one of them stands for all.
+        """
+        found: dict[str, Mapping[str, Any]] = {}
+        for batch in self.batches.values():
+            for folder, name in zip(batch.data, batch.datasets, strict=True):
+                found.setdefault(folder, self.scopes[batch.study].variants["datasets"][name])
+        return dict(sorted(found.items()))
+
+    def of_study(self, key: str) -> list[Batch]:
+        """The batches of one study."""
+        return [batch for batch in self.batches.values() if batch.study == key]
 
     def pattern(self, key: str) -> str:
-        """A regular expression of the names that a wildcard (paper, dataset, model, method) may take."""
-        names = self.datasets if key == "dataset" else {getattr(batch, key) for batch in self.batches.values()}
+        """A regular expression of the names that a wildcard (study, data, dataset, model, method) may take."""
+        names = set(self.fetches) if key == "data" else {getattr(batch, key) for batch in self.batches.values()}
         return "|".join(sorted(map(re.escape, names))) or "none"
 
     def add(self, batch: Batch, where: tuple[Any, ...]) -> None:
-        """Take in a batch of the block at `where`; one that is already there gets the other's analyses too.
+        """Take in a batch of the block at `where`; one that is already there gets its analyses and roles too.
 
         Raises:
             ConfigError: the same cell with other settings.
@@ -99,79 +77,105 @@ class Plan:
                 problem = f"the cell {batch.cell} stands in two blocks with different {', '.join(differing)}"
                 raise self.sources.error(where, problem)
             analyses = {variant["name"]: variant for variant in (*known.analyses, *batch.analyses)}
-            batch = replace(known, analyses=tuple(analyses.values()))
+            roles = tuple(dict.fromkeys((*known.roles, *batch.roles)))
+            batch = replace(known, analyses=tuple(analyses.values()), roles=roles)
         self.batches[batch.folder] = batch
 
     # -- what defines each job -------------------------------------------------------------------------------------
 
-    def fetch_spec(self, dataset: str) -> dict[str, Any]:
-        """What decides a dataset's arrays: its kind and source, not how cells use it."""
-        variant = self.config["datasets"][dataset]
-        return {key: value for key, value in variant.items() if key not in VIEW_KEYS}
+    def fetch_spec(self, data: str) -> dict[str, Any]:
+        """What decides the arrays below data/<data>: kind and source, not how cells use them."""
+        return fetch_spec(self.fetches[data])
 
-    def origin_state(self, dataset: str) -> str:
+    def origin_state(self, data: str) -> str:
         """State of the folder or archive that a dataset is read from, its `path`; "none" where nothing is known.
 
-        One that is gone, whose arrays are here, is as it was: the arrays can be used without it.
+        If the source is gone but its arrays exist, the recorded state is used.
         """
-        path = self.config["datasets"][dataset].get("path")
-        state = path and (origin_state(Path(path).expanduser()) or fetched_state(dataset, self.fetch_spec(dataset)))
+        variant = self.fetches[data]
+        path = variant.get("path")
+        state = path and (origin_state(Path(path).expanduser()) or fetched_state(data, self.fetch_spec(data)))
         return state or "none"
 
-    def missing_origin(self, dataset: str) -> list[str]:
+    def missing_origin(self, data: str) -> list[str]:
         """What is wrong where the folder or archive of a dataset that is to be fetched is not there."""
-        path = self.config["datasets"][dataset].get("path")
+        path = self.fetches[data].get("path")
         if path is None or Path(path).expanduser().exists():
             return []
         problem = f"got {path!r}: nothing is there; allowed: the folder or archive of the images"
-        return [str(self.sources.error(("datasets", dataset, "path"), problem))]
+        batch = next(batch for batch in self.batches.values() if data in batch.data)
+        where = self.scopes[batch.study].keys["datasets", batch.datasets[batch.data.index(data)]]
+        return [str(self.sources.error((*where, "path"), problem))]
 
     def measure_spec(self, folder: str) -> dict[str, Any]:
         """The training's spec with the analyses."""
         batch = self.batches[folder]
         return {**batch.train, "analyses": list(batch.analyses)}
 
-    def check_spec(self, paper: str) -> dict[str, Any]:
-        """The batches, checks and claims of a paper."""
-        settings = self.config["papers"][paper]
-        batches = self.of_paper(paper)
+    def check_spec(self, study: str) -> dict[str, Any]:
+        """The cells of a study with all their settings, its batches, and what decides its checks and claims."""
+        settings = self.config["studies"][study]
+        batches = self.of_study(study)
+        cells = {
+            batch.cell.partition("/")[2]: {
+                **self.resolved.get(batch.cell, {}),
+                "roles": list(batch.roles),
+                "measured": bool(batch.analyses),
+            }
+            for batch in batches
+        }
+        claims = settings.get("claims", {}).items()
         return {
             "scale": self.scale,
-            "paper": paper,
+            "study": study,
             "batches": [batch.folder.partition("/")[2] for batch in batches],
-            "unmeasured": [batch.folder.partition("/")[2] for batch in batches if not batch.analyses],
-            "skipped": self.skipped.get(paper, []),
+            "cells": cells,
+            "skipped": self.skipped.get(study, []),
             "checks": settings.get("checks", {}),
-            "claims": settings.get("claims", {}),
+            "claims": {name: deciding_settings(claim) for name, claim in claims},
         }
 
     def report_spec(self) -> dict[str, Any]:
-        """The papers and the effective config: what the cells are made of, without variants that none uses."""
-        used: dict[str, set[str]] = {section: set() for section in VARIANTS}
-        for batch in self.batches.values():
-            used["datasets"] |= {batch.dataset, *([batch.teacher["name"]] if batch.teacher else [])}
-            used["models"].add(batch.model)
-            used["methods"].add(batch.method)
-            used["analyses"] |= {variant["name"] for variant in batch.analyses}
+        """The studies, what their claims say, and the effective config: what the cells are made of."""
+        config = {key: value for key, value in self.config.items() if key not in (*VARIANTS, "studies")}
+        studies = {key: self._effective(key) for key in self.studies}
+        claims = {key: self.config["studies"][key].get("claims", {}) for key in self.studies}
+        words = {key: {name: words_of(claim) for name, claim in entries.items()} for key, entries in claims.items()}
+        return {
+            "scale": self.scale,
+            "studies": self.studies,
+            "config": {**config, "studies": studies},
+            "statements": words,
+        }
+
+    def _effective(self, key: str) -> Config:
+        """A study's part of the config, with the variants that its cells use and no others."""
+        settings, batches = self.config["studies"][key], self.of_study(key)
+        used: dict[str, set[str]] = {
+            "datasets": {name for batch in batches for name in batch.datasets},
+            "models": {batch.model for batch in batches},
+            "methods": {batch.method for batch in batches},
+            "analyses": {variant["name"] for batch in batches for variant in batch.analyses},
+        }
         variants = {
-            section: {name: variant for name, variant in self.config[section].items() if name in names}
+            section: {name: variant for name, variant in self.scopes[key].variants[section].items() if name in names}
             for section, names in used.items()
         }
-        papers = {key: self.config["papers"][key] for key in self.papers}
-        return {"scale": self.scale, "papers": self.papers, "config": {**self.config, **variants, "papers": papers}}
+        claims = {name: deciding_settings(claim) for name, claim in settings.get("claims", {}).items()}
+        return {**variants, "grid": settings["grid"], "checks": settings.get("checks", {}), "claims": claims}
 
     def job_modules(self) -> list[str]:
         """The modules that the jobs import, without the report, which is one job."""
         modules = {"boundcheck.report.check"}
-        for dataset in self.datasets:
-            modules.update(fetch_modules(self.fetch_spec(dataset)))
+        for data in self.fetches:
+            modules.update(fetch_modules(self.fetch_spec(data)))
         for folder, batch in self.batches.items():
             modules.update(train_modules(batch.train), measure_modules(self.measure_spec(folder)))
         return sorted(modules)
 
-    def fetch_code(self, dataset: str) -> str:
+    def fetch_code(self, data: str) -> str:
         """Version of the code that decides a dataset's arrays."""
-        return code_version(*fetch_modules(self.fetch_spec(dataset)))
+        return code_version(*fetch_modules(self.fetch_spec(data)))
 
     def train_code(self, folder: str) -> str:
         """Version of the code that decides a batch's curves and snapshots."""
@@ -181,11 +185,12 @@ class Plan:
         """Version of the code that decides a batch's measurements."""
         return code_version(*measure_modules(self.measure_spec(folder)))
 
-    def check_code(self, paper: str) -> str:
-        """Version of the code that decides a paper's checks and claims."""
-        spec = self.check_spec(paper)
-        kinds = [module for section in ("checks", "claims") for module in kind_modules(section, spec[section].values())]
-        return code_version("boundcheck.report.check", *kinds)
+    def check_code(self, study: str) -> str:
+        """Version of the code that decides a study's checks and claims, which ask the kinds of its cells too."""
+        given = {section: self.config["studies"][study].get(section, {}) for section in ("checks", "claims")}
+        kinds = [module for section, variants in given.items() for module in kind_modules(section, variants.values())]
+        cells = [module for batch in self.of_study(study) for module in cell_modules(batch.train)]
+        return code_version("boundcheck.report.check", *sorted({*kinds, *cells}))
 
     def report_code(self) -> str:
         """Version of the code and templates that decide the report."""
@@ -194,9 +199,10 @@ class Plan:
 
     def kinds_code(self) -> str:
         """Version of all code that decides whether the config's variants can be built."""
-        variants = [(section, self.config[section].values()) for section in VARIANTS]
-        for paper in self.config["papers"].values():
-            variants += [(section, paper.get(section, {}).values()) for section in ("checks", "claims")]
-            variants += [("record", block.get("record", [])) for block in paper["grid"]]
-        modules = [module for section, entries in variants for module in kind_modules(section, entries)]
-        return code_version("boundcheck.jobs.validate", *modules)
+        variants: list[tuple[str, Iterable[Any]]] = []
+        for key, study in self.config["studies"].items():
+            variants += [(section, self.scopes[key].variants[section].values()) for section in VARIANTS]
+            variants += [(section, study.get(section, {}).values()) for section in ("checks", "claims")]
+            variants += [("record", block.get("record", [])) for block in study["grid"]]
+        modules = {module for section, entries in variants for module in kind_modules(section, entries)}
+        return code_version("boundcheck.jobs.validate", *sorted(modules))

@@ -43,9 +43,9 @@ def _folder_times(folder: Path, depth: int) -> list[str]:
     return times + [time for path in below for time in _folder_times(Path(path), depth - 1)]
 
 
-def fetched_state(dataset: str, spec: Mapping[str, Any], root: Path = Path()) -> str | None:
-    """The state of its folder or archive when a dataset's arrays were made; None without arrays of this very spec."""
-    folder = root / "data" / dataset
+def fetched_state(data: str, spec: Mapping[str, Any], root: Path = Path()) -> str | None:
+    """The state of what the arrays below data/<data> were made from; None without arrays of this very spec."""
+    folder = root / "data" / data
     if not (folder / "arrays.safetensors").exists():
         return None
     try:

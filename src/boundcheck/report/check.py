@@ -1,4 +1,4 @@
-"""Check every theorem of one paper against its curves and measurements, and decide its claims."""
+"""Check every theorem of one study against its curves and measurements, and decide its claims."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ import pyarrow as pa
 from boundcheck import tables
 from boundcheck.claims import CHECKS, CLAIMS
 from boundcheck.registry import build
-from boundcheck.report.result_folders import SPECS, read_tables
+from boundcheck.report.result_folders import RESOLVED, read_tables
 from boundcheck.verdicts import Tables, Verdict
 
 KEYS = ["dataset", "model", "method", "seed"]
+NO_WORDS = {"statement": "", "reference": ""}  # a claim's own are the report's
 SUMMARIES = {  # column of the run table -> quantity of the curves, and which of its values
     "test_accuracy_last": ("test_accuracy", "last"),
     "test_accuracy_best": ("test_accuracy", "max"),
@@ -27,25 +28,26 @@ SUMMARIES = {  # column of the run table -> quantity of the curves, and which of
 
 
 def check(spec: Mapping[str, Any], results: Path, output: Path) -> None:
-    """Write `checks.parquet`, `claims.parquet`, `figures.parquet` and `runs.parquet` of one paper into `output`.
+    """Write `checks.parquet`, `claims.parquet`, `figures.parquet` and `runs.parquet` of one study into `output`.
 
     Batches that are not there, or diverged, are rows of the run table; claims without data read "not run".
 
     Args:
-        spec: `batches` (folders), `skipped` (cells with reasons), `checks` and `claims` (variants by name),
-            `unmeasured` (batches that no analysis measures); `reasons` why a batch is missing, by folder, where the
-            caller knows better than "there is no such file".
-        results: `results/<scale>/<paper>`, where the batches are.
+        spec: `batches` (folders), `cells` (all settings of each cell by its folder, its roles, and whether it is
+            measured), `skipped` (cells with reasons), `checks` and `claims` (variants by name, claims without their
+            words); `reasons` why a batch is missing, by folder, where the caller knows better than "there is no such
+            file".
+        results: `results/<scale>/<study>`, where the batches are.
         output: the folder of the four tables.
 
     Raises:
         ValueError: a check or claim has an unknown kind or a number that its kind rejects.
     """
-    read = read_tables(spec["batches"], spec["skipped"], results, spec.get("unmeasured", ()))
+    read = read_tables(spec["batches"], spec["cells"], spec["skipped"], results)
     read = read._replace(checks=check_frame(spec["checks"], read), runs=_explained(read.runs, spec.get("reasons", {})))
-    claims = {name: build(CLAIMS, variant) for name, variant in spec["claims"].items()}
+    claims = {name: build(CLAIMS, {**NO_WORDS, **variant}) for name, variant in spec["claims"].items()}
     verdicts = {name: claim.decide(read) for name, claim in claims.items()}
-    rows = [_claim_row(name, spec["claims"][name]["kind"], claims[name], verdict) for name, verdict in verdicts.items()]
+    rows = [_claim_row(name, spec["claims"][name]["kind"], verdict) for name, verdict in verdicts.items()]
     _write(read.checks, tables.CHECKS, output / "checks.parquet")
     _write(pd.DataFrame(rows, columns=tables.CLAIMS.names), tables.CLAIMS, output / "claims.parquet")
     _write(figure_frame(verdicts), tables.FIGURES, output / "figures.parquet")
@@ -81,9 +83,10 @@ def figure_frame(verdicts: Mapping[str, Verdict]) -> pd.DataFrame:
 def run_frame(read: Tables) -> pd.DataFrame:
     """The run table with the last and best numbers of each run, and the skipped cells below it."""
     runs = read.runs.merge(_summaries(read.curves), on=KEYS, how="left")
-    for key in ("versions", *SPECS):
+    for key in ("versions", *RESOLVED):
         runs[key] = [json.dumps(value, sort_keys=True) for value in runs[key]]
-    skipped = read.skipped.assign(batch="", seed=-1, status="skipped", **dict.fromkeys(("versions", *SPECS), "{}"))
+    empty = {key: "[]" if key in ("record", "roles") else "{}" for key in ("versions", *RESOLVED)}
+    skipped = read.skipped.assign(batch="", seed=-1, status="skipped", **empty)
     return pd.concat([runs, skipped] if len(skipped) else [runs], ignore_index=True).reindex(columns=tables.RUNS.names)
 
 
@@ -96,7 +99,7 @@ def _summaries(curves: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns).reset_index()
 
 
-def _claim_row(name: str, kind: str, claim: Any, verdict: Verdict) -> dict[str, Any]:
+def _claim_row(name: str, kind: str, verdict: Verdict) -> dict[str, Any]:
     settings = ("mark", "x_label", "y_label", "caption", "log_x", "log_y")
     figures = [{key: getattr(figure, key) for key in settings} for figure in verdict.figures]
     decided = {key: getattr(verdict, key) for key in tables.CLAIMS.names if hasattr(verdict, key)}
@@ -104,8 +107,6 @@ def _claim_row(name: str, kind: str, claim: Any, verdict: Verdict) -> dict[str, 
         **decided,
         "claim": name,
         "kind": kind,
-        "statement": claim.statement,
-        "reference": claim.reference,
         "cells": json.dumps([{key: _plain(value) for key, value in cell.items()} for cell in verdict.cells]),
         "figures": json.dumps(figures),
     }

@@ -18,6 +18,7 @@ from boundcheck.contracts import NAN
 from boundcheck.report.summaries import Table, absent_runs, cell_summary, check_summary, provenance_summary
 from boundcheck.report.wording import interval, number
 
+Statements = Mapping[str, Mapping[str, str]]  # by claim, its `statement` and `reference`
 DECISIONS = ("supported", "contradicted", "inconclusive", "vacuous", "not run")
 
 
@@ -70,12 +71,12 @@ class PaperSection:
     runs: pd.DataFrame
 
 
-def read_paper(key: str, config: Mapping[str, Any], heading: Mapping[str, Any], folder: Path) -> PaperSection:
+def read_paper(key: str, statements: Statements, heading: Mapping[str, Any], folder: Path) -> PaperSection:
     """The section of a paper from its four tables; where the verdicts are missing its claims read "not run".
 
     Args:
         key: the paper's key.
-        config: the paper's part of the effective config.
+        statements: what each of its claims says: `statement` and `reference`.
         heading: its `title` and `authors`, an `introduction` where its claims need one, and what others have
             `published`: a list of setting, figures and source.
         folder: `results/<scale>/<key>`.
@@ -85,10 +86,12 @@ def read_paper(key: str, config: Mapping[str, Any], heading: Mapping[str, Any], 
     figures, _ = _read(folder / "figures.parquet", tables.FIGURES)
     runs, _ = _read(folder / "runs.parquet", tables.RUNS)
     if why:
-        planned = config.get("claims", {}).items()
-        sections = [ClaimSection(n, v.get("statement", n), v.get("reference", ""), "not run", why) for n, v in planned]
+        sections = [ClaimSection(name, *_words(statements, name), "not run", why) for name in statements]
     else:
-        sections = [_claim(row, figures[figures["claim"] == row["claim"]]) for row in claims.to_dict("records")]
+        sections = [
+            _claim(row, _words(statements, row["claim"]), figures[figures["claim"] == row["claim"]])
+            for row in claims.to_dict("records")
+        ]
     return PaperSection(
         key,
         heading.get("title", key),
@@ -110,11 +113,15 @@ def count_decisions(papers: Sequence[PaperSection]) -> list[tuple[str, int]]:
     return [(decision, claims.count(decision)) for decision in DECISIONS]
 
 
-def _claim(row: Mapping[Any, Any], figures: pd.DataFrame) -> ClaimSection:
+def _words(statements: Statements, claim: str) -> tuple[str, str]:
+    """The statement of a claim and its reference; its name where nothing is said of it."""
+    words = statements.get(claim, {})
+    return words.get("statement", claim), words.get("reference", "")
+
+
+def _claim(row: Mapping[Any, Any], words: tuple[str, str], figures: pd.DataFrame) -> ClaimSection:
     cells = pd.DataFrame(json.loads(row["cells"])).replace({"inf": math.inf, "-inf": -math.inf})
     verdict = (
-        "statement",
-        "reference",
         "decision",
         "reason",
         "effect",
@@ -126,6 +133,8 @@ def _claim(row: Mapping[Any, Any], figures: pd.DataFrame) -> ClaimSection:
     )
     return ClaimSection(
         name=row["claim"],
+        statement=words[0],
+        reference=words[1],
         num_runs=int(row["num_runs"]),
         num_runs_needed=None if pd.isna(row["num_runs_needed"]) else int(row["num_runs_needed"]),
         evidence=Table(cells) if len(cells) else None,

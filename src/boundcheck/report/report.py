@@ -28,15 +28,15 @@ def report(spec: Mapping[str, Any], results: Path, output: Path, processes: int 
     """Write `index.html`, `figures/*.svg` and `tables/*.csv` into `output`; equal inputs give equal bytes.
 
     Args:
-        spec: `scale`, `papers` (keys), `config` (the effective one).
+        spec: `scale`, `studies` (keys), `config` (the effective one), `statements`: what each claim of a study says.
         results: `results/<scale>`.
         output: `reports/<scale>`; figures and tables of an earlier report go.
         processes: that draw figures.
     """
-    config = spec["config"]
     headings = yaml.safe_load((TEMPLATES / "papers.yaml").read_text(encoding="utf-8"))
     papers = [
-        read_paper(key, config["papers"].get(key, {}), headings.get(key, {}), results / key) for key in spec["papers"]
+        read_paper(key, spec["statements"].get(key, {}), headings.get(key, {}), results / key)
+        for key in spec["studies"]
     ]
     drawings = _draw_all(papers, processes)
     page = _render(spec, papers)

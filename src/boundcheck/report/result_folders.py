@@ -19,30 +19,34 @@ from boundcheck.verdicts import ArraysBySeed, Tables
 
 CELL = ("dataset", "model", "method")
 RUN_COLUMNS = [name for name in tables.RUNS.names if name != "epoch" and not name.endswith(("_last", "_best"))]
-SPECS = ("dataset_spec", "model_spec", "method_spec", "training")
+RESOLVED = ("dataset_spec", "model_spec", "method_spec", "training", "record", "roles")  # columns of the run table
 
 
 def read_tables(
-    batches: Sequence[str], skipped: Sequence[Mapping[str, str]], results: Path, unmeasured: Sequence[str] = ()
+    batches: Sequence[str],
+    cells: Mapping[str, Mapping[str, Any]],
+    skipped: Sequence[Mapping[str, str]],
+    results: Path,
 ) -> Tables:
-    """The tables of a paper, without checks. What is not on disk becomes runs of status `missing`, with the reason.
+    """The tables of a study, without checks. What is not on disk becomes runs of status `missing`, with the reason.
 
     Args:
         batches: folders below `results`, as `mnist5k/mlp/sgd/seeds_0-2`.
+        cells: by cell, as `mnist5k/mlp/sgd`, all its settings, its `roles`, and whether it is `measured`.
         skipped: cells that make no sense: dataset, model, method, reason.
-        results: `results/<scale>/<paper>`.
-        unmeasured: those of the batches that no analysis measures.
+        results: `results/<scale>/<study>`.
     """
     curves, measurements, runs = [], [], []
     for batch in batches:
         names = dict(zip(CELL, batch.split("/"), strict=False))
         curve, why_no_curve = _read_parquet(results / batch / "curves.parquet", tables.TIDY)
         measured, why_no_measurement = tables.MEASUREMENTS.empty_table(), ""
-        if batch not in unmeasured:
+        cell = cells[batch.rpartition("/")[0]]
+        if cell["measured"]:
             measured, why_no_measurement = _read_parquet(results / batch / "measurements.parquet", tables.MEASUREMENTS)
         curves.append(_with_names(curve, names))
         measurements.append(_with_names(measured, names))
-        runs += _runs(results / batch, batch, names, why_no_curve, why_no_measurement)
+        runs += _runs(results / batch, batch, cell, why_no_curve, why_no_measurement)
     return Tables(
         curves=_frame(curves, tables.TIDY),
         measurements=_frame(measurements, tables.MEASUREMENTS),
@@ -81,21 +85,23 @@ def seeds_of(batch: str) -> list[int]:
 
 
 def _runs(
-    folder: Path, batch: str, names: Mapping[str, str], why_no_curve: str, why_no_measurement: str
+    folder: Path, batch: str, cell: Mapping[str, Any], why_no_curve: str, why_no_measurement: str
 ) -> list[dict[str, Any]]:
     provenance, why_no_provenance = _read_provenance(folder / "provenance.json")
     why_missing = why_no_provenance or why_no_curve
-    seeds, spec = seeds_of(batch), provenance.get("spec", {})
+    seeds = seeds_of(batch)
     by_seed = {run["seed"]: run for run in provenance.get("runs", [])}
     common = {
         "batch": batch,
-        **names,
+        **dict(zip(CELL, batch.split("/"), strict=False)),
         "wall_seconds": provenance.get("wall_seconds", NAN) / len(seeds),
         "cpu_seconds": provenance.get("cpu_seconds", NAN) / len(seeds),
         **{key: provenance.get(key) for key in ("num_parameters", "num_gradients", "device", "threads", "code")},
         "versions": provenance.get("versions", {}),
-        **{f"{key}_spec": spec.get(key, {}) for key in CELL},
-        "training": spec.get("training", {}),
+        **{f"{key}_spec": cell.get(key, {}) for key in CELL},
+        "training": cell.get("training", {}),
+        "record": cell.get("record", []),
+        "roles": cell["roles"],
     }
     runs = []
     for seed in seeds:

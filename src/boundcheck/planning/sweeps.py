@@ -1,0 +1,95 @@
+"""The variants that a study sees, with every sweep replaced by the variants that it makes."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from boundcheck.planning.config import VARIANTS, Config, ConfigError, Sources
+
+NAME = re.compile(r"(?!.*\.\.)[A-Za-z][A-Za-z0-9_+.-]{0,63}")  # as the schema has it; a name is a folder
+
+
+@dataclass
+class Scope:
+    """What the names in a study mean: by section, the variants by name, and the names that a swept name stands for."""
+
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    members: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    keys: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)  # where (section, name) stands
+
+    def resolve(self, section: str, names: Sequence[str]) -> list[str]:
+        """Names of variants, a swept name replaced by those that it stands for.
+
+        Raises:
+            ConfigError: a name that no variant has.
+        """
+        resolved: list[str] = []
+        for name in names:
+            if name not in self.variants[section] and name not in self.members[section]:
+                allowed = ", ".join(sorted([*self.variants[section], *self.members[section]]))
+                raise ConfigError(f"no variant {name!r} in {section}; allowed: {allowed}")
+            resolved += self.members[section].get(name, [name])
+        return list(dict.fromkeys(resolved))
+
+
+def scope_of(config: Config, study: str, sources: Sources) -> Scope:
+    """The variants that a study sees: those of the top level, and its own, which hide others of the same name.
+
+    A variant `mlp` swept over `width: [16, 64]` becomes `mlp_width16` and `mlp_width64`.
+
+    Raises:
+        ConfigError: a combination makes a name that cannot be one, or that another variant has.
+    """
+    scope = Scope()
+    for section in VARIANTS:
+        own: Config = config["studies"][study].get(section, {})
+        written: Config = {**config.get(section, {}), **own}
+        scope.variants[section], scope.members[section] = {}, {}
+        for name, variant in written.items():
+            where = ("studies", study, section, name) if name in own else (section, name)
+            members = {name: variant}
+            if "sweep" in variant:
+                try:
+                    members = _swept(name, variant, written)
+                except ConfigError as mistake:
+                    raise sources.error((*where, "sweep"), str(mistake)) from None
+                scope.members[section][name] = list(members)
+            scope.variants[section] |= members
+            scope.keys |= {(section, member): where for member in members}
+    return scope
+
+
+def _swept(name: str, variant: Config, written: Config) -> dict[str, Any]:
+    """The variants of a sweep by name."""
+    rest = {key: value for key, value in variant.items() if key != "sweep"}
+    members = {}
+    for suffix, values in _combinations(variant["sweep"]):
+        member = f"{name}_{suffix}"
+        if not NAME.fullmatch(member):
+            raise ConfigError(f"makes the name {member!r}; allowed: letters, digits, _, -, + and ., at most 64, no ..")
+        if member in written:
+            raise ConfigError(f"makes {member!r}, which is already a variant")
+        members[member] = _with_values(rest, values)
+    return members
+
+
+def _combinations(sweep: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for values in itertools.product(*sweep.values()):
+        chosen = dict(zip(sweep, values, strict=True))
+        yield "_".join(f"{key.rpartition('.')[2]}{value}" for key, value in chosen.items()), chosen
+
+
+def _with_values(variant: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The variant with values put at dotted keys (`base.lr`)."""
+    result = dict(variant)
+    for key, value in values.items():
+        head, _, rest = key.partition(".")
+        inside = result.get(head, {})
+        if rest and not isinstance(inside, Mapping):
+            raise ConfigError(f"{head}: got {inside!r}; allowed: a mapping of keys, for the sweep over {key!r}")
+        result[head] = _with_values(inside, {rest: value}) if rest else value
+    return result
