@@ -51,7 +51,7 @@ lint: $(READY) ## ruff, mypy, snakefmt and snakemake --lint
 docs: $(READY) ## write the lists of kinds, claims and verdicts anew, from the docstrings, the config and the kept report
 	@python -m boundcheck kinds > config/kinds.md.part && mv config/kinds.md.part config/kinds.md
 	@python -m boundcheck claims > config/claims.md.part && mv config/claims.md.part config/claims.md
-	@python -m boundcheck answers --page README.md
+	@python -m boundcheck reference
 
 lock: $(READY) ## resolve envs/requirements.in anew into envs/requirements.lock and envs/boundcheck.yaml
 	@python -m pip install --quiet --disable-pip-version-check uv

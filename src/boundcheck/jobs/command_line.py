@@ -182,15 +182,16 @@ def _idle(_: argparse.Namespace) -> int:
     return 1 if processes else 0
 
 
-def _answers(options: argparse.Namespace) -> int:
+def _reference(options: argparse.Namespace) -> int:
     from boundcheck.atomic_files import write_text
-    from boundcheck.report.kept_verdicts import answers, latest_reference, with_answers
+    from boundcheck.report.kept_verdicts import counts_table, latest_reference, verdict_tables, with_section
 
     reference = latest_reference(options.reports)
-    if options.page is None:
-        print(answers(reference), end="")
-    else:
-        write_text(with_answers(options.page.read_text(encoding="utf-8"), reference), options.page)
+    for page, name, content in (
+        (options.readme, "counts", counts_table(reference)),
+        (options.reports / "README.md", "verdicts", verdict_tables(reference)),
+    ):
+        write_text(with_section(page.read_text(encoding="utf-8"), name, content), page)
     return 0
 
 
@@ -241,9 +242,11 @@ def _add_questions(commands: Any) -> None:
     for command in (status, preview, why, validate, claims):
         command.add_argument("--configfile", type=Path, nargs="*", default=[], help="overlays on config/config.yaml")
     _command(commands, "idle", _idle, "fail while a Snakemake is at work in this folder")
-    answers = _command(commands, "answers", _answers, "the verdicts of the newest kept report, in Markdown")
-    answers.add_argument("--reports", type=Path, default=Path("reports/reference"), help="where reports are kept")
-    answers.add_argument("--page", type=Path, help="write them between the marks of this page instead of printing them")
+    reference = _command(
+        commands, "reference", _reference, "write the verdicts of the newest kept report into the pages"
+    )
+    reference.add_argument("--reports", type=Path, default=Path("reports/reference"), help="where reports are kept")
+    reference.add_argument("--readme", type=Path, default=Path("README.md"), help="the page that gets the counts")
     kinds = _command(commands, "kinds", _kinds, "every kind that a config may name, with its fields")
     kinds.add_argument("sections", nargs="*", help="only these: datasets, models, methods, analyses, record, ...")
 

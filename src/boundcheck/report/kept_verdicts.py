@@ -1,4 +1,4 @@
-"""The verdicts of a kept report in Markdown: for the README, which must not have them typed by hand."""
+"""The verdicts of a kept report in Markdown, for pages that must not have them typed by hand."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import pandas as pd
 from boundcheck.report.page import DECISIONS
 from boundcheck.report.wording import interval
 
-START, END = "<!-- answers -->\n", "<!-- end of answers -->\n"
-
 
 def latest_reference(folder: Path) -> Path:
     """The newest kept report of the default scale below reports/reference/.
@@ -19,30 +17,53 @@ def latest_reference(folder: Path) -> Path:
     Raises:
         FileNotFoundError: there is none.
     """
-    found = sorted(folder.glob("*-default"))
-    if not found:
+    kept = sorted(folder.glob("*-default"))
+    if not kept:
         raise FileNotFoundError(f"{folder}: no kept report of the default scale")
-    return found[-1]
+    return kept[-1]
 
 
-def answers(reference: Path) -> str:
-    """Markdown: of each paper its counts, and of each claim its verdict with effect and interval."""
-    verdicts = pd.read_csv(reference / "tables" / "verdicts.csv")
-    return "\n".join(_paper(str(paper), rows) for paper, rows in verdicts.groupby("paper", sort=False))
+def counts_table(reference: Path) -> str:
+    """A Markdown table: how many claims of each paper have each verdict."""
+    counts = pd.crosstab(_verdicts(reference)["paper"], _verdicts(reference)["decision"])
+    counts = counts.reindex(index=_verdicts(reference)["paper"].unique(), columns=list(DECISIONS), fill_value=0)
+    rows = [
+        f"| `{paper}` | {' | '.join(map(str, row))} |"
+        for paper, row in zip(counts.index, counts.to_numpy(), strict=True)
+    ]
+    total = f"| all | {' | '.join(map(str, counts.sum()))} |"
+    return "\n".join([f"| | {' | '.join(DECISIONS)} |", f"|---|{'---|' * len(DECISIONS)}", *rows, total])
 
 
-def with_answers(text: str, reference: Path) -> str:
-    """A Markdown page with the answers between its marks."""
-    pattern = re.escape(START) + ".*?" + re.escape(END)
-    return re.sub(pattern, lambda _: f"{START}\n{answers(reference)}\n{END}", text, flags=re.DOTALL)
+def verdict_tables(reference: Path) -> str:
+    """Markdown: a table for each paper, with the verdict, effect and interval of each claim."""
+    return "\n\n".join(_paper(str(paper), rows) for paper, rows in _verdicts(reference).groupby("paper", sort=False))
+
+
+def with_section(text: str, name: str, content: str) -> str:
+    """A page with `content` between the comments `<!-- name -->` and `<!-- end of name -->`.
+
+    Raises:
+        ValueError: the page has no such comments.
+    """
+    start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+    pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", flags=re.DOTALL)
+    if not pattern.search(text):
+        raise ValueError(f"got a page without {start.strip()} and {end.strip()}; allowed: a page with both")
+    return pattern.sub(lambda _: f"{start}\n{content}\n\n{end}", text)
+
+
+def _verdicts(reference: Path) -> pd.DataFrame:
+    return pd.read_csv(reference / "tables" / "verdicts.csv")
 
 
 def _paper(paper: str, rows: pd.DataFrame) -> str:
-    counts = rows["decision"].value_counts()
-    told = ", ".join(f"{counts[decision]} {decision}" for decision in DECISIONS if decision in counts)
-    title = f"<details><summary><code>{paper}</code>: {told}</summary>\n"
-    lines = [title, "| statement | verdict | effect |", "|---|---|---|"]
+    lines = [f"## `{paper}`", "", "| statement | verdict | effect |", "|---|---|---|"]
     for row in rows.to_dict("records"):
         effect = interval(row["effect"], row["low"], row["high"], row["unit"] if isinstance(row["unit"], str) else "")
-        lines.append(f"| {row['statement'].replace('|', chr(92) + '|')} | {row['decision']} | {effect} |")
-    return "\n".join([*lines, "\n</details>\n"])
+        lines.append(f"| {_escaped(row['statement'])} | {row['decision']} | {_escaped(effect)} |")
+    return "\n".join(lines)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
