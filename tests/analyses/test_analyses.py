@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from boundcheck.analyses import ANALYSES
+from boundcheck.contracts import Snapshot
 from boundcheck.registry import build
+from boundcheck.settings import TrainingSettings
 
 VARIANTS = [
     {"kind": "hessian_spectrum", "top_k": 2},
@@ -32,7 +34,9 @@ def variant(request):
 
 def measure(variant, model, objective, train, seed=0):
     """The rows by (quantity, index, coordinate)."""
-    rows = build(ANALYSES, variant).measure(model, objective, train, train, torch.Generator().manual_seed(seed), {})
+    rows = build(ANALYSES, variant).measure(
+        Snapshot(model, objective, train, train, torch.Generator().manual_seed(seed), TrainingSettings())
+    )
     found = {(row.quantity, row.index, str(row.coordinate)): row for row in rows}
     assert len(found) == len(rows)
     return found
@@ -143,12 +147,13 @@ def test_measuring_imports_nothing_heavy():
     program = """
 import sys, torch
 from boundcheck.analyses import Flatness, HessianSpectrum
-from boundcheck.contracts import Split
+from boundcheck.contracts import Snapshot, Split
+from boundcheck.settings import TrainingSettings
 from boundcheck.objectives import CrossEntropy
 model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
 split, generator = Split(torch.randn(5, 3), torch.tensor([0, 1, 0, 1, 1])), torch.Generator()
 for analysis in (HessianSpectrum(), Flatness(rhos=[0.1], iterations=2)):
-    analysis.measure(model, CrossEntropy(0.1), split, split, generator, {})
+    analysis.measure(Snapshot(model, CrossEntropy(0.1), split, split, generator, TrainingSettings()))
 heavy = {"sympy", "scipy", "pandas", "torchvision", "sklearn", "matplotlib"} & set(sys.modules)
 assert not heavy, heavy
 """

@@ -7,15 +7,18 @@ import torch
 from torch.func import functional_call
 
 from boundcheck.analyses import ANALYSES
-from boundcheck.contracts import Split
+from boundcheck.contracts import Snapshot, Split
 from boundcheck.models import MLP, Autoencoder
 from boundcheck.objectives import CrossEntropy, Reconstruction
 from boundcheck.registry import build
+from boundcheck.settings import TrainingSettings
 
 
 def measured(model, split, objective=None, **settings):
     analysis = build(ANALYSES, {"kind": "hessian_path_bound", **settings})
-    rows = analysis.measure(model, objective or Reconstruction(), split, split, torch.Generator(), {})
+    rows = analysis.measure(
+        Snapshot(model, objective or Reconstruction(), split, split, torch.Generator(), TrainingSettings())
+    )
     return {row.quantity: row.value for row in rows}
 
 

@@ -8,10 +8,11 @@ from torch import nn
 from boundcheck.analyses import ANALYSES
 from boundcheck.analyses.psnr_hvs import psnr, psnr_hvs, ssim
 from boundcheck.analyses.reconstruction import principal_components
-from boundcheck.contracts import Split
+from boundcheck.contracts import Snapshot, Split
 from boundcheck.models import MLP, Autoencoder
 from boundcheck.objectives import Reconstruction
 from boundcheck.registry import build
+from boundcheck.settings import TrainingSettings
 
 SHAPE = (1, 8, 8)
 
@@ -25,7 +26,9 @@ def images(generator):
 
 def measure(model, images, generator, **settings):
     analysis = build(ANALYSES, {"kind": "reconstruction", **settings})
-    return analysis.measure(model, Reconstruction(), images, Split(*(x[:6] for x in images)), generator, {})
+    return analysis.measure(
+        Snapshot(model, Reconstruction(), images, Split(*(x[:6] for x in images)), generator, TrainingSettings())
+    )
 
 
 def test_the_metrics_are_means_over_the_test_images(images, generator):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from functools import partial
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from boundcheck.analyses.flat_loss import BatchNormMode
-from boundcheck.analyses.settings import Precision, check_loss_settings, training_loss
-from boundcheck.contracts import LossFunction, Objective, Row, Split
+from boundcheck.analyses.loss_hessian import LossHessian, hessian_rows
+from boundcheck.analyses.settings import Precision, check_loss_settings
+from boundcheck.contracts import LossFunction, Row, Snapshot
 from boundcheck.curvature.flatness import flatness
-from boundcheck.curvature.hessian import HessianOperator
 from boundcheck.curvature.hessian_lipschitz import hessian_lipschitz
 from boundcheck.curvature.lanczos import lanczos
 from boundcheck.settings import Count, CountOrZero, NotNegative, Positive, settings
@@ -75,24 +76,17 @@ class Flatness:
             raise ValueError("rhos, relative_rhos: got no radius; allowed: at least one")
         check_loss_settings(self)
 
-    def measure(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        train: Split,
-        test: Split,
-        generator: torch.Generator,
-        settings: Mapping[str, Any],
-    ) -> list[Row]:
+    def measure(self, snapshot: Snapshot) -> list[Row]:
         """See contracts.Analysis."""
-        losses, theta = training_loss(self, model, objective, train)
-        hessian = HessianOperator(losses, theta, self.retain)
-        if not hessian.gradient.isfinite().all():
-            return [Row("loss", hessian.loss.item())]
+        num_samples = len(snapshot.train.first(self.samples).labels)
+        return hessian_rows(self, snapshot, partial(self._rows, snapshot.generator, num_samples))
+
+    def _rows(self, generator: torch.Generator, num_samples: int, at: LossHessian) -> list[Row]:
+        losses, theta, hessian = at
         found = lanczos(hessian, generator, by_magnitude=True)
         norm = torch.linalg.vector_norm(theta, dtype=torch.float64).item()
         rows = [
-            Row("num_samples", len(train.labels[: self.samples])),
+            Row("num_samples", num_samples),
             Row("loss", hessian.loss.item()),
             Row("gradient_norm", torch.linalg.vector_norm(hessian.gradient, dtype=torch.float64).item()),
             Row("parameter_norm", norm),

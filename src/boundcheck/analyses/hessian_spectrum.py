@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from functools import partial
+from typing import ClassVar
 
 import torch
-from torch import nn
 
 from boundcheck.analyses.flat_loss import BatchNormMode
-from boundcheck.analyses.settings import Precision, check_loss_settings, training_loss
-from boundcheck.contracts import Objective, Row, Split
-from boundcheck.curvature.hessian import HessianOperator
+from boundcheck.analyses.loss_hessian import LossHessian, hessian_rows
+from boundcheck.analyses.settings import Precision, check_loss_settings
+from boundcheck.contracts import Row, Snapshot
 from boundcheck.curvature.lanczos import LanczosResult, lanczos
 from boundcheck.settings import Count, CountOrZero, Positive, settings
 
@@ -57,20 +56,12 @@ class HessianSpectrum:
     def __post_init__(self) -> None:
         check_loss_settings(self)
 
-    def measure(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        train: Split,
-        test: Split,
-        generator: torch.Generator,
-        settings: Mapping[str, Any],
-    ) -> list[Row]:
+    def measure(self, snapshot: Snapshot) -> list[Row]:
         """See contracts.Analysis."""
-        losses, theta = training_loss(self, model, objective, train)
-        hessian = HessianOperator(losses, theta, self.retain)
-        if not hessian.gradient.isfinite().all():
-            return [Row("loss", hessian.loss.item())]
+        return hessian_rows(self, snapshot, partial(self._rows, snapshot.generator))
+
+    def _rows(self, generator: torch.Generator, at: LossHessian) -> list[Row]:
+        hessian = at.hessian
         found = lanczos(
             hessian,
             generator,
@@ -80,7 +71,7 @@ class HessianSpectrum:
             residual_tolerance=self.residual_tolerance,
             max_matvecs=self.max_hvps,
         )
-        norm = torch.linalg.vector_norm(theta, dtype=torch.float64).item()
+        norm = torch.linalg.vector_norm(at.theta, dtype=torch.float64).item()
         return [
             Row("loss", hessian.loss.item()),
             Row("gradient_norm", torch.linalg.vector_norm(hessian.gradient, dtype=torch.float64).item()),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from boundcheck.analyses.predictor_operators import output_directions, predictor_hessians
-from boundcheck.contracts import Objective, Row, Split
+from boundcheck.contracts import Row, Snapshot
 from boundcheck.curvature.predictor import spectral_norms
 from boundcheck.models.weight_norm_network import WeightNormNetwork
 from boundcheck.settings import Count, Positive, settings
@@ -49,17 +48,11 @@ class PredictorHessian:
     max_hvps: Count = 60
     bounds: bool = True
 
-    def measure(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        train: Split,
-        test: Split,
-        generator: torch.Generator,
-        settings: Mapping[str, Any],
-    ) -> list[Row]:
+    def measure(self, snapshot: Snapshot) -> list[Row]:
         """See contracts.Analysis."""
-        inputs, labels = train.inputs[: self.samples].double(), train.labels[: self.samples]
+        model, train, generator = snapshot.model, snapshot.train, snapshot.generator
+        examples = train.first(self.samples)
+        inputs, labels = examples.inputs.double(), examples.labels
         with torch.no_grad():
             num_outputs = model(train.inputs[:1]).shape[-1]
         directions = output_directions(labels, num_outputs)

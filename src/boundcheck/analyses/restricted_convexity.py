@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from boundcheck.analyses.flat_loss import flat_loss
 from boundcheck.analyses.loss_surroundings import AveragePrediction, Surroundings
-from boundcheck.contracts import LossFunction, Objective, Row, Split
+from boundcheck.contracts import LossFunction, Row, Snapshot
 from boundcheck.curvature.hessian import loss_and_gradient
 from boundcheck.models.weight_norm_network import WeightNormNetwork
 from boundcheck.objectives import Square
@@ -52,17 +52,11 @@ class RestrictedConvexity:
     directions: Count = 8
     samples: Count | None = None
 
-    def measure(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        train: Split,
-        test: Split,
-        generator: torch.Generator,
-        settings: Mapping[str, Any],
-    ) -> list[Row]:
+    def measure(self, snapshot: Snapshot) -> list[Row]:
         """See contracts.Analysis."""
-        train = Split(train.inputs[: self.samples].double(), train.labels[: self.samples])
+        model, objective, generator = snapshot.model, snapshot.objective, snapshot.generator
+        train = snapshot.train.first(self.samples)
+        train = train._replace(inputs=train.inputs.double())
         lengths = torch.linalg.vector_norm(train.inputs.flatten(1), dim=-1)
         one_length = bool((lengths - lengths[0]).abs().max() <= 1e-6 * lengths[0])
         if not isinstance(model, WeightNormNetwork) or not isinstance(objective, Square) or not one_length:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from functools import partial
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Ge
-from torch import nn
 
 from boundcheck.analyses.flat_loss import BatchNormMode
-from boundcheck.analyses.settings import Precision, check_loss_settings, training_loss
-from boundcheck.contracts import Objective, Row, Split
+from boundcheck.analyses.loss_hessian import LossHessian, hessian_rows
+from boundcheck.analyses.settings import Precision, check_loss_settings
+from boundcheck.contracts import Row, Snapshot
 from boundcheck.curvature.density import spectral_quadrature
-from boundcheck.curvature.hessian import HessianOperator
 from boundcheck.settings import Count, Positive, settings
 
 
@@ -52,21 +51,12 @@ class SpectralDensity:
     def __post_init__(self) -> None:
         check_loss_settings(self)
 
-    def measure(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        train: Split,
-        test: Split,
-        generator: torch.Generator,
-        settings: Mapping[str, Any],
-    ) -> list[Row]:
+    def measure(self, snapshot: Snapshot) -> list[Row]:
         """See contracts.Analysis."""
-        losses, theta = training_loss(self, model, objective, train)
-        hessian = HessianOperator(losses, theta, self.retain)
-        if not hessian.gradient.isfinite().all():
-            return [Row("loss", hessian.loss.item())]
-        found = spectral_quadrature(hessian, self.num_steps, self.num_probes, generator)
+        return hessian_rows(self, snapshot, partial(self._rows, snapshot.generator))
+
+    def _rows(self, generator: torch.Generator, at: LossHessian) -> list[Row]:
+        found = spectral_quadrature(at.hessian, self.num_steps, self.num_probes, generator)
         rows = [
             Row("density_weight", weight, index=probe, coordinate=node)
             for probe in range(len(found.nodes))

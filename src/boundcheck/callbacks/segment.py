@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from boundcheck.contracts import Training
 from boundcheck.curvature.stacked_lanczos import stacked_extremes
+from boundcheck.optional_members import KeepsUpdate, KnowsInputDims
 
 PLACES = (0.0, 0.5, 1.0)
 GRADIENT_SHARE = 0.3  # of a warm start
@@ -37,7 +38,8 @@ def measure_segment(training: Training, num_products: int, warm: Tensor | None =
     named = {name: p.detach() for name, p in training.model.named_parameters() if p.requires_grad}
     num_seeds = len(training.losses)
     end = torch.cat([p.reshape(num_seeds, -1) for p in named.values()], dim=1)  # (k, p)
-    update = getattr(training.optimizer, "update", None)
+    optimizer = training.optimizer
+    update = optimizer.update if isinstance(optimizer, KeepsUpdate) else None
     update = torch.zeros_like(end) if update is None else update
     theta = torch.cat([end - (1 - place) * update for place in PLACES])  # (3k, p)
     theta.requires_grad_()
@@ -88,8 +90,8 @@ def _total_loss(training: Training, named: dict[str, Tensor], theta: Tensor, inp
 
 def _is_shared(training: Training, inputs: Tensor) -> bool:
     """Whether a batch has no axis of seeds: the network says how many axes an example has, where it knows."""
-    num_dims = getattr(training.model, "num_input_dims", None)
-    return num_dims is not None and inputs.dim() == num_dims + 1
+    model = training.model
+    return isinstance(model, KnowsInputDims) and inputs.dim() == model.num_input_dims + 1
 
 
 def _unit(vector: Tensor) -> Tensor:

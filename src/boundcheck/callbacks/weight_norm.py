@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from boundcheck.contracts import Training
 from boundcheck.models.weight_norm_network import WeightNormNetwork
+from boundcheck.optional_members import KnowsStepSize
 from boundcheck.settings import settings
 from boundcheck.theory.weight_norm.network import Network
 from boundcheck.theory.weight_norm.recursion import spectral_norm
@@ -100,8 +101,8 @@ class WeightNormRecorder:
     @staticmethod
     def _step_size(optimizer: torch.optim.Optimizer) -> Tensor:
         """η of the step just made: () or (k,), (1,) of a network that is trained alone."""
-        found = getattr(optimizer, "step_size", None)
-        return torch.as_tensor(optimizer.param_groups[0]["lr"] if found is None else found, dtype=torch.float64)
+        chosen = optimizer.step_size if isinstance(optimizer, KnowsStepSize) else optimizer.param_groups[0]["lr"]
+        return torch.as_tensor(chosen, dtype=torch.float64)
 
 
 def normalised_rows(model: nn.Module) -> list[Tensor]:

@@ -9,18 +9,18 @@ from typing import Any
 
 from boundcheck.analyses import ANALYSES
 from boundcheck.callbacks import CALLBACKS
-from boundcheck.cells.cell import settings_of, view_of
-from boundcheck.cells.resolved import resolved_settings
+from boundcheck.cells.cell import build_callbacks
+from boundcheck.cells.resolved import resolved_settings, settings_of, view_of
 from boundcheck.claims import CHECKS, CLAIMS
 from boundcheck.data import DATASETS
 from boundcheck.data.sizes import Sizes
 from boundcheck.methods import METHODS
 from boundcheck.models import MODELS
 from boundcheck.objectives import build_objective
-from boundcheck.planning.grid import DEFAULT_TRAINING
 from boundcheck.planning.plan import Plan
 from boundcheck.planning.schema import number_hint
 from boundcheck.registry import VIEW_KEYS, as_variant, build, load
+from boundcheck.settings import TrainingSettings
 from boundcheck.training.recorders import Recorders
 
 NAMING = {  # fields of claims and checks that hold names, or patterns of names, of a section's variants
@@ -101,7 +101,9 @@ def _refused(plan: Plan) -> Iterator[str]:
             continue
         dataset = batch.train["dataset"]
         view, known = view_of(dataset), getattr(build(DATASETS, settings_of(dataset)), "sizes", Sizes())
-        problem = method.refuses(batch.train["training"], view.normalise, view.sizes(known).input_shape)
+        problem = method.refuses(
+            TrainingSettings(**batch.train["training"]), view.normalise, view.sizes(known).input_shape
+        )
         if problem:
             where = plan.scopes[batch.study].keys["methods", batch.method]
             yield str(plan.sources.error(where, f"on {batch.cell}: {problem}"))
@@ -174,7 +176,7 @@ def _names(value: Any) -> list[str]:
 def _block_errors(plan: Plan, study: str, number: int, block: Mapping[str, Any]) -> Iterator[str]:
     where = ("studies", study, "grid", number)
     try:
-        build_objective({**DEFAULT_TRAINING, **block["training"]})
+        build_objective(TrainingSettings(**block["training"]))
     except ValueError as error:
         yield str(plan.sources.error((*where, "training"), str(error)))
     yield from _record_errors(plan, where, block)
@@ -189,7 +191,7 @@ def _record_errors(plan: Plan, where: tuple[Any, ...], block: Mapping[str, Any])
             yield str(plan.sources.error((*where, "record", position), str(error)))
             return
     try:
-        Recorders(record).check({**DEFAULT_TRAINING, **block["training"]})
+        Recorders(build_callbacks(record)).check(TrainingSettings(**block["training"]))
     except ValueError as error:
         yield str(plan.sources.error((*where, "record"), str(error)))
 
