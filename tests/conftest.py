@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from boundcheck.planning.grid import DEFAULT_TRAINING
-
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
@@ -17,7 +15,7 @@ SPEC = {
     "model": {"name": "mlp", "kind": "mlp", "depth": 1, "width": 6, "activation": "tanh"},
     "method": {"name": "sgd", "kind": "sgd", "lr": 0.1, "momentum": 0.9},
     "seeds": [0, 1, 2],
-    "training": {**DEFAULT_TRAINING, "epochs": 3, "batch_size": 30, "lr_schedule": "cosine", "precision": "float64"},
+    "training": {"epochs": 3, "batch_size": 30, "lr_schedule": "cosine", "precision": "float64"},
     "snapshots": [0, 3],
     "record": ["loss", "accuracy", "gradient_norm"],
 }
@@ -53,3 +51,17 @@ def spec_of():
         return spec
 
     return spec_of
+
+
+@pytest.fixture
+def loop_of(arrays):
+    """A training of a spec's seeds, or of some of them, that has made no step yet."""
+    from boundcheck.cells.cell import Cell
+    from boundcheck.cells.examples import load_examples, prepared_device
+    from boundcheck.training.loop import Loop
+
+    def loop_of(spec, seeds=None, file=arrays):
+        cell, device = Cell.from_spec(spec), prepared_device(1)
+        return Loop(cell, cell.seeds if seeds is None else seeds, load_examples(cell, file, device))
+
+    return loop_of

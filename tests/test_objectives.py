@@ -102,7 +102,7 @@ def test_settings_of_distillation_are_checked(settings, message):
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ValueError, match="allowed: cross_entropy"):
+    with pytest.raises(ValueError, match="allowed: one of cross_entropy"):
         TrainingSettings(loss="hinge")
     with pytest.raises(ValueError, match="label_smoothing"):
         build_objective(TrainingSettings(loss="square", label_smoothing=0.1))

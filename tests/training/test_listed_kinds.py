@@ -148,7 +148,7 @@ def test_seeds_trained_together_are_those_trained_alone(section, kind, run):
     if spec["model"]["kind"] in BINARY:  # alike until the first step; then see tests/methods
         curves, spec["snapshots"] = curves[curves.step == 0], [0]
     columns = ["quantity", "step", "index", "coordinate"]
-    for place, seed in enumerate(spec["seeds"]):
+    for index, seed in enumerate(spec["seeds"]):
         alone = run({**spec, "seeds": [seed]}, f"alone_{seed}")
         expected = pd.read_parquet(alone / "curves.parquet")
         expected = expected[expected.step.isin(curves.step)].sort_values(columns, ignore_index=True)
@@ -157,7 +157,7 @@ def test_seeds_trained_together_are_those_trained_alone(section, kind, run):
         for epoch in spec["snapshots"]:
             state = load_file(together / f"snapshots/epoch_{epoch}.safetensors")
             for name, value in load_file(alone / f"snapshots/epoch_{epoch}.safetensors").items():
-                torch.testing.assert_close(state[name][place], value[0], rtol=1e-12, atol=1e-12)
+                torch.testing.assert_close(state[name][index], value[0], rtol=1e-12, atol=1e-12)
 
 
 @measured

@@ -101,9 +101,8 @@ def _refused(plan: Plan) -> Iterator[str]:
             continue
         dataset = batch.train["dataset"]
         view, known = view_of(dataset), getattr(build(DATASETS, settings_of(dataset)), "sizes", Sizes())
-        problem = method.refuses(
-            TrainingSettings(**batch.train["training"]), view.normalise, view.sizes(known).input_shape
-        )
+        training = TrainingSettings(**batch.train["training"])
+        problem = method.refuses(training, view.normalise, view.sizes(known).input_shape)
         if problem:
             where = plan.scopes[batch.study].keys["methods", batch.method]
             yield str(plan.sources.error(where, f"on {batch.cell}: {problem}"))
@@ -174,16 +173,21 @@ def _names(value: Any) -> list[str]:
 
 
 def _block_errors(plan: Plan, study: str, number: int, block: Mapping[str, Any]) -> Iterator[str]:
-    where = ("studies", study, "grid", number)
+    where, given = ("studies", study, "grid", number), dict(block["training"])
+    if "teacher" in given:  # a name; the plan has found its variant
+        given["teacher"] = {"name": given["teacher"]}
     try:
-        build_objective(TrainingSettings(**block["training"]))
+        training = TrainingSettings(**given)
+        build_objective(training)
     except ValueError as error:
         yield str(plan.sources.error((*where, "training"), str(error)))
-    yield from _record_errors(plan, where, block)
+        return
+    yield from _record_errors(plan, where, block.get("record", []), training)
 
 
-def _record_errors(plan: Plan, where: tuple[Any, ...], block: Mapping[str, Any]) -> Iterator[str]:
-    record = block.get("record", [])
+def _record_errors(
+    plan: Plan, where: tuple[Any, ...], record: Sequence[Any], training: TrainingSettings
+) -> Iterator[str]:
     for position, entry in enumerate(record):
         try:
             build(CALLBACKS, as_variant(entry))
@@ -191,7 +195,7 @@ def _record_errors(plan: Plan, where: tuple[Any, ...], block: Mapping[str, Any])
             yield str(plan.sources.error((*where, "record", position), str(error)))
             return
     try:
-        Recorders(build_callbacks(record)).check(TrainingSettings(**block["training"]))
+        Recorders(build_callbacks(record)).check(training)
     except ValueError as error:
         yield str(plan.sources.error((*where, "record"), str(error)))
 
