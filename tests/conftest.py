@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from boundcheck.planning.grid import DEFAULT_TRAINING
+
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
@@ -15,7 +17,7 @@ SPEC = {
     "model": {"name": "mlp", "kind": "mlp", "depth": 1, "width": 6, "activation": "tanh"},
     "method": {"name": "sgd", "kind": "sgd", "lr": 0.1, "momentum": 0.9},
     "seeds": [0, 1, 2],
-    "training": {"epochs": 3, "batch_size": 30, "lr_schedule": "cosine", "precision": "float64"},
+    "training": {**DEFAULT_TRAINING, "epochs": 3, "batch_size": 30, "lr_schedule": "cosine", "precision": "float64"},
     "snapshots": [0, 3],
     "record": ["loss", "accuracy", "gradient_norm"],
 }
