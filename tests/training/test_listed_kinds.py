@@ -55,7 +55,7 @@ def cells():
     found = {}
     for plan in plans():
         for batch in plan.batches.values():
-            if plan.config["datasets"][batch.dataset]["kind"] in EMBEDDED:
+            if batch.train["dataset"]["kind"] in EMBEDDED:
                 for key in kinds_of(plan, batch):
                     found.setdefault(key, plan.measure_spec(batch.folder))
     return found
