@@ -116,7 +116,8 @@ def _study_errors(plan: Plan) -> Iterator[str]:
                     built = build(registry, variant)
                 except (ValueError, TypeError) as error:
                     yield str(plan.sources.error(key, _with_hint(variant, str(error))))
-                else:
+                    continue
+                if not plan.sources.is_papers(key):
                     yield from (str(plan.sources.error(key, problem)) for problem in _unknown(plan, study, built))
         for number, block in enumerate(settings["grid"]):
             yield from _block_errors(plan, study, number, block)
