@@ -13,6 +13,7 @@ from boundcheck.data.augment import Augment
 from boundcheck.data.view import View
 from boundcheck.jobs.kind_schemas import Schema, choice_by_kind, kind_schema, registry_of, settings_schema
 from boundcheck.planning.job_code import REGISTRIES
+from boundcheck.planning.schema import KIND
 from boundcheck.settings import TrainingSettings
 
 NAME_WORDS = 'a name: 1 to 64 letters, digits, "_", "-", "+" or ".", beginning with a letter, without ".."'
@@ -49,10 +50,8 @@ def config_schema() -> Schema:
             "studies": {
                 "type": "object",
                 "propertyNames": _ref("name"),
-                "additionalProperties": {
-                    "words": "a mapping of keys, or the path of a file with them",
-                    "anyOf": [_ref("study"), {"type": "string"}],
-                },
+                "additionalProperties": _ref("study"),
+                "words": "a mapping from names to studies",
             },
         },
         "$defs": _definitions(),
@@ -87,7 +86,12 @@ def _ref(name: str) -> Schema:
 def _variants(*sections: str) -> dict[str, Schema]:
     """The keys of a config or study that hold variants by name."""
     return {
-        section: {"type": "object", "propertyNames": _ref("name"), "additionalProperties": _ref(section)}
+        section: {
+            "type": "object",
+            "propertyNames": _ref("name"),
+            "additionalProperties": _ref(section),
+            "words": "a mapping from names to variants",
+        }
         for section in sections
     }
 
@@ -97,9 +101,15 @@ def _variant(section: str) -> Schema:
     return {
         "type": "object",
         "complete": ["kind"],
-        "properties": {"kind": {"enum": sorted(registry_of(section))}},
+        "properties": {"kind": _names(section)},
         "allOf": choice_by_kind(section, registry_of(section)),
+        "words": "a variant, {kind: ..., and its settings}",
     }
+
+
+def _names(section: str) -> Schema:
+    """The kinds of a section; what reads a config leaves other names to the registry, which may be newer."""
+    return {"title": KIND, "enum": sorted(registry_of(section))}
 
 
 def _in_config(section: str, schema: Schema) -> Schema:
@@ -120,7 +130,8 @@ def _in_config(section: str, schema: Schema) -> Schema:
 
 def _study() -> Schema:
     return {
-        "type": "object",
+        "words": "a mapping of keys, or the path of a file with them",
+        "type": ["object", "string"],
         "additionalProperties": False,
         "properties": {
             **_variants("datasets", "models", "methods", "analyses"),
@@ -133,12 +144,12 @@ def _study() -> Schema:
 
 def _block() -> Schema:
     epoch = {"anyOf": [{"type": "integer", "minimum": 0}, {"const": "last"}]}
-    recorders = registry_of("record")
     record = {
         "words": "the kind of a recorder, or a mapping of its kind and settings",
         "type": ["string", "object"],
-        "complete": ["kind"],
-        "anyOf": [{"enum": sorted(recorders)}, {"type": "object", "allOf": choice_by_kind("record", recorders)}],
+        "if": {"type": "string"},
+        "then": _names("record"),
+        "else": _ref("record"),
     }
     return {
         "description": "every dataset x model x method of it is a cell",

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from boundcheck.planning.job_code import REGISTRIES
+from boundcheck.planning.schema import KIND
 from boundcheck.registry import load
 from boundcheck.settings import field_schemas
 
@@ -70,7 +71,7 @@ def choice_by_kind(section: str, kinds: Mapping[str, str] | list[str]) -> list[S
     """For each kind: a variant that names it must be as its definition says."""
     return [
         {
-            "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
+            "if": {"type": "object", "properties": {"kind": {"const": kind}}, "required": ["kind"]},
             "then": {"$ref": f"#/$defs/{section}.{kind}"},
         }
         for kind in sorted(kinds)
@@ -85,7 +86,7 @@ def _with_parts(schema: Schema) -> Schema:
     kinds = schema.pop("kinds") or sorted(registry_of(section))
     return {
         **schema,
-        "properties": {"kind": {"enum": kinds}},
+        "properties": {"kind": {"title": KIND, "enum": kinds}},
         "required": ["kind"],
         "allOf": choice_by_kind(section, kinds),
     }
