@@ -119,7 +119,9 @@ def _in_config(section: str, schema: Schema) -> Schema:
         properties |= settings_schema(View)
     if section == "methods":
         properties["training"] = {"description": "what it changes of its block's training", **_ref("training")}
-    if section not in ("datasets", "models", "methods", "analyses"):
+    if section in ("checks", "claims"):  # tables of claims give the rest
+        return {**schema, "required": ["kind"]}
+    if section == "record":
         return schema
     properties["sweep"] = _ref("sweep")
     needed = schema["required"][1:]

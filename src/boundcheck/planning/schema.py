@@ -55,7 +55,7 @@ def validate_schema(config: Config, sources: Sources) -> None:
 
 
 def _of_its_kind(validator: Any, choices: Sequence[Any], instance: Any, _: Any) -> Iterator[Any]:
-    """What is wrong with a variant by the definition of its kind; `allOf` is a list of such choices and nothing else."""
+    """What is wrong with a variant by the definition of its kind; `allOf` holds such choices alone."""
     kind = instance.get("kind") if isinstance(instance, Mapping) else None
     for choice in choices:
         if choice["if"]["properties"]["kind"]["const"] == kind:
