@@ -3,9 +3,9 @@
 import copy
 
 import pytest
-import yaml
 
 from boundcheck.jobs.validate import validate
+from boundcheck.planning.config import ConfigError
 from boundcheck.planning.grid import make_plan
 
 CLAIM = {"kind": "lower_value", "statement": "s", "reference": "r", "quantity": "sharpness", "methods": ["gam_*"]}
@@ -18,7 +18,7 @@ CONFIG = {
         "gam_a": {"kind": "gam", "rho": 0.1, "alpha": 0.1, "base": {"kind": "sgd", "lr": 0.1}},
     },
     "analyses": {"spectrum": {"kind": "hessian_spectrum"}},
-    "papers": {
+    "studies": {
         "gam": {
             "grid": [
                 {
@@ -54,16 +54,17 @@ TUNED = {**SAID, "kind": "similar_when_tuned", "reference_group": "a", "margin":
 
 
 @pytest.fixture
-def errors_of(tmp_path):
+def errors_of(make_config):
     def errors_of(*keys, value):
         config = copy.deepcopy(CONFIG)
         target = config
         for key in keys[:-1]:
             target = target[key]
         target[keys[-1]] = value
-        path = tmp_path / "config.yaml"
-        path.write_text(yaml.safe_dump(config))
-        return validate(make_plan([path]))["errors"]
+        try:
+            return validate(make_plan([make_config(config)]))["errors"]
+        except ConfigError as error:
+            return str(error).splitlines()
 
     return errors_of
 
@@ -72,31 +73,24 @@ def test_a_good_config_has_no_errors(errors_of):
     assert errors_of("name", value="tiny") == []
 
 
-GRID = ("papers", "gam", "grid", 0)
-CLAIMS = ("papers", "gam", "claims")
+GRID = ("studies", "gam", "grid", 0)
+CLAIMS = ("studies", "gam", "claims")
 
 
 @pytest.mark.parametrize(
     ("keys", "value", "words"),
     [
         (("datasets", "digits", "kind"), "digit", ["datasets.digits: unknown kind 'digit'", "mnist5k"]),
-        (("datasets", "digits", "pool"), 0, ["datasets.digits: pool", "0"]),
         (("datasets", "digits", "pool"), 3, ["datasets.digits: pool: got 3", "divisors", "(1, 8, 8)"]),
         (("datasets", "digits", "train_size"), 1450, ["datasets.digits: train_size: got 1450", "at most 1442"]),
         (("datasets", "digits", "test_size"), 15, ["datasets.digits: test_size: got 15", "multiples of 10"]),
         (("models", "mlp"), {"kind": "vit", "size": "ti", "patch": 3}, ["models.mlp: on digits", "divisible", "3"]),
         (("models", "mlp", "train_size"), 30, ["models.mlp.train_size", "means nothing in models"]),
         (("datasets", "digits", "name"), "other", ["datasets.digits.name", "means nothing"]),
-        (("methods", "gam_a", "base"), 3, ["methods.gam_a: base: got 3", "a variant"]),
-        (("analyses", "spectrum", "tolerance"), "a", ["analyses.spectrum: tolerance: got 'a'", "numbers"]),
-        ((*CLAIMS, "flatter", "methods"), 3, ["claims.flatter: methods: got 3", "a list of texts"]),
-        ((*CLAIMS, "flatter", "quantity"), 3, ["claims.flatter: quantity: got 3", "a text"]),
-        (("models", "mlp", "width"), 0, ["models.mlp: width", "0"]),
+        ((*CLAIMS, "flatter", "methods"), 3, ["claims.flatter.methods: got 3", "a list of texts"]),
+        ((*CLAIMS, "flatter", "quantity"), 3, ["claims.flatter.quantity: got 3", "a text"]),
         (("models", "mlp", "widht"), 3, ["models.mlp: widht", "no such setting", "width"]),
-        (("models", "mlp"), {"kind": "mlp", "depth": 1}, ["models.mlp: width: mlp needs this setting"]),
-        (("methods", "gam_a", "rho"), -1, ["methods.gam_a: rho: got -1"]),
         (("methods", "gam_a", "base"), {"kind": "sdg"}, ["methods.gam_a", "'sdg'"]),
-        (("analyses", "spectrum", "samples"), 0, ["analyses.spectrum: samples"]),
         ((*GRID, "record"), ["loss", "los"], ["grid[0].record[1]: unknown kind 'los'", "gradient_norm"]),
         ((*GRID, "record"), ["loss", {"kind": "loss"}], ["grid[0].record: got loss twice"]),
         ((*GRID, "record"), [{"kind": "loss", "every": 3}], ["grid[0].record[0]: every: loss has no such setting"]),
@@ -112,9 +106,9 @@ CLAIMS = ("papers", "gam", "claims")
         ((*CLAIMS, "twin"), {**TWIN, "twins": {"mpl": "mlp"}}, ["claims.twin: no model 'mpl'", "mlp"]),
         ((*CLAIMS, "twin"), {**TWIN, "twins": {"mlp": "self"}, "twin_quantity": "l"}, ["claims.twin: no quantity 'l'"]),
         ((*CLAIMS, "tuned"), {**TUNED, "groups": {"a": ["sgd"], "b": ["sdg"]}}, ["claims.tuned: no method 'sdg'"]),
-        ((*CLAIMS, "flatter", "source"), "curve", ["claims.flatter: source", "measurements"]),
+        ((*CLAIMS, "flatter", "source"), "curve", ["claims.flatter", "source: got", "measurements"]),
         ((*CLAIMS, "holds", "check"), "dominate", ["claims.holds: check: no check 'dominate'", "dominates"]),
-        (("papers", "gam", "checks", "dominates", "kind"), "zeroth", ["checks.dominates: unknown kind 'zeroth'"]),
+        (("studies", "gam", "checks", "dominates", "kind"), "zeroth", ["checks.dominates: unknown kind 'zeroth'"]),
     ],
 )
 def test_a_mistake_is_named(errors_of, keys, value, words):
@@ -139,13 +133,11 @@ def test_a_mistake_is_named(errors_of, keys, value, words):
         ),
     ],
 )
-def test_settings_without_a_certificate_are_refused(tmp_path, changes, problem):
+def test_settings_without_a_certificate_are_refused(make_config, changes, problem):
     changes = dict(changes)
     config = copy.deepcopy(CONFIG) | CERTIFIED
-    config["papers"]["gam"]["grid"][0]["training"]["loss"] = changes.pop("loss", "square")
-    path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump(config | changes))
-    errors = validate(make_plan([path]))["errors"]
+    config["studies"]["gam"]["grid"][0]["training"]["loss"] = changes.pop("loss", "square")
+    errors = validate(make_plan([make_config(config | changes)]))["errors"]
     assert len(errors) == (problem is not None)
     if problem:
         assert "config.yaml: methods.sgd: on gam/digits/mlp/sgd: " + problem in errors[0]

@@ -18,7 +18,6 @@ from boundcheck.methods import METHODS
 from boundcheck.models import MODELS
 from boundcheck.objectives import build_objective
 from boundcheck.planning.plan import Plan
-from boundcheck.planning.schema import number_hint
 from boundcheck.registry import VIEW_KEYS, as_variant, build, load
 from boundcheck.settings import TrainingSettings
 from boundcheck.training.recorders import Recorders
@@ -64,17 +63,7 @@ def _variant_errors(plan: Plan) -> Iterator[str]:
                     if section == "datasets":
                         view_of(variant).sizes(getattr(built, "sizes", Sizes()))
                 except (ValueError, TypeError) as error:
-                    yield str(plan.sources.error(where, _with_hint(variant, str(error))))
-
-
-def _with_hint(variant: Mapping[str, Any], message: str) -> str:
-    """The message about a setting, and how a number is written that YAML read as a text."""
-    value: Any = variant
-    for key in message.split(": "):
-        if not isinstance(value, Mapping) or key not in value:
-            break
-        value = value[key]
-    return message + number_hint(value)
+                    yield str(plan.sources.error(where, str(error)))
 
 
 def _shape_errors(plan: Plan) -> Iterator[str]:
@@ -116,8 +105,9 @@ def _study_errors(plan: Plan) -> Iterator[str]:
                 try:
                     built = build(registry, variant)
                 except (ValueError, TypeError) as error:
-                    yield str(plan.sources.error(key, _with_hint(variant, str(error))))
-                else:
+                    yield str(plan.sources.error(key, str(error)))
+                    continue
+                if not plan.sources.is_papers(key):
                     yield from (str(plan.sources.error(key, problem)) for problem in _unknown(plan, study, built))
         for number, block in enumerate(settings["grid"]):
             yield from _block_errors(plan, study, number, block)

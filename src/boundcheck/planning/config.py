@@ -25,6 +25,7 @@ class Layer:
     content: Config
     at: tuple[str, ...] = ()
     begins_scale: bool = False
+    is_papers: bool = False  # what a paper states, not a config
 
 
 @dataclass
@@ -83,6 +84,10 @@ class Sources:
         """An error about the value at `keys`, with the file that sets it."""
         layer, path = self._holder(keys)
         return ConfigError(f"{layer.label}: {_dotted(path[len(layer.at) :]) or 'the config'}: {problem}")
+
+    def is_papers(self, keys: Sequence[Any]) -> bool:
+        """Whether the value at `keys` is what a paper states, and no config changes it."""
+        return self._node(keys).layer.is_papers
 
     def _holder(self, keys: Sequence[Any]) -> tuple[Layer, Sequence[Any]]:
         """The layer that sets the value at `keys`, or what is nearest to it, and its keys there."""
@@ -145,7 +150,9 @@ def _claims_layers(layers: Sequence[Layer]) -> list[Layer]:
     """What the papers state, for the studies that are theirs: below all that a config says."""
     keys = [key for layer in layers for key, _ in _mappings(layer.content.get("studies"))]
     files = {key: file for key in keys if isinstance(key, str) and (file := claims_file(key)) is not None}
-    loaded = [Layer(str(_shown(file)), read_file(file), ("studies", key)) for key, file in files.items()]
+    loaded = [
+        Layer(str(_shown(file)), read_file(file), ("studies", key), is_papers=True) for key, file in files.items()
+    ]
     return [_with_tables_expanded(layer) for layer in loaded]
 
 
