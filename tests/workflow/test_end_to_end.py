@@ -8,6 +8,8 @@ import shlex
 import pandas as pd
 import pytest
 
+from boundcheck.planning.specs import read_spec
+
 pytestmark = pytest.mark.xdist_group("finished")  # one worker, one finished run
 
 
@@ -76,6 +78,34 @@ def test_a_job_repeats_from_the_first_line_of_its_log(finished, tmp_path):
     finished.boundcheck(*words[3:-1], str(tmp_path / "again"))
     for name in ("snapshots/epoch_2.safetensors", "curves.parquet"):
         assert (tmp_path / "again" / name).read_bytes() == (finished.folder / "results" / cell / name).read_bytes()
+
+
+def test_every_job_reads_a_spec_that_is_named_by_its_content(finished):
+    written = [*finished.folder.glob("results/small/specs/*"), *finished.folder.glob("data/specs/*")]
+    named = {finished.folder / word for log in finished.folder.glob("logs/**/*.log") for word in spec_words(log)}
+    assert set(written) == named
+    assert all(read_spec(path) for path in written)
+    assert len(written) == 1 + 2 + 2 + 1 + 1  # fetch, train, measure, check, report
+
+
+def spec_words(log):
+    words = shlex.split(log.read_text().splitlines()[0])
+    return [words[words.index("--spec") + 1]]
+
+
+def test_a_job_refuses_a_spec_that_was_changed(finished, tmp_path):
+    project = finished.copied(tmp_path)
+    (spec,) = project.folder.glob("data/specs/*")
+    spec.write_text(spec.read_text() + " ")
+    words = ["fetch", "--spec", str(spec), "--output", "data/digits/arrays.safetensors"]
+    assert "has another content than its name says" in project.boundcheck(*words, expect=1)
+
+
+def test_provenance_and_tables_hold_all_settings(finished):
+    runs = pd.read_parquet(finished.folder / "results/small/gam/runs.parquet")
+    method = json.loads(runs.set_index("method").method_spec["gam_exact"].iloc[0])
+    assert (method["rho"], method["form"], method["base"]["nesterov"]) == (0.1, "exact", False)
+    assert set(runs.roles) == {'["main"]'}
 
 
 def test_status_and_why_speak_of_the_finished_run(finished):
