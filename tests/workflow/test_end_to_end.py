@@ -122,3 +122,17 @@ def test_status_and_why_speak_of_the_finished_run(finished):
 def test_one_worker_has_all_that_share_the_run(request):
     """pytest-xdist hands its groups over in the names of tests, which not every pytest lets it change."""
     assert request.node.nodeid.endswith("@finished")
+
+
+def test_a_job_of_a_cluster_reads_no_newer_spec_than_it_was_planned_with(finished, tmp_path):
+    """It plans anew from a config that has changed meanwhile, and writes no spec of its own."""
+    project = finished.copied(tmp_path)
+    project.config["studies"]["gam"]["methods"] = {"sgd": {"lr": 0.2}}
+    project.write_config("config/small.yaml", project.config)
+    before = sorted(project.folder.glob("results/small/specs/*"))
+    job = "train_batch:study=gam,dataset=tiny_digits,model=tiny_mlp,method=sgd,seeds=seeds_0-2"
+    remote = ["--mode", "remote", "--no-hooks", "--nolock", "--force", "--allowed-rules", "train_batch"]
+    project.snakemake(*remote, "--target-jobs", job, expect=1)
+    log = (project.folder / "logs/train/small/gam/tiny_digits/tiny_mlp/sgd/seeds_0-2.log").read_text()
+    assert "a job of a config that has changed since its run began; start Snakemake again" in log
+    assert sorted(project.folder.glob("results/small/specs/*")) == before

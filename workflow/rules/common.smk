@@ -25,6 +25,8 @@ if workflow.is_main_process:
     register_snakemake(Path())
 overlays = [str(file) for file in workflow.overwrite_configfiles]
 defaults = [str(file) for file in workflow.configfiles if str(file) not in overlays]
+if workflow.config_settings.replace_workflow_config:
+    defaults = []
 try:
     refuse_repeated_configfile(sys.argv if workflow.is_main_process else [])
     PLAN = validated_plan(defaults + overlays, workflow.config_settings.config)
