@@ -85,6 +85,33 @@ def test_an_unknown_kind_lists_the_known_ones(project):
     assert "resnet" in output
 
 
+def test_a_repeated_configfile_is_refused_with_the_right_form(project):
+    output = project.run(
+        "snakemake",
+        "-n",
+        "--cores",
+        "1",
+        "--configfile",
+        "config/test.yaml",
+        "--configfile",
+        "config/small.yaml",
+        expect=1,
+    )
+    assert "allowed: once, as --configfile config/test.yaml config/small.yaml" in output
+    assert "Traceback" not in output
+
+
+def test_a_value_of_the_command_line_is_blamed_on_no_file(project):
+    output = project.snakemake("-n", "--config", "studies={gam: {methods: {sgd: {lr: -1}}}}", expect=1)
+    assert "config: --config: studies.gam.methods.sgd: lr: got -1; allowed" in output
+
+
+def test_a_dry_run_writes_no_spec(project):
+    project.snakemake("-n")
+    assert not (project.folder / "results").exists()
+    assert not (project.folder / "data").exists()
+
+
 def test_planning_imports_neither_torch_nor_pandas(root):
     code = (
         "import sys, boundcheck.planning.validation, boundcheck.jobs.devices;"
