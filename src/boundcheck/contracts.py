@@ -48,7 +48,10 @@ class Dataset(Protocol):
 
 
 class Model(Protocol):
-    """An architecture. `stackable`: its forward takes parameters with a leading axis of seeds."""
+    """An architecture. `stackable`: its forward takes parameters with a leading axis of seeds.
+
+    Optional: `activation`, the name of its only nonlinearity besides normalisation and softmax.
+    """
 
     stackable: ClassVar[bool]
 
@@ -63,7 +66,10 @@ class Objective(Protocol):
 
 
 class Method(Protocol):
-    """A way to train. The optimizer is torch's kind; `step(closure)` may call the closure as often as it needs."""
+    """A way to train. The optimizer is torch's kind; `step(closure)` may call the closure as often as it needs.
+
+    Optional: `converges(training)`, whether GAM's convergence theorem covers a training with these settings.
+    """
 
     num_gradients: int  # gradient evaluations per step; a Hessian-vector product counts as one
     second_order: bool  # True: the closure returns the loss with its graph and does not call backward

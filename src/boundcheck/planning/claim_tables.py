@@ -78,7 +78,7 @@ def _checked(entry: str, axes: Mapping[str, Mapping[str, Any]], combination: Map
     for axis, option in combination.items():
         if axis not in axes:
             raise ClaimTableError(f"{entry}: got the axis {axis!r}; allowed: {', '.join(axes)}")
-        for name in option if isinstance(option, list) else [option]:
+        for name in _options(option):
             if name not in axes[axis]:
                 raise ClaimTableError(f"{entry}: {axis}: got {name!r}; allowed: {', '.join(axes[axis])}")
     return combination

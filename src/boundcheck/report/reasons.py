@@ -112,6 +112,17 @@ WORDINGS: dict[str, Wording] = {
     "violated": _violated,
     "holds": "it holds on every row",
     "too_loose": "it holds on every row, but {tightness:.3g} times too loose (limit {limit:g})",
+    # correlations
+    "too_few_methods": "a rank correlation needs four methods of one network with the measurement and the gap",
+    "interval_covers_0": "the interval covers 0",
+    "rank_correlation": "{of} {mean:+.2f} [{low:+.2f}, {high:+.2f}]",
+    # gradient norm aware minimisation
+    "no_smooth_network": "R¹, ‖g‖ and γ₂ were measured on no smooth network",
+    "curvature_accuracy": "with the γ₂ that was measured R¹/ρ² is ‖H‖ ± {accuracy:.3g}% (median of {num} runs)",
+    "curvature_outside": "‖H‖ lies outside in {num} runs",
+    "no_noise": "no flatness and weight noise were measured on equal examples",
+    "risk_bound_violated": "{num} rows violate it",
+    "risk_bound_exceeds": "at {num} of {num_points} points it exceeds M, the largest loss measured on any example",
     # decisions
     "sides": _sides,
     "pooled_opposite": "the pooled interval lies on the other side of 0",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from boundcheck.claims.shared.rows import KEYS, check_rows, wide
+from boundcheck.settings import NotNegative, settings
 from boundcheck.theory.gam.flatness import zeroth_order_flatness_integral_bound
 from boundcheck.verdicts import Tables
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 THEOREM = "R⁰(ρ) ≤ ∫₀^ρ R¹(s)/s ds"
 
 
-@dataclass(frozen=True)
+@settings
 class FlatnessGrowth:
     """R¹(ρ)/ρ never falls: it is the largest gradient norm in a ball, and a larger ball holds the smaller one.
 
@@ -29,11 +29,7 @@ class FlatnessGrowth:
         tolerance: of arithmetic, relative to R¹.
     """
 
-    tolerance: float = 1e-6
-
-    def __post_init__(self) -> None:
-        if not self.tolerance >= 0:
-            raise ValueError(f"tolerance: got {self.tolerance}; allowed: >= 0")
+    tolerance: NotNegative = 1e-6
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, analysis and radius that has a smaller one."""
@@ -55,7 +51,7 @@ class FlatnessGrowth:
         )
 
 
-@dataclass(frozen=True)
+@settings
 class ZerothBelowIntegral:
     """R⁰(ρ) ≤ ∫₀^ρ R¹(s)/s ds at every radius that has a smaller one, by the upper sum over the radii measured.
 
@@ -67,11 +63,7 @@ class ZerothBelowIntegral:
         tolerance: of arithmetic, relative to the bound; see `zeroth_below_first`.
     """
 
-    tolerance: float = 1e-3
-
-    def __post_init__(self) -> None:
-        if not self.tolerance >= 0:
-            raise ValueError(f"tolerance: got {self.tolerance}; allowed: >= 0")
+    tolerance: NotNegative = 1e-3
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, analysis and radius that has a smaller one."""
