@@ -2,7 +2,7 @@
 
 An entry with the key `each` is a table. `each` has the axes: of every axis the options by name, each with the settings
 that it adds to the claim and, as `text`, its words. A claim's name and words come from templates, in which `{axis}` is
-the option's name in `name` and its text in `statement` and `reference`:
+the option's name in `name` and its text in `statement` and `reference` (`{axis[part]}` where the text has parts):
 
     gam_ends_lower:
       kind: lower_value
@@ -86,15 +86,16 @@ def _checked(entry: str, axes: Mapping[str, Mapping[str, Any]], combination: Map
 
 def _is_part(combination: Mapping[str, Any], names: Mapping[str, str]) -> bool:
     """Whether a combination, of which an axis may have a list of options, holds these."""
-    return all(
-        names[axis] in (option if isinstance(option, list) else [option]) for axis, option in combination.items()
-    )
+    return all(names[axis] in _options(wanted) for axis, wanted in combination.items())
 
 
-def _filled(entry: str, template: str, texts: Mapping[str, str]) -> str:
+def _options(wanted: str | list[str]) -> list[str]:
+    return wanted if isinstance(wanted, list) else [wanted]
+
+
+def _filled(entry: str, template: str, texts: Mapping[str, Any]) -> str:
     try:
         return template.format(**texts)
-    except (KeyError, IndexError, ValueError) as error:
-        raise ClaimTableError(
-            f"{entry}: got the template {template!r}; allowed in braces: {', '.join(texts)}"
-        ) from error
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        problem = f"got the template {template!r}; allowed in braces: {', '.join(texts)}"
+        raise ClaimTableError(f"{entry}: {problem}") from error
