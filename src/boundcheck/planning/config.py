@@ -149,11 +149,12 @@ def _claims_layers(layers: Sequence[Layer]) -> list[Layer]:
     """What the papers state, for the studies that are theirs: below all that a config says."""
     keys = [key for layer in layers for key, _ in _mappings(layer.content.get("studies"))]
     files = {key: file for key in keys if isinstance(key, str) and (file := claims_file(key)) is not None}
-    contents = {
-        key: {part: read_file(file).get(part, {}) for part in ("checks", "claims")} for key, file in files.items()
-    }
-    loaded = [Layer(str(_shown(file)), contents[key], ("studies", key)) for key, file in files.items()]
-    return [_with_tables_expanded(layer) for layer in loaded]
+    return [_with_tables_expanded(_claims_layer(key, file)) for key, file in files.items()]
+
+
+def _claims_layer(key: str, file: Path) -> Layer:
+    content = {part: entries for part, entries in read_file(file).items() if part in ("checks", "claims")}
+    return Layer(str(_shown(file)), content, ("studies", key))
 
 
 def _elsewhere(keys: Sequence[Any]) -> Iterator[Sequence[Any]]:
