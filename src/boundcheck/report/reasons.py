@@ -55,7 +55,9 @@ def _several_baselines(cell: Sequence[str], baselines: Sequence[Sequence[str]]) 
 
 
 def _unreached(num: int, left_out: int | None = None) -> str:
-    text = _plural(num, "run never gets there and counts as its", "runs never get there and count as their") + " last step"
+    text = (
+        _plural(num, "run never gets there and counts as its", "runs never get there and count as their") + " last step"
+    )
     return text if left_out is None else f"{text}; pairs of which neither does, left out: {left_out}"
 
 

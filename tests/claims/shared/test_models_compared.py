@@ -52,7 +52,9 @@ def test_each_model_has_the_twin_that_differs_in_the_named_settings_alone(make_t
         for name, skips in (("dag", "inside"), ("sequential", "none"))
         for code in (2, 4)
     }
-    values = {("digits", name, "am"): {s: 10.0 + ("dag" in name) + 0.1 * s * len(name) for s in range(3)} for name in specs}
+    values = {
+        ("digits", name, "am"): {s: 10.0 + ("dag" in name) + 0.1 * s * len(name) for s in range(3)} for name in specs
+    }
     settings = {"models": {"skips": "inside"}, "baseline_model": {"skips": "none", "others": "same"}}
     verdict = claim("higher_value", **settings).decide(make_tables(values, quantity="loss", specs=specs))
     assert [(cell["model"], cell["baseline"]) for cell in verdict.cells] == [

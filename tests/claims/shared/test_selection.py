@@ -61,7 +61,9 @@ def test_a_selector_says_what_a_method_is(selector, names):
 
 
 def test_models_training_and_recorders_are_selected_too():
-    cells = grid(cell("sgd", model={"depth": 3}), cell("sam", epochs=10), cell("gam", record=[{"kind": "bits", "every": 8}]))
+    cells = grid(
+        cell("sgd", model={"depth": 3}), cell("sam", epochs=10), cell("gam", record=[{"kind": "bits", "every": 8}])
+    )
     assert SelectsCells(models={"depth": 3}).chosen(cells) == [("d", "m", "sgd")]
     assert SelectsCells(training={"epochs": {"at_least": 10}}).chosen(cells) == [("d", "m", "sam")]
     assert SelectsCells(record={"kind": "bits", "every": 8}).chosen(cells) == [("d", "m", "gam")]
