@@ -97,7 +97,7 @@ def pairs(cells, **settings):
         ),
         ({"methods": {"kind": "sam"}, "baseline": {"rho": 0.05, "others": "same"}}, {"sam_0.1": "sam"}),
         (
-            {"methods": "gam", "baseline": {"kind": "sam", "rho": 0.1, "base": {"momentum": {"same_as": "base.momentum"}}}},
+            {"methods": "gam", "baseline": {"kind": "sam", "rho": 0.1, "base": {"lr": {"same_as": "base.lr"}}}},
             {"gam": "sam_0.1"},
         ),
     ],
@@ -107,7 +107,6 @@ def test_a_baseline_refers_to_the_compared_method(settings, expected):
 
 
 def test_budgets():
-    METHODS["sgd@x4"] = SGD
     cells = grid(cell("gam"), cell("sgd"), cell("sgd@x4", epochs=20, roles=["longer"]))
     gam = {"methods": "gam", "baseline": {"kind": "sgd"}}
     assert pairs(cells, **gam) == {"gam": "sgd"}
