@@ -15,6 +15,8 @@ from dataclasses import field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from boundcheck.settings import settings
 from boundcheck.verdicts import Reason, Tables, because
 
@@ -98,7 +100,7 @@ def only_cells(tables: Tables, cells: Iterable[CellKey]) -> Tables:
 
     def rows(frame: pd.DataFrame) -> pd.DataFrame:
         names = zip(frame["dataset"], frame["model"], frame["method"], strict=True)
-        return frame[[name in kept for name in names]]
+        return frame[np.fromiter((name in kept for name in names), bool, len(frame))]
 
     return tables._replace(
         curves=rows(tables.curves),
