@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from boundcheck.report.wording import plural
 from boundcheck.verdicts import Reason
 
 Wording = str | Callable[..., str]  # a text with the reason's values in braces, or a function of them
@@ -35,18 +36,14 @@ def _name(cell: Sequence[str]) -> str:
     return "/".join(cell)
 
 
-def _plural(num: int, one: str, several: str) -> str:
-    return f"{num} {one if num == 1 else several}"
-
-
 def _sides(num: int, num_cells: int, against: Sequence[Sequence[str]]) -> str:
     reverse = f", the reverse in {len(against)}: {', '.join(map(_name, against))}" if against else ""
-    return f"as claimed in {num} of {_plural(num_cells, 'cell', 'cells')}{reverse}"
+    return f"as claimed in {num} of {plural(num_cells, 'cell', 'cells')}{reverse}"
 
 
 def _absent_runs(status: str, num: int, seeds: Mapping[str, Sequence[int]]) -> str:
     cells = "; ".join(f"{cell} {', '.join(map(str, of_cell))}" for cell, of_cell in seeds.items())
-    return f"{_plural(num, 'run', 'runs')} {status} ({cells})"
+    return f"{plural(num, 'run', 'runs')} {status} ({cells})"
 
 
 def _several_baselines(cell: Sequence[str], baselines: Sequence[Sequence[str]]) -> str:
@@ -56,7 +53,7 @@ def _several_baselines(cell: Sequence[str], baselines: Sequence[Sequence[str]]) 
 
 def _unreached(num: int, left_out: int | None = None) -> str:
     text = (
-        _plural(num, "run never gets there and counts as its", "runs never get there and count as their") + " last step"
+        plural(num, "run never gets there and counts as its", "runs never get there and count as their") + " last step"
     )
     return text if left_out is None else f"{text}; pairs of which neither does, left out: {left_out}"
 
@@ -80,7 +77,7 @@ def _violated(
     at = "" if math.isnan(coordinate) else f", coordinate {coordinate:g}"
     relation = {"upper": "≤", "lower": "≥", "equal": "="}[sense]
     return (
-        f"{_plural(num, 'row violates', 'rows violate')} it, worst {_name(cell)} seed {seed} step {step}{at}: "
+        f"{plural(num, 'row violates', 'rows violate')} it, worst {_name(cell)} seed {seed} step {step}{at}: "
         f"measured {measured:.6g}, stated {relation} {bound:.6g} (± {tolerance:.2g})"
     )
 

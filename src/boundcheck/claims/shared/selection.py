@@ -10,7 +10,7 @@ lacks a setting that the selector names is not selected.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -97,17 +97,18 @@ def cells_of(runs: pd.DataFrame) -> dict[CellKey, Settings]:
 def only_cells(tables: Tables, cells: Iterable[CellKey]) -> Tables:
     """The tables with the rows of these cells; the skipped cells stay."""
     kept = set(cells)
-
-    def rows(frame: pd.DataFrame) -> pd.DataFrame:
-        names = zip(frame["dataset"], frame["model"], frame["method"], strict=True)
-        return frame[np.fromiter((name in kept for name in names), bool, len(frame))]
-
     return tables._replace(
-        curves=rows(tables.curves),
-        measurements=rows(tables.measurements),
-        checks=rows(tables.checks),
-        runs=rows(tables.runs),
+        curves=rows_of(tables.curves, kept),
+        measurements=rows_of(tables.measurements, kept),
+        checks=rows_of(tables.checks, kept),
+        runs=rows_of(tables.runs, kept),
     )
+
+
+def rows_of(frame: pd.DataFrame, cells: Collection[CellKey]) -> pd.DataFrame:
+    """The rows of these cells; of none of them, the columns alone."""
+    names = zip(frame["dataset"], frame["model"], frame["method"], strict=True)
+    return frame[np.array([name in cells for name in names], dtype=bool)]
 
 
 @settings(kw_only=True)
