@@ -51,6 +51,15 @@ def _several_baselines(cell: Sequence[str], baselines: Sequence[Sequence[str]]) 
     return f"{_name(cell)} has {len(baselines)} baselines, of which the claim must name one: {names}"
 
 
+def _selector(value: Any) -> str:
+    """A selector as a config has it."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name}: {_selector(part)}' for name, part in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_selector, value))}]"
+    return str(value)
+
+
 def _unreached(num: int, left_out: int | None = None) -> str:
     text = (
         plural(num, "run never gets there and counts as its", "runs never get there and count as their") + " last step"
@@ -90,7 +99,7 @@ WORDINGS: dict[str, Wording] = {
     "text": "{text}",
     # selection
     "no_cell": "the grid has no cell that the claim selects",
-    "no_baseline": "no selected cell has a baseline in the grid; wanted: {wanted}",
+    "no_baseline": lambda wanted: f"no selected cell has a baseline in the grid; wanted: {_selector(wanted)}",
     "several_baselines": _several_baselines,
     "one_seed": "some cell has fewer than two seeds in common with its baseline, and an interval needs two",
     "not_recorded": "no selected cell records {quantity} in the {source}",

@@ -11,33 +11,13 @@ from boundcheck.claims.shared.baselines import Pair
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import CellKey, only_cells
 from boundcheck.claims.shared.steps_to_level import steps_to_level, steps_to_share
-from boundcheck.claims.shared.values import AmbiguousValueError, At, ByCell, Source, quantity_rows, values_by_cell
+from boundcheck.claims.shared.values import AmbiguousValueError, ByCell, quantity_rows, values_by_cell
 from boundcheck.verdicts import Reason, Tables, because
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-@dataclass(frozen=True)
-class Quantity:
-    """Which number of a run is compared; see the claim's fields of the same names."""
-
-    name: str
-    baseline_name: str
-    source: Source
-    at: At
-    higher_is_better: bool
-    coordinate: float | None = None
-    analysis: str | None = None
-    until_level: float | None = None
-    until_share: float | None = None
-    at_equal_loss: bool = False
-    with_losses: bool = False
-
-    @property
-    def counts_steps(self) -> bool:
-        """Whether the number is a count of steps."""
-        return self.until_level is not None or self.until_share is not None
+    from boundcheck.claims.shared.comparison import Comparison
 
 
 @dataclass(frozen=True)
@@ -75,32 +55,32 @@ class Compared:
         return sum(len(self.seeds(key, "diverged")) for key in {pair.cell, pair.baseline})
 
 
-def compare(tables: Tables, pairs: Sequence[Pair], quantity: Quantity) -> Compared:
+def compare(tables: Tables, pairs: Sequence[Pair], claim: Comparison) -> Compared:
     """The values of the cells and of their baselines.
 
     Raises:
         AmbiguousValueError: a run has several values at one step.
     """
     tables = only_cells(tables, {key for pair in pairs for key in (pair.cell, pair.baseline) if key})
-    names = (quantity.name, quantity.baseline_name)
-    sides = [quantity_rows(tables, quantity.source, name, quantity.analysis, quantity.coordinate) for name in names]
+    names = (claim.quantity, claim.baseline_quantity or claim.quantity)
+    sides = [quantity_rows(tables, claim.source, name, claim.analysis, claim.coordinate) for name in names]
     drawn, losses = sides[0], None
-    if quantity.counts_steps:
-        sides = [_steps(rows, quantity) for rows in sides]
-    if quantity.at_equal_loss:
+    if claim.counts_steps:
+        sides = [_steps(rows, claim) for rows in sides]
+    if claim.at_equal_loss:
         sides[0], losses = _at_equal_loss(drawn, tables, pairs)
         sides[1] = sides[0]
-    elif quantity.with_losses:
-        losses = values_by_cell(quantity_rows(tables, "curves", TRAIN), tables.runs, quantity.at)
-    values = [values_by_cell(rows, tables.runs, quantity.at, quantity.higher_is_better) for rows in sides]
+    elif claim.loss_at_most is not None:
+        losses = values_by_cell(quantity_rows(tables, "curves", TRAIN), tables.runs, claim.at)
+    values = [values_by_cell(rows, tables.runs, claim.at, claim.favoured_sign > 0) for rows in sides]
     compared = Compared(pairs, tables, drawn, values[0], values[1], losses=losses)
-    return _with_unreached(compared, sides, quantity) if quantity.counts_steps else compared
+    return _with_unreached(compared, sides, claim) if claim.counts_steps else compared
 
 
-def _steps(rows: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
-    if quantity.until_share is not None:
-        return steps_to_share(rows, quantity.until_share)
-    return steps_to_level(rows, float(quantity.until_level or 0.0))
+def _steps(rows: pd.DataFrame, claim: Comparison) -> pd.DataFrame:
+    if claim.until_share is not None:
+        return steps_to_share(rows, claim.until_share)
+    return steps_to_level(rows, float(claim.until_level or 0.0))
 
 
 def _at_equal_loss(rows: pd.DataFrame, tables: Tables, pairs: Sequence[Pair]) -> tuple[pd.DataFrame, ByCell]:
@@ -116,7 +96,7 @@ def _at_equal_loss(rows: pd.DataFrame, tables: Tables, pairs: Sequence[Pair]) ->
     return found.drop(columns="level"), losses
 
 
-def _with_unreached(compared: Compared, sides: Sequence[pd.DataFrame], quantity: Quantity) -> Compared:
+def _with_unreached(compared: Compared, sides: Sequence[pd.DataFrame], claim: Comparison) -> Compared:
     """With how many runs never got there; of a share, without the seeds of which neither run of a pair did."""
     reached = [
         {(*key, int(seed)) for *key, seed in rows.loc[rows["reached"], list(RUN)].itertuples(index=False)}
@@ -133,6 +113,6 @@ def _with_unreached(compared: Compared, sides: Sequence[pd.DataFrame], quantity:
                 del kept[pair.cell][seed]
     if not unreached:
         return compared
-    if quantity.until_share is None:
+    if claim.until_share is None:
         return replace(compared, reasons=[because("unreached", num=unreached)])
     return replace(compared, values=kept, reasons=[because("unreached", num=unreached, left_out=left_out)])

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any, ClassVar
 
 from boundcheck.claims.shared.baselines import Pair, SelectsPairs, SeveralBaselinesError
-from boundcheck.claims.shared.compared import Compared, Quantity, compare
+from boundcheck.claims.shared.compared import Compared, compare
 from boundcheck.claims.shared.comparison_figures import comparison_figures
 from boundcheck.claims.shared.decision import Decided, Differences, decide_sign, side_of_margin
 from boundcheck.claims.shared.selection import cells_of
@@ -70,11 +70,11 @@ class Comparison(SelectsPairs):
     def __post_init__(self) -> None:
         if self.relative and (self.scale != 1 or self.unit):
             raise ValueError("relative: got scale or unit beside it; allowed: neither, the effect is in percent")
-        if self.at_equal_loss and (self.at != "last" or self.baseline_quantity or self.compared_quantity.counts_steps):
+        if self.at_equal_loss and (self.at != "last" or self.baseline_quantity or self.counts_steps):
             raise ValueError(
                 "at_equal_loss: got at, baseline_quantity, until_level or until_share; allowed: none of them"
             )
-        if self.compared_quantity.counts_steps and self.source != "curves":
+        if self.counts_steps and self.source != "curves":
             raise ValueError(f"source: got {self.source!r}; allowed: curves, where steps are counted")
         if self.baseline == self.baseline_model == "same" and self.baseline_quantity is None:
             raise ValueError("baseline: got none; allowed: one of baseline, baseline_model and baseline_quantity")
@@ -85,7 +85,7 @@ class Comparison(SelectsPairs):
             pairs = self.pairs(cells_of(tables.runs))
             if not pairs:
                 return self._not_run([because("no_cell")], tables)
-            compared = compare(tables, pairs, self.compared_quantity)
+            compared = compare(tables, pairs, self)
         except (SeveralBaselinesError, AmbiguousValueError) as problem:
             return self._not_run([problem.reason], tables)
         differences = {pair.cell: self._differences(pair, compared) for pair in pairs}
@@ -110,26 +110,14 @@ class Comparison(SelectsPairs):
         )
 
     @property
-    def compared_quantity(self) -> Quantity:
-        """Which number of a run is compared."""
-        return Quantity(
-            self.quantity,
-            self.baseline_quantity or self.quantity,
-            self.source,
-            self.at,
-            self.favoured_sign > 0,
-            self.coordinate,
-            self.analysis,
-            self.until_level,
-            self.until_share,
-            self.at_equal_loss,
-            with_losses=self.loss_at_most is not None,
-        )
+    def counts_steps(self) -> bool:
+        """Whether numbers of steps are compared."""
+        return self.until_level is not None or self.until_share is not None
 
     @property
     def effect_unit(self) -> str:
         """The unit of the effect."""
-        return "%" if self.relative else "steps" if self.compared_quantity.counts_steps else self.unit
+        return "%" if self.relative else "steps" if self.counts_steps else self.unit
 
     def decided(self, differences: Differences) -> Decided:
         """What the differences, in logarithms where the claim is relative, say."""
@@ -137,7 +125,7 @@ class Comparison(SelectsPairs):
 
     def figures(self, compared: Compared, evidence: Sequence[Mapping[str, Any]]) -> list[Figure]:
         """The intervals, the course of the quantity, and what is shown besides; `evidence` ends with the pooled row."""
-        return comparison_figures(compared, self.compared_quantity, evidence, self.effect_unit, self.show)
+        return comparison_figures(compared, self, evidence)
 
     def _differences(self, pair: Pair, compared: Compared) -> dict[int, float]:
         """By seed; in logarithms a pair with a value ≤ 0 has none and is left out."""
