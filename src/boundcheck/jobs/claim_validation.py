@@ -112,7 +112,7 @@ def claims_lines(selected: Mapping[str, Mapping[str, Mapping[str, Any]]], with_c
 
 def _study_lines(claims: Mapping[str, Mapping[str, Any]], with_cells: bool) -> Iterator[str]:
     for name, found in claims.items():
-        seeds = "" if not found["cells"] else f" of {found['seeds']} {'seed' if found['seeds'] == 1 else 'seeds'}"
+        seeds = "" if not found["seeds"] else f" of {found['seeds']} {'seed' if found['seeds'] == 1 else 'seeds'}"
         never = f"; never decided: {found['never']}" if found["never"] else ""
         yield f"  {name}: {len(found['cells'])} {'cell' if len(found['cells']) == 1 else 'cells'}{seeds}{never}"
         for cell in found["cells"] if with_cells else ():

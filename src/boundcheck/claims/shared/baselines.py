@@ -131,8 +131,8 @@ class SelectsPairs(SelectsCells):
     def wanted(self) -> dict[str, Any]:
         """What baselines are looked for, for a reason."""
         own = {
-            "method": self.baseline,
-            "model": self.baseline_model,
+            "baseline": self.baseline,
+            "baseline_model": self.baseline_model,
             "budget": self.budget,
             "roles": self.baseline_roles,
         }
