@@ -75,7 +75,7 @@ def selections(
         cells: the resolved settings of every cell, by study/dataset/model/method.
         skipped: by study, the cells that make no sense.
     """
-    found: dict[str, dict[str, dict[str, Any]]] = {study: {} for study in plan.studies}
+    selected: dict[str, dict[str, dict[str, Any]]] = {study: {} for study in plan.studies}
     for study in plan.studies:
         planned: dict[CellKey, Settings] = {}
         absent = {(cell["dataset"], cell["model"], cell["method"]) for cell in skipped.get(study, ())}
@@ -88,8 +88,8 @@ def selections(
         for name, variant in plan.check_spec(study)["claims"].items():
             claim = build(CLAIMS, variant)
             if hasattr(claim, "selects"):
-                found[study][name] = _plain(claim.selects(planned, recorded_quantities))
-    return found
+                selected[study][name] = _plain(claim.selects(planned, recorded_quantities))
+    return selected
 
 
 def recorded_quantities(cell: Settings, source: str) -> list[str]:
@@ -111,12 +111,14 @@ def claims_lines(selected: Mapping[str, Mapping[str, Mapping[str, Any]]], with_c
 
 
 def _study_lines(claims: Mapping[str, Mapping[str, Any]], with_cells: bool) -> Iterator[str]:
-    for name, found in claims.items():
-        seeds = "" if not found["seeds"] else f" of {found['seeds']} {'seed' if found['seeds'] == 1 else 'seeds'}"
-        never = f"; never decided: {found['never']}" if found["never"] else ""
-        yield f"  {name}: {len(found['cells'])} {'cell' if len(found['cells']) == 1 else 'cells'}{seeds}{never}"
-        for cell in found["cells"] if with_cells else ():
-            beside = f" against {found['baselines'][cell] or 'nothing'}" if cell in found["baselines"] else ""
+    for name, selected in claims.items():
+        seeds = (
+            "" if not selected["seeds"] else f" of {selected['seeds']} {'seed' if selected['seeds'] == 1 else 'seeds'}"
+        )
+        never = f"; never decided: {selected['never']}" if selected["never"] else ""
+        yield f"  {name}: {len(selected['cells'])} {'cell' if len(selected['cells']) == 1 else 'cells'}{seeds}{never}"
+        for cell in selected["cells"] if with_cells else ():
+            beside = f" against {selected['baselines'][cell] or 'nothing'}" if cell in selected["baselines"] else ""
             yield f"    {cell}{beside}"
 
 

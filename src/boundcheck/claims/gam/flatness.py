@@ -47,17 +47,17 @@ class ZerothBelowFirst:
 
     def _rows(self, measurements: pd.DataFrame, prefix: str, theorem: str) -> pd.DataFrame:
         names = [f"{prefix}{order}_order_flatness" for order in ("zeroth", "first")]
-        found = wide(measurements, names, by_coordinate=True).dropna(subset=names)
-        zeroth, first = (found[name].to_numpy() for name in names)
-        stated = sum(found[f"{name}_error"].to_numpy() for name in names)
+        points = wide(measurements, names, by_coordinate=True).dropna(subset=names)
+        zeroth, first = (points[name].to_numpy() for name in names)
+        stated = sum(points[f"{name}_error"].to_numpy() for name in names)
         return check_rows(
-            found,
+            points,
             theorem,
             "upper",
             bound=zeroth_order_flatness_bound(first),
             measured=zeroth,
             tolerance=np.where(np.isnan(stated), self.tolerance * np.abs(first), stated),
-            coordinate=found["coordinate"].to_numpy(),
+            coordinate=points["coordinate"].to_numpy(),
         )
 
 
@@ -86,18 +86,20 @@ class FlatnessCurvature:
         at_radius = wide(tables.measurements, ["first_order_flatness", "hessian_lipschitz"], by_coordinate=True)
         at_point = wide(tables.measurements, ["spectral_norm", "gradient_norm"], by_coordinate=False)
         needed = ["first_order_flatness", "hessian_lipschitz", "spectral_norm", "gradient_norm", "coordinate"]
-        found = at_radius.merge(at_point, on=[*KEYS, "analysis"]).dropna(subset=needed)
-        flatness, lipschitz, norm, gradient_norm, rho = (found[name].to_numpy(np.float64) for name in needed)
+        points = at_radius.merge(at_point, on=[*KEYS, "analysis"]).dropna(subset=needed)
+        flatness, lipschitz, norm, gradient_norm, rho = (points[name].to_numpy(np.float64) for name in needed)
         lower, upper = flatness_curvature_bounds(norm, gradient_norm, lipschitz, rho)
-        errors = found[["first_order_flatness_error", "spectral_norm_error"]].fillna(0.0).to_numpy(np.float64)  # (n, 2)
+        errors = (
+            points[["first_order_flatness_error", "spectral_norm_error"]].fillna(0.0).to_numpy(np.float64)
+        )  # (n, 2)
         common: dict[str, Any] = {
             "measured": flatness / rho**2,
             "tolerance": errors[:, 0] / rho**2 + errors[:, 1] + self.tolerance * np.abs(upper),
-            "premise_holds": has_lipschitz_hessian(found, tables.runs),
+            "premise_holds": has_lipschitz_hessian(points, tables.runs),
             "coordinate": rho,
         }
-        above = check_rows(found, "R¹(ρ)/ρ² ≤ ‖H‖ + ‖g‖/ρ + γ₂ρ/2", "upper", upper, **common)
-        below = check_rows(found, "R¹(ρ)/ρ² ≥ ‖H‖ − γ₂ρ/2", "lower", lower, **common)
+        above = check_rows(points, "R¹(ρ)/ρ² ≤ ‖H‖ + ‖g‖/ρ + γ₂ρ/2", "upper", upper, **common)
+        below = check_rows(points, "R¹(ρ)/ρ² ≥ ‖H‖ − γ₂ρ/2", "lower", lower, **common)
         return pd.concat([above, below], ignore_index=True)
 
 

@@ -81,11 +81,11 @@ class SelectsPairs(SelectsCells):
             return [Pair(key, key) for key in chosen]
         pairs = []
         for key in chosen:
-            found = self._baselines(key, cells)
-            if len(found) > 1:
-                raise SeveralBaselinesError(key, found)
-            if found != [key]:
-                pairs.append(Pair(key, found[0] if found else None))
+            candidates = self._baselines(key, cells)
+            if len(candidates) > 1:
+                raise SeveralBaselinesError(key, candidates)
+            if candidates != [key]:
+                pairs.append(Pair(key, candidates[0] if candidates else None))
         return pairs
 
     def selects(self, cells: Cells, recorded: Recorded | None = None) -> Selected:
@@ -160,22 +160,22 @@ def bound(selector: Selector, compared: Settings) -> Selector:
 
 def _bound_mapping(selector: Mapping[str, Any], inside: Settings, compared: Settings) -> dict[str, Any]:
     """References of a mapping: `same` is the value at the same place `inside`, `same_as` is looked up in `compared`."""
-    found: dict[str, Any] = {}
+    concrete: dict[str, Any] = {}
     for name, wanted in selector.items():
         if name == "others":
             continue
         if wanted == "same":
-            found[name] = {"equals": inside.get(name, NO_VALUE)}
+            concrete[name] = {"equals": inside.get(name, NO_VALUE)}
         elif isinstance(wanted, Mapping) and "same_as" in wanted:
-            found[name] = {"equals": _referred(wanted, compared)}
+            concrete[name] = {"equals": _referred(wanted, compared)}
         elif isinstance(wanted, Mapping):
             part = inside.get(name)
-            found[name] = _bound_mapping(wanted, part if isinstance(part, Mapping) else {}, compared)
+            concrete[name] = _bound_mapping(wanted, part if isinstance(part, Mapping) else {}, compared)
         else:
-            found[name] = wanted
+            concrete[name] = wanted
     if selector.get("others") == "same":
-        found |= _equal_to({name: v for name, v in inside.items() if name not in selector and name not in OWN})
-    return found
+        concrete |= _equal_to({name: v for name, v in inside.items() if name not in selector and name not in OWN})
+    return concrete
 
 
 def _referred(reference: Mapping[str, Any], compared: Settings) -> Any:

@@ -91,9 +91,9 @@ def _at_equal_loss(rows: pd.DataFrame, tables: Tables, pairs: Sequence[Pair]) ->
     for pair in pairs:
         if pair.baseline is not None:
             groups |= {pair.cell: pair.baseline, pair.baseline: pair.baseline}
-    found = at_common_loss(rows, tables.curves, tables.runs, groups)
-    losses = values_by_cell(found.assign(value=found["level"]), tables.runs, "last")
-    return found.drop(columns="level"), losses
+    at_level = at_common_loss(rows, tables.curves, tables.runs, groups)
+    losses = values_by_cell(at_level.assign(value=at_level["level"]), tables.runs, "last")
+    return at_level.drop(columns="level"), losses
 
 
 def _with_unreached(compared: Compared, sides: Sequence[pd.DataFrame], claim: Comparison) -> Compared:

@@ -25,9 +25,9 @@ def steps_to_level(rows: pd.DataFrame, level: float) -> pd.DataFrame:
     keys = [*RUN, "quantity"]
     last = ordered.groupby(keys).tail(1)
     reached = ordered[ordered["value"] <= level].groupby(keys).head(1)
-    found = reached.set_index(keys)["step"].reindex(last.set_index(keys).index)
-    steps = np.where(found.isna(), last["step"], found).astype(np.float64)
-    return last.assign(value=steps, reached=found.notna().to_numpy())
+    first_steps = reached.set_index(keys)["step"].reindex(last.set_index(keys).index)
+    steps = np.where(first_steps.isna(), last["step"], first_steps).astype(np.float64)
+    return last.assign(value=steps, reached=first_steps.notna().to_numpy())
 
 
 def steps_to_share(rows: pd.DataFrame, share: float) -> pd.DataFrame:

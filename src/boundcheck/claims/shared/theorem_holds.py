@@ -78,17 +78,17 @@ class TheoremHolds(SelectsCells):
             return "vacuous", [because("premise_nowhere", num_rows=len(rows))], float("nan")
         counted = held[[fnmatchcase(theorem, self.tightness_of) for theorem in held["theorem"]]]
         tightness = float(counted.groupby("theorem")["tightness"].median().min())
-        found = [because("premise_rows", num=len(held), num_rows=len(rows)), *_equality(held)]
+        details = [because("premise_rows", num=len(held), num_rows=len(rows)), *_equality(held)]
         if not np.isnan(tightness):  # an equality with 0 has none
             worst = float(counted["tightness"].min())
             of = {} if len(counted) == len(held) else {"of": self.tightness_of}
-            found.append(because("tightness", worst=worst, median=tightness, **of))
+            details.append(because("tightness", worst=worst, median=tightness, **of))
         violated = held[~held["holds"].astype(bool)]
         if len(violated):
-            return "contradicted", [_worst(violated), *found], tightness
+            return "contradicted", [_worst(violated), *details], tightness
         if self.vacuous_above is not None and tightness > self.vacuous_above:
-            return "vacuous", [because("too_loose", tightness=tightness, limit=self.vacuous_above), *found], tightness
-        return "supported", [because("holds"), *found], tightness
+            return "vacuous", [because("too_loose", tightness=tightness, limit=self.vacuous_above), *details], tightness
+        return "supported", [because("holds"), *details], tightness
 
 
 def theorem_evidence(rows: pd.DataFrame) -> list[dict[str, Any]]:
