@@ -18,6 +18,7 @@ from boundcheck.models import MODELS
 from boundcheck.planning.plan import Plan
 from boundcheck.registry import VIEW_KEYS, build, load
 from boundcheck.report.reasons import worded
+from boundcheck.report.wording import plural
 from boundcheck.settings import TrainingSettings
 
 SELECTORS: dict[str, tuple[Mapping[str, str], tuple[str, ...]]] = {  # field -> the kinds, and what all of them have
@@ -112,11 +113,9 @@ def claims_lines(selected: Mapping[str, Mapping[str, Mapping[str, Any]]], with_c
 
 def _study_lines(claims: Mapping[str, Mapping[str, Any]], with_cells: bool) -> Iterator[str]:
     for name, selected in claims.items():
-        seeds = (
-            "" if not selected["seeds"] else f" of {selected['seeds']} {'seed' if selected['seeds'] == 1 else 'seeds'}"
-        )
+        seeds = f" of {plural(selected['seeds'], 'seed', 'seeds')}" if selected["seeds"] else ""
         never = f"; never decided: {selected['never']}" if selected["never"] else ""
-        yield f"  {name}: {len(selected['cells'])} {'cell' if len(selected['cells']) == 1 else 'cells'}{seeds}{never}"
+        yield f"  {name}: {plural(len(selected['cells']), 'cell', 'cells')}{seeds}{never}"
         for cell in selected["cells"] if with_cells else ():
             beside = f" against {selected['baselines'][cell] or 'nothing'}" if cell in selected["baselines"] else ""
             yield f"    {cell}{beside}"

@@ -102,7 +102,7 @@ class SelectsPairs(SelectsCells):
         if pairs and not common:
             never.append(because("no_baseline", wanted=self.wanted()))
         elif pairs and min(common) < 2:
-            never.append(because("one_seed"))
+            never.append(because("one_common_seed"))
         return Selected(
             [pair.cell for pair in pairs], {p.cell: p.baseline for p in pairs}, min(common, default=0), never
         )

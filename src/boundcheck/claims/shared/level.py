@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from boundcheck.claims.shared.decision import decide_sign
 from boundcheck.claims.shared.figures import curve_figure, in_words, interval_figure
-from boundcheck.claims.shared.selection import SelectsCells
+from boundcheck.claims.shared.selection import Cells, Recorded, Selected, SelectsCells
 from boundcheck.claims.shared.values import AmbiguousValueError, At, Source, absent_runs, quantity_rows, values_by_cell
 from boundcheck.settings import settings
 from boundcheck.verdicts import Tables, Verdict, because
@@ -39,6 +39,12 @@ class ReachesLevel(SelectsCells):
     coordinate: float | None = None
     analysis: str | None = None
     unit: str = ""
+
+    def selects(self, cells: Cells, recorded: Recorded | None = None) -> Selected:
+        """As of any claim; never decided also where a cell has one seed, which has no interval."""
+        selected = super().selects(cells, recorded)
+        has_one = bool(selected.cells) and selected.num_seeds < 2
+        return selected._replace(never=[*selected.never, because("one_seed")]) if has_one else selected
 
     def decide(self, tables: Tables) -> Verdict:
         """Compare the mean of every cell that has the quantity with the level."""
