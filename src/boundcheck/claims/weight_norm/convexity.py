@@ -13,7 +13,7 @@ from boundcheck.claims.shared.decision import DECISION_OF_CELL
 from boundcheck.claims.shared.figures import curve_figure
 from boundcheck.claims.shared.pairs import absences
 from boundcheck.claims.shared.rows import KEYS, RUN, check_rows
-from boundcheck.claims.shared.tolerant import Tolerant
+from boundcheck.settings import NotNegative, settings
 from boundcheck.verdicts import Decision, Figure, Tables, Verdict
 
 if TYPE_CHECKING:
@@ -25,15 +25,15 @@ CURVES = {
 }
 
 
-@dataclass(frozen=True)
-class RestrictedConvexityHolds(Tolerant):
+@settings
+class RestrictedConvexityHolds:
     """The curvature of the loss along every sampled direction of the cone is at least α, where α > 0.
 
     Args:
         tolerance: of arithmetic, relative to α; differences of losses over ρ² lose digits.
     """
 
-    tolerance: float = 1e-4
+    tolerance: NotNegative = 1e-4
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, radius (the coordinate) and direction."""

@@ -9,22 +9,22 @@ import numpy as np
 
 from boundcheck.claims.shared.bound_sweep import BoundSweep
 from boundcheck.claims.shared.rows import check_rows, wide
-from boundcheck.claims.shared.tolerant import Tolerant
+from boundcheck.settings import NotNegative, settings
 from boundcheck.verdicts import Decision, Tables, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class GapBound(Tolerant):
+@settings
+class GapBound:
     """Test minus training loss is below its bound. It holds with the stated probability over training sets.
 
     Args:
         tolerance: of arithmetic, in units of the loss.
     """
 
-    tolerance: float = 1e-6
+    tolerance: NotNegative = 1e-6
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run and snapshot; the coordinate is n. The premise fails where a network has no bound."""

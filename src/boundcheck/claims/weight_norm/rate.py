@@ -10,7 +10,7 @@ import numpy as np
 
 from boundcheck.claims.shared.bound_sweep import BoundSweep
 from boundcheck.claims.shared.rows import KEYS, check_rows, wide
-from boundcheck.claims.shared.tolerant import Tolerant
+from boundcheck.settings import NotNegative, settings
 from boundcheck.verdicts import Tables, Verdict
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ CELL = ("dataset", "model", "method")
 NAMES = ("convexity", "loss_after_step", "least_loss", "certified_rate", "rate_bound")
 
 
-@dataclass(frozen=True)
-class LinearRate(Tolerant):
+@settings
+class LinearRate:
     """A certified step from θ decreases the loss at the rate of restricted convexity, where α > 0 and L′ < L(θ).
 
     L(θ) − L(θ⁺) ≥ (αω(2−ω)/β)(L(θ) − L′), with L′ the least loss that was found within the cone and the radius. Where
@@ -31,7 +31,7 @@ class LinearRate(Tolerant):
         tolerance: of arithmetic, in units of the loss; the premise is that a larger decrease is promised.
     """
 
-    tolerance: float = 1e-12
+    tolerance: NotNegative = 1e-12
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot and radius (the coordinate)."""
