@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +12,7 @@ from boundcheck.claims.weight_norm.runs import follows_gradient, is_full_batch, 
 from boundcheck.contracts import NAN
 from boundcheck.settings import NotNegative, settings
 from boundcheck.theory.weight_norm.training import descent_bound
-from boundcheck.verdicts import Tables, Verdict
+from boundcheck.verdicts import Figure, Reason, Tables, because
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,18 +73,15 @@ class Descent:
         return rows.assign(theorem=np.where(promises, DESCENT, RISE), tightness=tightness)
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class DescentSays(BoundSweep):
     """`bound_sweep` of the descent, saying how many rows promise a decrease; its figures show those alone."""
 
-    def decide(self, tables: Tables) -> Verdict:
-        """As `bound_sweep`, with the number of rows where ηβ < 2."""
-        verdict = super().decide(tables)
-        checks = tables.checks[tables.checks["check"] == self.check]
-        held = checks["premise_holds"].astype(bool)
-        if not held.any():
-            return verdict
-        promising = checks[held & (checks["theorem"] == DESCENT)]
-        reason = f"{len(promising)} of {int(held.sum())} rows promise a decrease (ηβ < 2), the others bound the rise"
-        figures = super().decide(tables._replace(checks=promising)).figures
-        return replace(verdict, reason=f"{reason}; {verdict.reason}", figures=figures)
+    def more_reasons(self, tables: Tables, held: pd.DataFrame) -> list[Reason]:
+        """As of `bound_sweep`, with the number of rows where ηβ < 2."""
+        promising = because("promised_descent", num=int((held["theorem"] == DESCENT).sum()), num_rows=len(held))
+        return [*([promising] if len(held) else []), *super().more_reasons(tables, held)]
+
+    def figures(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
+        """Of the rows that promise a decrease."""
+        return super().figures(tables, rows[rows["theorem"] == DESCENT])
