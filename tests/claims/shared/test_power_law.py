@@ -131,7 +131,7 @@ def test_settings_that_make_no_sense_are_refused():
         claim(at_most=None)
     with pytest.raises(ValueError, match=r"at_least: got 1; allowed: at most at_most \(0\)"):
         claim(at_least=1, at_most=0)
-    with pytest.raises(ValueError, match="source"):
+    with pytest.raises(ValueError, match="source: got 'checks'"):
         claim(source="checks")
 
 

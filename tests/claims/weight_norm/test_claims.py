@@ -331,7 +331,7 @@ def test_convexity_reached(tables_of, values, curvature, decision):
 
 @pytest.mark.parametrize("check", [PredictorBounds, NestedBounds])
 def test_unknown_derivatives_are_refused(check):
-    with pytest.raises(ValueError, match=r"(?s)of.*jacobian"):
+    with pytest.raises(ValueError, match="of: got 'jacobian'; allowed: one of hessian, gradient"):
         check(of="jacobian")
 
 
@@ -343,7 +343,7 @@ CHECKS = [
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_negative_tolerances_are_refused(check):
-    with pytest.raises(ValueError, match=r"(?s)tolerance.*greater than or equal to 0"):
+    with pytest.raises(ValueError, match="tolerance: got -1; allowed: a number >= 0"):
         check(tolerance=-1)
 
 

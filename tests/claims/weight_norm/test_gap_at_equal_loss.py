@@ -130,5 +130,5 @@ def test_no_sweep_is_not_run(tables_of):
 
 
 def test_a_loss_that_makes_no_sense_is_refused():
-    with pytest.raises(ValueError, match="loss_at_most"):
+    with pytest.raises(ValueError, match="loss_at_most: got 0"):
         GapAtEqualLoss(x="width", loss_at_most=0)

@@ -49,7 +49,7 @@ class CounterExample(SelectsCells):
         )
 
 
-def _evidence(key: tuple[str, ...], rows: pd.DataFrame) -> dict[str, Any]:
+def _evidence(key: Any, rows: pd.DataFrame) -> dict[str, Any]:
     """How often, and by how much at most, one cell violates the inequality."""
     outside = rows[rows["excess"] > 0]
     relative = 100 * (outside["excess"] / outside["bound"].abs()).max() if len(outside) else 0.0
