@@ -69,7 +69,7 @@ WORDINGS: dict[str, str | Callable[..., str]] = {
     "premise_needed": "without the premise the inequality fails in {num} of {num_cells} cells",
     "no_row_without_premise": "{check} has no row of a selected cell without the premise",
     # growth with a setting
-    "no_sweep": "no runs differ in {x} only and have three values of it with a {quantity}",
+    "no_sweep": "no cells with a {quantity} differ in {x} only and have three values of it",
     "slopes": _slopes,
     "starts_below": _starts_below,
     "least_loss_above": (

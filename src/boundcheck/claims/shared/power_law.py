@@ -10,9 +10,9 @@ import numpy as np
 
 from boundcheck.claims.shared.figures import COLUMNS, as_sentence, in_words
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.claims.shared.selection import SelectsCells
+from boundcheck.claims.shared.selection import Cells, Recorded, Selected, SelectsCells
 from boundcheck.claims.shared.statistics import Slope, log_log_slope
-from boundcheck.claims.shared.sweeps import setting_label, sweep_rows
+from boundcheck.claims.shared.sweeps import LEAST_VALUES, setting_label, sweep_rows, without_sweep
 from boundcheck.claims.shared.values import (
     AmbiguousValueError,
     At,
@@ -27,8 +27,6 @@ from boundcheck.verdicts import Decision, Figure, Tables, Verdict, because
 
 if TYPE_CHECKING:
     import pandas as pd
-
-LEAST_VALUES = 3  # of x, in a group; any line fits two
 
 
 @settings(kw_only=True)
@@ -70,6 +68,10 @@ class PowerLaw(SelectsCells):
             raise ValueError("at_least, at_most: got none; allowed: at least one")
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
             raise ValueError(f"at_least: got {self.at_least:g}; allowed: at most at_most ({self.at_most:g})")
+
+    def selects(self, cells: Cells, recorded: Recorded | None = None) -> Selected:
+        """As of any claim; never decided where the setting is not swept."""
+        return without_sweep(super().selects(cells, recorded), cells, self.x, self.quantity)
 
     def decide(self, tables: Tables) -> Verdict:
         """Fit every group."""

@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from boundcheck.claims.shared.rows import RUN
+from boundcheck.claims.shared.selection import CELL, CellKey, Cells, Selected, cells_of
+from boundcheck.verdicts import because
 
 if TYPE_CHECKING:
     import pandas as pd
 
+LEAST_VALUES = 3  # of a setting: any line fits two
 LABELS = {  # of settings whose name says less
     "train_size": "training examples n",
     "width": "width m",
@@ -19,33 +22,52 @@ LABELS = {  # of settings whose name says less
 }
 
 
-def sweep_rows(rows: pd.DataFrame, runs: pd.DataFrame, setting: str, least: int = 3) -> pd.DataFrame:
-    """Rows of the groups of runs that differ in one setting and have several values of it.
+def sweep_rows(rows: pd.DataFrame, runs: pd.DataFrame, setting: str) -> pd.DataFrame:
+    """Rows of the groups of runs that differ in one setting and have at least three values of it.
 
     Args:
         rows: tidy rows with the keys of runs.
         runs: the table of runs; those not done are left out.
         setting: of models (`width`), or of datasets (`dataset.train_size`).
-        least: how many values a group must have to count as a sweep.
 
     Returns: the rows with the columns `x`, the setting's value, and `group`, what is common to the others in words.
     """
     import pandas as pd
 
+    done = runs[runs["status"] == "done"]
+    swept = swept_cells(cells_of(done), setting)
+    labels = describe([json.loads(text) for text in sorted({group for _, group in swept.values()})])
+    found = [(*cell, x, labels[group]) for cell, (x, group) in swept.items()]
+    return rows.merge(done[[*RUN]]).merge(pd.DataFrame(found, columns=[*CELL, "x", "group"]), on=[*CELL])
+
+
+def swept_cells(cells: Cells, setting: str) -> dict[CellKey, tuple[float, str]]:
+    """The value of a setting in each cell of a sweep, and what is common to the cells of the sweep, as JSON.
+
+    Args:
+        cells: resolved settings by cell.
+        setting: as of `sweep_rows`.
+    """
     part, _, name = setting.rpartition(".")
     swept = part or "model"
-    found = []
-    for run in runs[runs["status"] == "done"].to_dict("records"):
-        common = dict(run[f"{swept}_spec"])
+    found: dict[CellKey, tuple[float, str]] = {}
+    for key, cell in cells.items():
+        common = {field: value for field, value in cell[swept].items() if field != "name"}
         x = common.pop(name, None)
         if isinstance(x, int | float) and not isinstance(x, bool):
-            names = {key: run[key] for key in ("dataset", "model", "method") if key != swept}
-            common = names | {key: value for key, value in common.items() if key != "name"}
-            found.append((*(run[key] for key in RUN), float(x), json.dumps(common, sort_keys=True)))
-    frame = pd.DataFrame(found, columns=[*RUN, "x", "group"])
-    frame = frame[frame["group"].map(frame.groupby("group")["x"].nunique()) >= least]
-    labels = describe([json.loads(text) for text in sorted(set(frame["group"]))])
-    return rows.merge(frame.assign(group=frame["group"].map(labels)), on=[*RUN])
+            names = {place: of_place for place, of_place in zip(CELL, key, strict=True) if place != swept}
+            found[key] = float(x), json.dumps(names | common, sort_keys=True)
+    values: dict[str, set[float]] = {}
+    for x, group in found.values():
+        values.setdefault(group, set()).add(x)
+    return {key: (x, group) for key, (x, group) in found.items() if len(values[group]) >= LEAST_VALUES}
+
+
+def without_sweep(selected: Selected, cells: Cells, setting: str, quantity: str) -> Selected:
+    """What a claim about a sweep would look at; it can never be decided where no sweep is planned."""
+    planned = swept_cells({key: cells[key] for key in selected.cells}, setting)
+    never = [] if planned else [because("no_sweep", x=setting, quantity=quantity)]
+    return selected._replace(never=[*selected.never, *never])
 
 
 def describe(settings: Sequence[Mapping[str, Any]]) -> dict[str, str]:

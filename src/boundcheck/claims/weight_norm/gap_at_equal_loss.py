@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from boundcheck.claims.shared.at_loss import at_common_loss
 from boundcheck.claims.shared.power_law import PowerLaw, of_groups
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.claims.shared.selection import CELL, SelectsCells
+from boundcheck.claims.shared.selection import CELL, Cells, Recorded, Selected, SelectsCells
 from boundcheck.claims.shared.statistics import student_interval
-from boundcheck.claims.shared.sweeps import sweep_rows
+from boundcheck.claims.shared.sweeps import sweep_rows, without_sweep
 from boundcheck.claims.shared.values import quantity_rows
 from boundcheck.settings import Positive, settings
 from boundcheck.verdicts import Reason, Tables, Verdict, because
@@ -43,6 +43,10 @@ class GapAtEqualLoss(SelectsCells):
     x: str
     loss_at_most: Positive
     at_most: float = 0.0
+
+    def selects(self, cells: Cells, recorded: Recorded | None = None) -> Selected:
+        """As of any claim; never decided where the setting is not swept."""
+        return without_sweep(super().selects(cells, recorded), cells, self.x, TEST)
 
     def decide(self, tables: Tables) -> Verdict:
         """Fit the groups that have learned enough."""
