@@ -50,7 +50,9 @@ class Dataset(Protocol):
 class Model(Protocol):
     """An architecture. `stackable`: its forward takes parameters with a leading axis of seeds.
 
-    Optional: `activation`, the name of its only nonlinearity besides normalisation and softmax.
+    Optional: `activation`, the name of its only nonlinearity besides normalisation and softmax; `outside_theory`, why
+    the theorems on weight normalisation do not cover it, or None; `normalises_rows`, whether its hidden layers use
+    their rows as w/‖w‖.
     """
 
     stackable: ClassVar[bool]
@@ -68,7 +70,9 @@ class Objective(Protocol):
 class Method(Protocol):
     """A way to train. The optimizer is torch's kind; `step(closure)` may call the closure as often as it needs.
 
-    Optional: `converges(training)`, whether GAM's convergence theorem covers a training with these settings.
+    Optional: `converges(training)`, whether GAM's convergence theorem covers a training with these settings;
+    `follows`, what a step moves along: "gradient", −η times the batch's; "past gradients", minus a sum of it and
+    earlier ones with weights ≥ 0 (heavy-ball momentum); None, anything else.
     """
 
     num_gradients: int  # gradient evaluations per step; a Hessian-vector product counts as one

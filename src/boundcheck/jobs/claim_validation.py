@@ -52,12 +52,11 @@ def claim_mistakes(claim: Any, checks: Sequence[str], names: Mapping[str, Collec
         yield f"check: no check {check!r}; allowed: {', '.join(sorted(checks)) or 'none'}"
     elif check is None:
         yield from _unknown_quantities(claim)
-    for field, (registry, common) in SELECTORS.items():
-        selector = getattr(claim, field, None)
-        if selector is not None and selector not in ("same", "base"):
-            yield from (f"{field}: {mistake}" for mistake in _selector_mistakes(selector, registry, common))
-            unknown = _unknown_names(selector, names[SECTIONS[field]]) if field in SECTIONS else ()
-            yield from (f"{field}: {mistake}" for mistake in unknown)
+    for where, field, selector in _selectors(claim):
+        registry, common = SELECTORS[field]
+        yield from (f"{where}: {mistake}" for mistake in _selector_mistakes(selector, registry, common))
+        unknown = _unknown_names(selector, names[SECTIONS[field]]) if field in SECTIONS else ()
+        yield from (f"{where}: {mistake}" for mistake in unknown)
     analysis = getattr(claim, "analysis", None)
     if analysis is not None and analysis not in names["analyses"]:
         yield f"analysis: no analysis {analysis!r}; allowed: {', '.join(sorted(names['analyses']))}"
@@ -129,6 +128,18 @@ def _plain(selected: Selected) -> dict[str, Any]:
         "seeds": selected.num_seeds,
         "never": worded(selected.never),
     }
+
+
+def _selectors(claim: Any) -> Iterator[tuple[str, str, Any]]:
+    """Where a claim has a selector, what it selects (a key of SELECTORS), and the selector."""
+    for field in SELECTORS:
+        selector = getattr(claim, field, None)
+        if selector is not None and selector not in ("same", "base"):
+            yield field, field, selector
+    for figures in ("shown", "swept"):
+        selectors = getattr(claim, figures, None)
+        if isinstance(selectors, Mapping):
+            yield from ((f"{figures}: {field}", field, selector) for field, selector in selectors.items())
 
 
 def _selector_mistakes(selector: Any, registry: Mapping[str, str], common: Sequence[str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from boundcheck.report import reasons_weight_norm
 from boundcheck.report.wording import plural
 from boundcheck.verdicts import Reason
 
@@ -143,4 +144,5 @@ WORDINGS: dict[str, Wording] = {
     "equal_differences": "all {num} seeds give one and the same difference, so that their spread is unknown",
     "hardly_trained": _hardly_trained,
     "margin": "{effect:+.3g}% from the baseline, allowed ±{margin:g}%",
+    **reasons_weight_norm.WORDINGS,
 }

@@ -41,7 +41,7 @@ def at_level(course: pd.DataFrame, level: float, name: str) -> dict[str, Any]:
 
 
 def at_common_loss(
-    rows: pd.DataFrame, curves: pd.DataFrame, runs: pd.DataFrame, groups: Mapping[CellKey, CellKey]
+    rows: pd.DataFrame, curves: pd.DataFrame, runs: pd.DataFrame, groups: Mapping[CellKey, tuple[str, ...]]
 ) -> pd.DataFrame:
     """One row per finished run at the least training loss that all cells of its group reach from the same seed.
 
