@@ -45,7 +45,7 @@ def cells(plan):
 
 
 def test_each_claim_can_be_decided(claims, cells):
-    assert {name: claim.selects(cells).never for name, claim in claims.items()} == dict.fromkeys(claims, [])
+    assert {name: claim.selects(cells).never for name, claim in claims.items()} == {key: [] for key in claims}
 
 
 def test_networks_are_compared_with_those_that_differ_as_is_stated(claims, cells):
