@@ -58,7 +58,7 @@ def among(section: str, *kinds: str) -> WithJsonSchema:
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
-def settings(kind: Any = None, *, frozen: bool = True) -> Any:
+def settings(kind: Any = None, *, frozen: bool = True, kw_only: bool = False) -> Any:
     """A dataclass whose fields are checked against their annotations when an instance is made.
 
     A value that is not allowed raises a ValueError `field: got VALUE; allowed: WORDS`. Nothing is converted, but for a
@@ -67,13 +67,14 @@ def settings(kind: Any = None, *, frozen: bool = True) -> Any:
     Args:
         kind: the class.
         frozen: False for what keeps a state beside its settings, as recorders do.
+        kw_only: whether settings are given by name only, so that one without a default may follow an inherited one.
     """
     if kind is None:
-        return lambda kind: settings(kind, frozen=frozen)
+        return lambda kind: settings(kind, frozen=frozen, kw_only=kw_only)
     for name, default in vars(kind).items():
         if isinstance(default, dataclasses.Field) and not default.init:
             kind.__annotations__[name] = Any
-    made: Any = dataclass(frozen=frozen, config=RULES)(kind)
+    made: Any = dataclass(frozen=frozen, kw_only=kw_only, config=RULES)(kind)
     checked = made.__init__
 
     @wraps(checked)

@@ -110,7 +110,7 @@ CLAIMS = pa.schema(
         ("num_runs", pa.int64()),
         ("num_runs_needed", pa.int64()),
         ("tightness", pa.float64()),
-        ("paper_value", pa.string()),
+        ("reasons", pa.string()),  # JSON, a list of {kind, values}: `reason` before it was worded
         ("cells", pa.string()),  # JSON, a list of rows
         ("figures", pa.string()),  # JSON, a list of settings; their data is in FIGURES
     ]

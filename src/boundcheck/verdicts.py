@@ -26,8 +26,9 @@ class Tables(NamedTuple):
     """What checks and claims decide from: tidy frames with the keys dataset, model, method, seed.
 
     `curves`, `measurements`: the tidy form (measurements with a column `analysis`); `checks`: as tables.CHECKS;
-    `runs`: one row per run with `status` (done, diverged, missing), `reason`, and dicts `method_spec`,
-    `model_spec`, `dataset_spec`, `training`; `skipped`: cells that make no sense, with the reason.
+    `runs`: one row per run with `status` (done, diverged, missing), `reason`, and the resolved settings of its cell:
+    dicts `method_spec`, `model_spec`, `dataset_spec`, `training`, lists `record` and `roles`; `skipped`: cells that
+    make no sense, with the reason.
     `arrays(dataset, model, method, name)`: by seed, the arrays that the callback `name` left, read when asked for;
     empty where there are none.
     """
@@ -76,11 +77,27 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Reason:
+    """One part of why a claim is decided so: its kind, which report/reasons.py puts into words, and what it says.
+
+    `values` are numbers, texts, names of cells as (dataset, model, method), or lists and mappings of these.
+    """
+
+    kind: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def because(kind: str, /, **values: Any) -> Reason:
+    """A reason of this kind with these values."""
+    return Reason(kind, values)
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What the curves say of a claim. `effect` with its 95% interval is in `unit`; `num_runs` is its n."""
 
     decision: Decision
-    reason: str
+    reason: Sequence[Reason] | str  # its parts in order; a text only until every claim is structured
     effect: float = NAN
     low: float = NAN
     high: float = NAN
@@ -88,15 +105,12 @@ class Verdict:
     num_runs: int = 0
     num_runs_needed: int | None = None  # at which n an inconclusive interval would exclude 0
     tightness: float = NAN
-    paper_value: str = "not available"  # only where the theory file marks a figure SOURCED
+    paper_value: str = "not available"
     cells: Sequence[Mapping[str, Any]] = field(default_factory=tuple)  # the evidence, a row per (dataset, model)
     figures: Sequence[Figure] = ()
 
 
 class Claim(Protocol):
-    """A statement of a paper, with its reference."""
-
-    statement: str
-    reference: str
+    """What decides a statement of a paper. The statement itself is for the report alone."""
 
     def decide(self, tables: Tables) -> Verdict: ...

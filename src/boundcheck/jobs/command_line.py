@@ -140,6 +140,7 @@ def _why(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
+    from boundcheck.jobs.claim_validation import claims_lines
     from boundcheck.jobs.compiler import skip_compiler
     from boundcheck.jobs.validate import validate
     from boundcheck.planning.grid import make_plan
@@ -154,6 +155,7 @@ def _validate(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
     if not answer["errors"]:
         print(f"{', '.join(map(str, files))}: valid")
+        print(*claims_lines(answer["claims"], with_cells=False), sep="\n")
     return 1 if answer["errors"] else 0
 
 
@@ -172,9 +174,15 @@ def _schema(_: argparse.Namespace) -> int:
 
 
 def _claims(options: argparse.Namespace) -> int:
+    from boundcheck.jobs.claim_validation import claims_lines
     from boundcheck.jobs.kind_pages import claims_text
     from boundcheck.planning.config import Sources
+    from boundcheck.planning.validation import validated_plan
 
+    if options.cells:
+        plan = validated_plan([CONFIG, *options.configfile])
+        print(*claims_lines(plan.claims, with_cells=True), sep="\n")
+        return 0
     print(claims_text(Sources([CONFIG, *options.configfile]).merged()), end="")
     return 0
 
@@ -246,6 +254,7 @@ def _add_questions(commands: Any) -> None:
     validate.add_argument("--values", default="{}", help="JSON: values of `--config`, which come last")
     validate.add_argument("--json", action="store_true", help="print the answer as JSON")
     claims = _command(commands, "claims", _claims, "what a config asks of each study, and what decides it")
+    claims.add_argument("--cells", action="store_true", help="which cells each claim looks at, and their baselines")
     for command in (status, preview, why, validate, claims):
         command.add_argument("--configfile", type=Path, nargs="*", default=[], help="overlays on config/config.yaml")
     _command(commands, "idle", _idle, "fail while a Snakemake is at work in this folder")

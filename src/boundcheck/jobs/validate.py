@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
-from functools import cache
 from typing import Any
 
 from boundcheck.analyses import ANALYSES
@@ -14,21 +12,16 @@ from boundcheck.cells.resolved import resolved_settings, settings_of, view_of
 from boundcheck.claims import CHECKS, CLAIMS
 from boundcheck.data import DATASETS
 from boundcheck.data.sizes import Sizes
+from boundcheck.jobs.claim_validation import claim_mistakes, selections
 from boundcheck.methods import METHODS
 from boundcheck.models import MODELS
 from boundcheck.objectives import build_objective
+from boundcheck.planning.claims import deciding_settings
 from boundcheck.planning.plan import Plan
-from boundcheck.registry import VIEW_KEYS, as_variant, build, load
+from boundcheck.registry import VIEW_KEYS, as_variant, build
 from boundcheck.settings import TrainingSettings
 from boundcheck.training.recorders import Recorders
 
-NAMING = {  # fields of claims and checks that hold names, or patterns of names, of a section's variants
-    "methods": ("methods", "baseline", "groups"),
-    "models": ("models", "baseline_model", "twins"),
-    "analyses": ("analysis",),
-}
-
-SINGULAR = {"methods": "method", "models": "model", "analyses": "analysis"}
 SECTIONS = {"datasets": DATASETS, "models": MODELS, "methods": METHODS, "analyses": ANALYSES}
 
 STRAY_KEYS = {  # what `settings_of` takes away, so that no kind refuses it
@@ -44,11 +37,14 @@ def validate(plan: Plan) -> dict[str, Any]:
 
     Returns:
         `errors`: messages with file, key, value and what is allowed; `skipped`: the cells that make no sense, by study;
-        `cells`: all settings of every cell, defaults included.
+        `cells`: all settings of every cell, defaults included; `claims`: what each claim selects, by study.
     """
     errors = [*_variant_errors(plan), *_study_errors(plan)] or [*_shape_errors(plan), *_refused(plan)]
     errors = list(dict.fromkeys(errors))
-    return {"errors": errors, "skipped": {} if errors else _skipped(plan), "cells": {} if errors else _resolved(plan)}
+    if errors:
+        return {"errors": errors, "skipped": {}, "cells": {}, "claims": {}}
+    cells, skipped = _resolved(plan), _skipped(plan)
+    return {"errors": [], "skipped": skipped, "cells": cells, "claims": selections(plan, cells, skipped)}
 
 
 def _variant_errors(plan: Plan) -> Iterator[str]:
@@ -103,63 +99,14 @@ def _study_errors(plan: Plan) -> Iterator[str]:
             for name, variant in settings.get(section, {}).items():
                 key = ("studies", study, section, name)
                 try:
-                    built = build(registry, variant)
+                    built = build(registry, deciding_settings(variant))
                 except (ValueError, TypeError) as error:
                     yield str(plan.sources.error(key, str(error)))
                     continue
-                if not plan.sources.is_papers(key):
-                    yield from (str(plan.sources.error(key, problem)) for problem in _unknown(plan, study, built))
+                mistakes = claim_mistakes(built, list(settings.get("checks", {})), plan.scopes[study].variants)
+                yield from (str(plan.sources.error(key, mistake)) for mistake in mistakes)
         for number, block in enumerate(settings["grid"]):
             yield from _block_errors(plan, study, number, block)
-
-
-def _unknown(plan: Plan, study: str, claim: Any) -> Iterator[str]:
-    """Names in a claim that no variant has: it could never be decided."""
-    checks = plan.config["studies"][study].get("checks", {})
-    check = getattr(claim, "check", None)
-    if isinstance(check, str) and check not in checks:
-        yield f"check: no check {check!r}; allowed: {', '.join(sorted(checks)) or 'none'}"
-    elif check is None:
-        yield from _unknown_quantities(claim)
-    for section, fields in NAMING.items():
-        names = plan.scopes[study].variants[section]
-        keys = getattr(claim, "twins", ()) if section == "models" else ()
-        wanted = [*keys, *(name for field in fields for name in _names(getattr(claim, field, None)))]
-        for pattern in dict.fromkeys(wanted):
-            if not any(fnmatchcase(name, pattern) for name in names):
-                allowed = f"allowed: {', '.join(sorted(names))}, and patterns such as gam_*"
-                yield f"no {SINGULAR[section]} {pattern!r}; {allowed}"
-
-
-def _unknown_quantities(claim: Any) -> Iterator[str]:
-    """Quantities that nothing records (curves), or nothing measures (measurements)."""
-    source = getattr(claim, "source", "results")
-    wanted = [(source, getattr(claim, "quantity", None)), (source, getattr(claim, "twin_quantity", None))]
-    wanted += [("measurements", quantity) for quantity in getattr(claim, "show", ())]
-    for source, quantity in wanted:
-        known = _quantities(source)
-        if quantity and not any(fnmatchcase(quantity, pattern) for pattern in known):
-            yield f"no quantity {quantity!r} in the {source}; allowed: {', '.join(known)}"
-
-
-@cache
-def _quantities(source: str) -> list[str]:
-    """The names, or patterns, of all quantities of the curves, of the measurements, or of both."""
-    registries = {"curves": [CALLBACKS], "measurements": [ANALYSES]}.get(source, [CALLBACKS, ANALYSES])
-    kinds = [load(registry, kind) for registry in registries for kind in registry]
-    return sorted({name for kind in kinds for name in getattr(kind, "quantities", "").split()})
-
-
-def _names(value: Any) -> list[str]:
-    """The names in a field that holds one, a list of them, or a mapping to either; `self` is none."""
-    match value:
-        case str():
-            return [] if value == "self" else [value]
-        case Mapping():
-            return [name for entry in value.values() for name in _names(entry)]
-        case Sequence():
-            return [name for entry in value for name in _names(entry)]
-    return []
 
 
 def _block_errors(plan: Plan, study: str, number: int, block: Mapping[str, Any]) -> Iterator[str]:

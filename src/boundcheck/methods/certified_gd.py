@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Gt, Lt
@@ -122,6 +122,7 @@ class CertifiedGDMethod:
 
     num_gradients: ClassVar[int] = 1
     second_order: ClassVar[bool] = False
+    follows: ClassVar[Literal["gradient"]] = "gradient"
 
     def skips(self, model: Any) -> str | None:
         """Why a model cannot be trained so."""

@@ -18,8 +18,9 @@ from boundcheck.methods.gsam import gsam_gradient
 from boundcheck.methods.landscape import Landscape
 from boundcheck.methods.multi_pass import MultiPass
 from boundcheck.methods.sam import sam_gradient
+from boundcheck.methods.sgd import SGDMethod
 from boundcheck.methods.variant import BaseVariant, MultiPassMethod
-from boundcheck.settings import Count, CountOrZero, NotNegative, Positive, Share, check, settings
+from boundcheck.settings import Count, CountOrZero, NotNegative, Positive, Share, TrainingSettings, check, settings
 
 Form = Literal["exact", "finite_difference", "accelerated_paper", "accelerated_released"]
 Oracle = Literal["none", "sam", "gsam"]
@@ -195,3 +196,21 @@ class GAMMethod(MultiPassMethod):
         """Gradient evaluations per step, a Hessian-vector product counted as one."""
         along_the_ascent = 2 + 2 * self.inner_steps if self.form == "exact" else 4
         return along_the_ascent + (self.oracle != "none")
+
+    def converges(self, training: TrainingSettings) -> bool:
+        """Whether the convergence theorem of theory/gam/convergence.py covers a training with these settings.
+
+        It assumes exact Hessian-vector products, one ascent step without an oracle, plain gradient steps on full
+        batches, and a step size and a radius that fall like the root of the step, to 0.
+        """
+        base = self._base()
+        is_plain = isinstance(base, SGDMethod) and not (base.momentum or base.weight_decay)
+        has_fixed_alpha = self.alpha_min in (None, self.alpha) and not self.alpha_warmup
+        falls_to_0 = self.rho_min == 0 and not (self.rho_warmup or training.warmup_epochs)
+        return (
+            is_plain
+            and has_fixed_alpha
+            and falls_to_0
+            and (self.form, self.oracle, self.inner_steps) == ("exact", "none", 1)
+            and (training.batch_size, training.lr_schedule) == ("full", "inverse_sqrt")
+        )

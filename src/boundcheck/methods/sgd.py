@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -34,6 +34,13 @@ class SGDMethod:
     def __post_init__(self) -> None:
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise ValueError("nesterov: got True; allowed: False, or True with momentum > 0 and dampening 0")
+
+    @property
+    def follows(self) -> Literal["gradient", "past gradients"] | None:
+        """What a step moves along; weight decay and Nesterov's momentum make it neither."""
+        if self.weight_decay or self.nesterov:
+            return None
+        return "past gradients" if self.momentum else "gradient"
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """The model, unchanged."""

@@ -127,6 +127,7 @@ class ViT:
     mlp_ratio: Positive = 4
     zero_head: bool = True
     attention: Literal["explicit", "fused"] = "explicit"
+    activation: ClassVar[str] = "gelu"
     stackable: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -55,6 +55,11 @@ class WeightNormMLP:
             raise ValueError(f"gain: got {self.gain}; allowed: a number that is not 0, and 1 where there are no gains")
 
     @property
+    def normalises_rows(self) -> bool:
+        """Whether the hidden layers' rows are normalised."""
+        return self.normalised
+
+    @property
     def outside_theory(self) -> str | None:
         """Where it differs from the paper's network, for the report on theorems that do not cover it; none: nowhere."""
         differences = {

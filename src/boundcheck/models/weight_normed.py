@@ -81,6 +81,7 @@ class WeightNormed:
     keep_last: bool = True
     stackable: ClassVar[bool] = False
     outside_theory: ClassVar[str] = NOT_APPLICABLE
+    normalises_rows: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         build_part("base", MODELS, self.base)

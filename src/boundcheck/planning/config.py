@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from boundcheck.planning.claims import claims_file, expand_tables
+from boundcheck.planning.claim_tables import ClaimTableError, expand_tables
+from boundcheck.planning.claims import claims_file
 from boundcheck.planning.yaml_files import Config, ConfigError, read_file, read_scalars
 
 __all__ = ["OF_A_SCALE", "SECTIONS", "VARIANTS", "Config", "ConfigError", "Sources"]
@@ -133,9 +134,12 @@ def _with_studies(label: str, content: Config, folder: Path, begins_scale: bool 
 
 def _with_tables_expanded(layer: Layer) -> Layer:
     """A layer whose tables of claims are single claims."""
-    if layer.at:
-        return replace(layer, content=_study_expanded(layer.content))
-    studies = {key: _study_expanded(study) for key, study in _mappings(layer.content.get("studies"))}
+    try:
+        if layer.at:
+            return replace(layer, content=_study_expanded(layer.content))
+        studies = {key: _study_expanded(study) for key, study in _mappings(layer.content.get("studies"))}
+    except ClaimTableError as error:
+        raise ConfigError(f"{layer.label}: claims: {error}") from None
     if not studies:
         return layer
     return replace(layer, content={**layer.content, "studies": {**layer.content["studies"], **studies}})
@@ -150,10 +154,12 @@ def _claims_layers(layers: Sequence[Layer]) -> list[Layer]:
     """What the papers state, for the studies that are theirs: below all that a config says."""
     keys = [key for layer in layers for key, _ in _mappings(layer.content.get("studies"))]
     files = {key: file for key in keys if isinstance(key, str) and (file := claims_file(key)) is not None}
-    loaded = [
-        Layer(str(_shown(file)), read_file(file), ("studies", key), is_papers=True) for key, file in files.items()
-    ]
-    return [_with_tables_expanded(layer) for layer in loaded]
+    return [_with_tables_expanded(_claims_layer(key, file)) for key, file in files.items()]
+
+
+def _claims_layer(key: str, file: Path) -> Layer:
+    content = {part: entries for part, entries in read_file(file).items() if part in ("checks", "claims")}
+    return Layer(str(_shown(file)), content, ("studies", key), is_papers=True)
 
 
 def _elsewhere(keys: Sequence[Any]) -> Iterator[Sequence[Any]]:

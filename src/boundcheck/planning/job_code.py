@@ -64,7 +64,7 @@ def kind_modules(section: str, variants: Iterable[Mapping[str, Any] | str]) -> l
     package, name = REGISTRIES[section]
     registry: dict[str, str] = getattr(import_module(f"boundcheck.{package}"), name)
     kinds = [kind for variant in variants for kind in _kinds(as_variant(variant))]
-    return [registry[kind].partition(":")[0] for kind in kinds if kind in registry]
+    return [registry[kind].partition(":")[0] for kind in kinds if isinstance(kind, str) and kind in registry]
 
 
 def _kinds(variant: Mapping[str, Any]) -> Iterator[str]:

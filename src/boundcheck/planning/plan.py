@@ -28,6 +28,7 @@ class Plan:
     batches: dict[str, Batch] = field(default_factory=dict)
     skipped: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     resolved: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # by cell: all settings, defaults included
+    claims: dict[str, dict[str, Any]] = field(default_factory=dict)  # by study: what each claim selects
     seeds_per_job: dict[str, int] = field(default_factory=dict)  # by cell
 
     @property

@@ -35,7 +35,7 @@ def validated_plan(files: Sequence[str | Path], values: Mapping[str, Any] | None
     answer = _answer(plan, files, values)
     if answer["errors"]:
         raise ConfigError("\n".join(answer["errors"]))
-    plan.skipped, plan.resolved = answer["skipped"], answer["cells"]
+    plan.skipped, plan.resolved, plan.claims = answer["skipped"], answer["cells"], answer["claims"]
     for study, cells in plan.skipped.items():
         for cell in cells:
             name = "/".join((study, cell["dataset"], cell["model"], cell["method"]))

@@ -15,11 +15,11 @@ import pyarrow as pa
 from boundcheck import tables
 from boundcheck.claims import CHECKS, CLAIMS
 from boundcheck.registry import build
+from boundcheck.report.reasons import as_json, worded
 from boundcheck.report.result_folders import RESOLVED, read_tables
 from boundcheck.verdicts import Tables, Verdict
 
 KEYS = ["dataset", "model", "method", "seed"]
-NO_WORDS = {"statement": "", "reference": ""}  # a claim's own are the report's
 SUMMARIES = {  # column of the run table -> quantity of the curves, and which of its values
     "test_accuracy_last": ("test_accuracy", "last"),
     "test_accuracy_best": ("test_accuracy", "max"),
@@ -45,7 +45,7 @@ def check(spec: Mapping[str, Any], results: Path, output: Path) -> None:
     """
     read = read_tables(spec["batches"], spec["cells"], spec["skipped"], results)
     read = read._replace(checks=check_frame(spec["checks"], read), runs=_explained(read.runs, spec.get("reasons", {})))
-    claims = {name: build(CLAIMS, {**NO_WORDS, **variant}) for name, variant in spec["claims"].items()}
+    claims = {name: build(CLAIMS, variant) for name, variant in spec["claims"].items()}
     verdicts = {name: claim.decide(read) for name, claim in claims.items()}
     rows = [_claim_row(name, spec["claims"][name]["kind"], verdict) for name, verdict in verdicts.items()]
     _write(read.checks, tables.CHECKS, output / "checks.parquet")
@@ -107,6 +107,8 @@ def _claim_row(name: str, kind: str, verdict: Verdict) -> dict[str, Any]:
         **decided,
         "claim": name,
         "kind": kind,
+        "reason": worded(verdict.reason),
+        "reasons": as_json(verdict.reason),
         "cells": json.dumps([{key: _plain(value) for key, value in cell.items()} for cell in verdict.cells]),
         "figures": json.dumps(figures),
     }

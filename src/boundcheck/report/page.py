@@ -18,7 +18,7 @@ from boundcheck.contracts import NAN
 from boundcheck.report.summaries import Table, absent_runs, cell_summary, check_summary, provenance_summary
 from boundcheck.report.wording import interval, number
 
-Statements = Mapping[str, Mapping[str, str]]  # by claim, its `statement` and `reference`
+Statements = Mapping[str, Mapping[str, str]]  # by claim, its `statement`, `reference` and `paper_value`
 DECISIONS = ("supported", "contradicted", "inconclusive", "vacuous", "not run")
 
 
@@ -86,7 +86,9 @@ def read_paper(key: str, statements: Statements, heading: Mapping[str, Any], fol
     figures, _ = _read(folder / "figures.parquet", tables.FIGURES)
     runs, _ = _read(folder / "runs.parquet", tables.RUNS)
     if why:
-        sections = [ClaimSection(name, *_words(statements, name), "not run", why) for name in statements]
+        sections = [
+            ClaimSection(name, decision="not run", reason=why, **_words(statements, name)) for name in statements
+        ]
     else:
         sections = [
             _claim(row, _words(statements, row["claim"]), figures[figures["claim"] == row["claim"]])
@@ -113,13 +115,12 @@ def count_decisions(papers: Sequence[PaperSection]) -> list[tuple[str, int]]:
     return [(decision, claims.count(decision)) for decision in DECISIONS]
 
 
-def _words(statements: Statements, claim: str) -> tuple[str, str]:
-    """The statement of a claim and its reference; its name where nothing is said of it."""
-    words = statements.get(claim, {})
-    return words.get("statement", claim), words.get("reference", "")
+def _words(statements: Statements, claim: str) -> dict[str, Any]:
+    """The statement of a claim, its reference and the paper's own figure; its name where nothing is said of it."""
+    return {"statement": claim, "reference": "", **statements.get(claim, {})}
 
 
-def _claim(row: Mapping[Any, Any], words: tuple[str, str], figures: pd.DataFrame) -> ClaimSection:
+def _claim(row: Mapping[Any, Any], words: Mapping[str, Any], figures: pd.DataFrame) -> ClaimSection:
     cells = pd.DataFrame(json.loads(row["cells"])).replace({"inf": math.inf, "-inf": -math.inf})
     verdict = (
         "decision",
@@ -129,17 +130,15 @@ def _claim(row: Mapping[Any, Any], words: tuple[str, str], figures: pd.DataFrame
         "high",
         "unit",
         "tightness",
-        "paper_value",
     )
     return ClaimSection(
         name=row["claim"],
-        statement=words[0],
-        reference=words[1],
         num_runs=int(row["num_runs"]),
         num_runs_needed=None if pd.isna(row["num_runs_needed"]) else int(row["num_runs_needed"]),
         evidence=Table(cells) if len(cells) else None,
         figures=[(s, figures[figures["figure"] == index]) for index, s in enumerate(json.loads(row["figures"]))],
         **{name: row[name] for name in verdict},
+        **words,
     )
 
 

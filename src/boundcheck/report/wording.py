@@ -34,6 +34,11 @@ def number(value: Any, decimals: int | None = None) -> str:
     return re.sub(r"e([+-])0?", lambda sign: "e" + sign[1].strip("+"), text).replace("-", "−")
 
 
+def plural(num: int, one: str, several: str) -> str:
+    """A number of things with the right word: 1 run, 2 runs."""
+    return f"{num} {one if num == 1 else several}"
+
+
 def signed(value: float, decimals: int | None = None) -> str:
     """A number with its sign, + too."""
     return f"+{number(value, decimals)}" if value > 0 else number(value, decimals)

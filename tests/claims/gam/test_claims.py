@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from boundcheck.claims.gam.flatness import FlatnessCurvature, ZerothBelowFirst, is_smooth
+from boundcheck.claims.gam.flatness import FlatnessCurvature, ZerothBelowFirst, has_lipschitz_hessian
 from boundcheck.claims.shared.theorem_holds import TheoremHolds
 from boundcheck.contracts import NAN
 
@@ -37,7 +37,7 @@ def tables_of(make_tables):
 
 def decided(check, tables):
     checks = check.rows(tables).assign(check="c")
-    return TheoremHolds("c", "s", "r").decide(tables._replace(checks=checks)).decision
+    return TheoremHolds(check="c").decide(tables._replace(checks=checks)).decision
 
 
 def first(seed, epoch, rho):
@@ -152,7 +152,7 @@ def test_stated_errors_widen_the_tolerance(tables_of):
 
 def test_kinks_have_no_lipschitz_hessian(tables_of):
     rows = curvature(lambda seed, epoch, rho: 100.0)
-    tables = tables_of(rows, {"kind": "mlp", "activation": "relu"})
+    tables = tables_of(rows, {"kind": "mlp", "depth": 1, "width": 4, "activation": "relu"})
     found = FlatnessCurvature().rows(tables)
     assert not found["premise_holds"].any()
     assert found["holds"].isna().all()
@@ -167,17 +167,18 @@ def test_numbers_of_different_analyses_do_not_meet(tables_of):
 
 
 @pytest.mark.parametrize(
-    ("spec", "smooth"),
+    ("model", "smooth"),
     [
-        ({"kind": "mlp"}, True),  # tanh is its default
-        ({"kind": "mlp", "activation": "gelu"}, True),
-        ({"kind": "mlp", "activation": "relu"}, False),
+        ({"kind": "mlp", "depth": 1, "width": 4}, True),  # tanh is its default
+        ({"kind": "mlp", "depth": 1, "width": 4, "activation": "gelu"}, True),
+        ({"kind": "mlp", "depth": 1, "width": 4, "activation": "relu"}, False),
         ({"kind": "resnet", "depth": 8}, False),
-        ({"kind": "vit", "patch": 4}, True),
+        ({"kind": "vit", "patch": 4, "dim": 32, "depth": 2, "heads": 4}, True),
     ],
 )
-def test_is_smooth(spec, smooth):
-    assert is_smooth(spec) is smooth
+def test_networks_of_smooth_functions_have_a_lipschitz_hessian(tables_of, model, smooth):
+    tables = tables_of([measured("gradient_norm", 1.0)], model)
+    assert has_lipschitz_hessian(tables.measurements, tables.runs).tolist() == [smooth]
 
 
 @pytest.mark.parametrize("check", [ZerothBelowFirst, FlatnessCurvature])

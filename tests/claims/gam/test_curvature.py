@@ -8,7 +8,7 @@ from boundcheck.claims.gam.curvature import CertifiesCurvature
 from boundcheck.contracts import NAN
 
 CELL = ("d", "m", "sgd")
-RELU = {"m": {"kind": "mlp", "activation": "relu"}}
+RELU = {"m": {"kind": "mlp", "depth": 1, "width": 4, "activation": "relu"}}
 
 
 def steepest(h, c, g, rho):
@@ -30,7 +30,7 @@ def tables_of(make_tables, h=2.0, c=1.0, g=0.01, rhos=(0.05, 0.1, 0.2, 0.4), tol
 
 
 def decide(tables, accuracy=1.0):
-    return CertifiesCurvature("s", "r", accuracy).decide(tables)
+    return CertifiesCurvature(accuracy=accuracy).decide(tables)
 
 
 def test_the_best_radius_is_the_theorys(make_tables):
@@ -70,5 +70,5 @@ def test_a_network_with_kinks_has_no_interval(make_tables):
 
 
 def test_an_accuracy_that_makes_no_sense_is_refused():
-    with pytest.raises(ValueError, match="accuracy: got 0; allowed: > 0"):
-        CertifiesCurvature("s", "r", 0)
+    with pytest.raises(ValueError, match="accuracy: got 0; allowed: a number > 0"):
+        CertifiesCurvature(accuracy=0)

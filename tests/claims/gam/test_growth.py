@@ -28,7 +28,7 @@ def test_every_radius_is_compared_with_the_one_before(make_tables):
 def decision(make_tables, flatness):
     tables = tables_of(make_tables, flatness)
     checks = FlatnessGrowth().rows(tables).assign(check="c")
-    return TheoremHolds("c", "s", "r").decide(tables._replace(checks=checks)).decision
+    return TheoremHolds(check="c").decide(tables._replace(checks=checks)).decision
 
 
 def test_proportional_growth_attains_the_bound(make_tables):

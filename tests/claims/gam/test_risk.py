@@ -25,7 +25,7 @@ def tables_of(make_tables, sizes=None, noise=None, num_flat=1_000_000, flatness=
 
 def verdict(tables):
     checks = PacBayes().rows(tables).assign(check="c")
-    return RiskBoundSays("c", "s", "r").decide(tables._replace(checks=checks))
+    return RiskBoundSays(check="c").decide(tables._replace(checks=checks))
 
 
 def test_the_bound_is_the_theorys(make_tables):

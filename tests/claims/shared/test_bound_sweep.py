@@ -8,6 +8,7 @@ import pytest
 from boundcheck.claims.shared.bound_sweep import BoundSweep, short_names
 from boundcheck.claims.shared.figures import as_sentence, in_words
 from boundcheck.claims.shared.rows import check_rows
+from boundcheck.report.reasons import worded
 
 KEYS = ["dataset", "model", "method", "seed", "step", "epoch"]
 WIDTHS = (8, 16, 32)
@@ -29,14 +30,14 @@ def tables(make_tables):
 
 
 def test_decides_as_theorem_holds_does(tables):
-    verdict = BoundSweep("c", "s", "r").decide(tables)
+    verdict = BoundSweep(check="c").decide(tables)
     assert (verdict.decision, verdict.num_runs, verdict.tightness) == ("supported", 6, 2.0)
     broken = tables._replace(checks=tables.checks.assign(holds=False))
-    assert BoundSweep("c", "s", "r").decide(broken).decision == "contradicted"
+    assert BoundSweep(check="c").decide(broken).decision == "contradicted"
 
 
 def test_all_bounds_stand_beside_what_was_measured(tables):
-    (figure,) = BoundSweep("c", "s", "r", against=["width"], quantity="norm").decide(tables).figures
+    (figure,) = BoundSweep(check="c", against=["width"], quantity="norm").decide(tables).figures
     data = figure.data.set_index(["panel", "series", "x"]).sort_index()
     assert set(figure.data["panel"]) == {"gd: start", "gd: trained"}
     assert set(zip(figure.data["series"], figure.data["role"], strict=True)) == {
@@ -50,12 +51,12 @@ def test_all_bounds_stand_beside_what_was_measured(tables):
 
 
 def test_against_the_epoch_only_what_is_shown(tables):
-    (figure,) = BoundSweep("c", "s", "r", against=["epoch"], shown=["net_8"]).decide(tables).figures
+    (figure,) = BoundSweep(check="c", shown={"models": {"width": 8}}).decide(tables).figures
     assert set(figure.data["panel"]) == {"net_8"}
     assert sorted(set(figure.data["x"])) == [0, 5, 9]
-    assert not BoundSweep("c", "s", "r", against=["epoch"], at_methods=["adam"]).decide(tables).figures
-    (same,) = BoundSweep("c", "s", "r", against=["epoch"], shown=["m/net_8", "other/net_16"]).decide(tables).figures
-    assert same.data.equals(figure.data)
+    assert not BoundSweep(check="c", shown={"methods": "adam"}).decide(tables).figures
+    assert BoundSweep(check="c", against=["width"], shown={"methods": "adam"}).decide(tables).figures
+    assert not BoundSweep(check="c", against=["width"], swept={"methods": "adam"}).decide(tables).figures
 
 
 def test_panels_are_named_by_what_tells_them_apart():
@@ -79,10 +80,28 @@ def test_captions_start_with_a_capital_letter_and_keep_symbols():
 
 
 def test_a_setting_that_was_not_swept_has_no_figure(tables):
-    assert BoundSweep("c", "s", "r", against=["depth"]).decide(tables).figures == []
+    assert BoundSweep(check="c", against=["depth"]).decide(tables).figures == []
 
 
 def test_rows_whose_premise_fails_are_not_drawn(tables):
     failed = tables._replace(checks=tables.checks.assign(premise_holds=False))
-    verdict = BoundSweep("c", "s", "r", against=["width", "epoch"]).decide(failed)
+    verdict = BoundSweep(check="c", against=["width", "epoch"]).decide(failed)
     assert (verdict.decision, list(verdict.figures)) == ("vacuous", [])
+
+
+def test_cells_that_the_theorem_does_not_cover_are_named_once_with_the_reason(tables):
+    twin = {"kind": "weight_norm_mlp", "depth": 1, "width": 8, "normalised": False}
+    specs = [twin if model == "net_8" else spec for model, spec in tables.runs[["model", "model_spec"]].to_numpy()]
+    checks = tables.checks
+    checks = checks.assign(bound=checks["bound"].mask(checks["model"] == "net_8"))
+    checks = checks.assign(premise_holds=checks["bound"].notna())
+    verdict = BoundSweep(check="c").decide(tables._replace(runs=tables.runs.assign(model_spec=specs), checks=checks))
+    (row,) = (cell for cell in verdict.cells if cell["model"] == "net_8")
+    assert (row["decision"], row["not applicable"]) == ("not run", "its rows are not normalised")
+    assert verdict.decision == "supported"
+    assert "not applicable to net_8: its rows are not normalised" in worded(verdict.reason)
+
+
+def test_a_figure_shows_cells_chosen_by_what_they_are():
+    with pytest.raises(ValueError, match="shown"):
+        BoundSweep(check="c", shown={"cells": "net_8"})

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from boundcheck.claims.shared.outside_theory import reasons_without_bound, with_reasons
+from boundcheck.claims.shared.outside_theory import reasons_without_bound
 from boundcheck.contracts import NAN
 
 MLP = {"kind": "weight_norm_mlp", "depth": 1, "width": 2}
@@ -13,7 +13,6 @@ SPECS = {
     "gains": MLP | {"gains": "trainable"},
     "covered": MLP | {"gains": "trainable"},
     "another": {"kind": "mlp", "depth": 1, "width": 2},
-    "unknown": {"kind": "of a plugin"},
 }
 
 
@@ -42,17 +41,3 @@ def test_only_kinds_with_a_reason_have_one_and_only_where_nothing_is_bounded(tab
     }
     assert reasons_without_bound(tables, "other") == {}
     assert reasons_without_bound(tables, "nothing") == {}
-
-
-def row(model, method="gd"):
-    return {"dataset": "d", "model": model, "method": method, "premise holds": 0, "theorem": "t"}
-
-
-def test_a_cell_with_a_reason_is_named_once():
-    cells = [row("twin"), row("twin"), row("twin", "sgd"), row("wn")]
-    found, text = with_reasons(cells, {("d", "twin", method): "no norms" for method in ("gd", "sgd")})
-    assert [(c["model"], c["method"], c.get("not applicable")) for c in found] == [
-        ("wn", "gd", None), ("twin", "gd", "no norms"), ("twin", "sgd", "no norms")
-    ]  # fmt: skip
-    assert text == "not applicable to twin: no norms"
-    assert with_reasons(cells, {}) == (cells, "")

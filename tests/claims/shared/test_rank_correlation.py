@@ -5,6 +5,7 @@ from scipy.stats import spearmanr
 from boundcheck.claims.shared.rank_correlation import PredictsGap
 from boundcheck.claims.shared.statistics import pooled_rank_correlation, rank_correlation
 from boundcheck.contracts import NAN
+from boundcheck.report.reasons import worded
 
 METHODS = [f"m{i}" for i in range(8)]
 
@@ -24,7 +25,7 @@ def tables_with(make_tables, sharpness, gap, statuses=None):
     return tables._replace(curves=pd.concat([tables.curves, training], ignore_index=True))
 
 
-CLAIM = PredictsGap("s", "r", "sharpness")
+CLAIM = PredictsGap(quantity="sharpness")
 
 
 @pytest.mark.parametrize(
@@ -49,14 +50,14 @@ def test_methods_and_seeds_are_told_apart(make_tables):
     assert rows["between methods"]["n"] == 8
     assert rows["within methods"]["effect"] < -0.8
     assert rows["within methods"]["n"] == 8 * 2 + 1
-    assert "within methods -" in verdict.reason
+    assert "within methods -" in worded(verdict.reason)
 
 
 def test_three_methods_are_too_few(make_tables):
-    claim = PredictsGap("s", "r", "sharpness", methods=METHODS[:3])
+    claim = PredictsGap(quantity="sharpness", methods=METHODS[:3])
     verdict = claim.decide(tables_with(make_tables, lambda i, seed: i, lambda i, seed: i))
     assert verdict.decision == "not run"
-    assert "four methods" in verdict.reason
+    assert "four methods" in worded(verdict.reason)
 
 
 def test_diverged_runs_are_left_out_and_named(make_tables):
@@ -66,7 +67,7 @@ def test_diverged_runs_are_left_out_and_named(make_tables):
     verdict = CLAIM.decide(tables)
     assert verdict.num_runs == 8  # methods, of which one has two runs left
     assert len(verdict.figures[1].data) == 23
-    assert "1 run diverged" in verdict.reason
+    assert "1 run diverged" in worded(verdict.reason)
 
 
 def test_rank_correlation_is_spearmans():

@@ -7,6 +7,7 @@ import pytest
 
 from boundcheck.claims.weight_norm.gap_at_equal_loss import GapAtEqualLoss
 from boundcheck.contracts import NAN
+from boundcheck.report.reasons import worded
 
 WIDTHS, SEEDS = (8, 16, 32), range(3)
 
@@ -35,7 +36,7 @@ def tables_of(make_tables):
 
 
 def decide(tables, **settings):
-    return GapAtEqualLoss("s", "r", "width", **({"at_most": 7, "loss_at_most": 0.85} | settings)).decide(tables)
+    return GapAtEqualLoss(x="width", **({"at_most": 7, "loss_at_most": 0.85} | settings)).decide(tables)
 
 
 def narrow_first(width):
@@ -94,20 +95,20 @@ def test_a_run_that_starts_below_the_common_loss_has_no_gap_there(tables_of):
     later = (tables.curves["model"] != "net_8") | (tables.curves["seed"] != 0) | (tables.curves["epoch"] >= 3)
     verdict = decide(tables._replace(curves=tables.curves[later]))
     assert verdict.decision == "inconclusive"
-    assert "1 run has a lower training loss at the first evaluation than others ever reach" in verdict.reason
+    assert "1 run has a lower training loss at the first evaluation than others ever reach" in worded(verdict.reason)
 
 
 def test_networks_that_have_learned_nothing_are_not_compared(tables_of):
     verdict = decide(tables_of(lambda width, train: 0.3 * (1 - train), narrow_first), loss_at_most=0.5)
     assert (verdict.decision, verdict.unit) == ("inconclusive", "")
-    assert "is not compared: the least training loss that all reach is 0.735, above 0.5" in verdict.reason
+    assert "is not compared: the least training loss that all reach is 0.735, above 0.5" in worded(verdict.reason)
     assert [cell["decision"] for cell in verdict.cells] == ["inconclusive"]
 
 
 def test_where_there_is_no_gap_on_average_nothing_can_grow(tables_of):
     verdict = decide(tables_of(lambda width, train: (width - 25) * (1 - train), lambda width: 0.1))
     assert verdict.decision == "inconclusive"
-    assert "is not compared: the mean gap is -" in verdict.reason
+    assert "is not compared: the mean gap is -" in worded(verdict.reason)
 
 
 def test_single_gaps_below_zero_count(tables_of):
@@ -124,10 +125,10 @@ def test_a_seed_without_all_widths_does_not_count(tables_of):
 
 def test_no_sweep_is_not_run(tables_of):
     tables = tables_of(lambda width, train: 0.1, lambda width: 0.1)
-    assert decide(tables, models=["other"]).decision == "not run"
+    assert decide(tables, models="other").decision == "not run"
     assert decide(tables._replace(curves=tables.curves.iloc[:0])).decision == "not run"
 
 
 def test_a_loss_that_makes_no_sense_is_refused():
     with pytest.raises(ValueError, match="loss_at_most: got 0"):
-        GapAtEqualLoss("s", "r", "width", loss_at_most=0)
+        GapAtEqualLoss(x="width", loss_at_most=0)

@@ -2,9 +2,15 @@
 
 import pandas as pd
 
-from boundcheck.claims.weight_norm.runs import is_full_batch, is_normalised, is_plain_descent, keeps_row_norms, of_runs
+from boundcheck.claims.weight_norm.runs import (
+    follows_gradient,
+    follows_past_gradients,
+    is_full_batch,
+    normalises_rows,
+    of_runs,
+)
 
-RULES = [is_normalised, is_plain_descent, keeps_row_norms, is_full_batch]
+RULES = [normalises_rows, follows_gradient, follows_past_gradients, is_full_batch]
 
 
 def run(seed, **settings):
@@ -13,7 +19,10 @@ def run(seed, **settings):
 
 
 def test_nothing_is_true_of_a_missing_run():
-    specs = {"model_spec": {"kind": "weight_norm_mlp"}, "method_spec": {"kind": "sgd"}}
+    specs = {
+        "model_spec": {"kind": "weight_norm_mlp", "depth": 2, "width": 4},
+        "method_spec": {"kind": "sgd", "lr": 1.0},
+    }
     there = run(0, **specs, training={"batch_size": "full"})
     missing = {name: {} for name in ("model_spec", "method_spec", "training")} | {"status": "missing"}
     runs = pd.DataFrame([there, run(1, **missing)])

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from boundcheck.claims.shared.kinds import method_of
 from boundcheck.claims.shared.rows import RUN, check_rows
+from boundcheck.claims.shared.selection import Settings, cells_of
+from boundcheck.settings import NotNegative, TrainingSettings, settings
 from boundcheck.theory.gam.convergence import convergence_bound
 from boundcheck.verdicts import Tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from boundcheck.methods.gam import GAMMethod
+
 NUM_POINTS = 40  # numbers of steps T, evenly spread in log T
 
 
-@dataclass(frozen=True)
+@settings
 class GAMConverges:
     """(1/T) Σ_{t≤T} ‖∇F(θ_t)‖² ≤ (C₁ + C₂ log T)/√T, every constant explicit, along full-batch GAM with exact products.
 
@@ -31,25 +35,21 @@ class GAMConverges:
         tolerance: of arithmetic, relative to the bound.
     """
 
-    tolerance: float = 1e-9
-
-    def __post_init__(self) -> None:
-        if not self.tolerance >= 0:
-            raise ValueError(f"tolerance: got {self.tolerance}; allowed: >= 0")
+    tolerance: NotNegative = 1e-9
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """Rows at up to 40 numbers of steps T for each finished run of such a cell that recorded its gradient norms."""
         import pandas as pd
 
-        runs = tables.runs[tables.runs["status"] == "done"]
-        parts = [
-            self._rows(run, tables)
-            for run in runs.to_dict("records")
-            if is_covered(run["method_spec"], run["training"])
-        ]
+        covered = {key: method for key, cell in cells_of(tables.runs).items() if (method := _covered_method(cell))}
+        parts = []
+        for run in tables.runs[tables.runs["status"] == "done"].to_dict("records"):
+            method = covered.get((run["dataset"], run["model"], run["method"]))
+            if method is not None:
+                parts.append(self._rows(run, method, tables))
         return pd.concat([part for part in parts if part is not None] or [_no_rows()], ignore_index=True)
 
-    def _rows(self, run: Mapping[Any, Any], tables: Tables) -> pd.DataFrame | None:
+    def _rows(self, run: Mapping[Any, Any], method: GAMMethod, tables: Tables) -> pd.DataFrame | None:
         curve = _of_run(tables.curves, run).sort_values("step")
         norms = curve[curve["quantity"] == "gradient_norm"]
         losses = curve[curve["quantity"] == "train_loss"]
@@ -58,16 +58,15 @@ class GAMConverges:
         if norms.empty or losses.empty or curvature.empty:
             return None
         smoothness = float((curvature["value"] + curvature["error"].fillna(0.0)).max())
-        spec = run["method_spec"]
         means = np.cumsum(norms["value"].to_numpy() ** 2) / np.arange(1, len(norms) + 1)
         steps = np.unique(np.geomspace(1, len(norms), NUM_POINTS).round().astype(int))
-        premise = spec["base"]["lr"] <= 1 / (4 * smoothness)
+        premise = method.base["lr"] <= 1 / (4 * smoothness)
         bound = convergence_bound(
             steps,
             initial_gap=float(losses["value"].iloc[0]),
-            lr=min(spec["base"]["lr"], 1 / (4 * smoothness)),
-            alpha=spec["alpha"],
-            rho=spec["rho"],
+            lr=min(method.base["lr"], 1 / (4 * smoothness)),
+            alpha=method.alpha,
+            rho=method.rho,
             gradient_lipschitz=smoothness,
             gradient_noise=0.0,
         )
@@ -82,25 +81,11 @@ class GAMConverges:
         )
 
 
-def is_covered(method: Mapping[str, Any], training: Mapping[str, Any]) -> bool:
-    """Whether the convergence theorem speaks of a training with these settings."""
-    base = method.get("base", {})
-    return (
-        method["kind"] == "gam"
-        and method.get("form", "exact") == "exact"
-        and method.get("oracle", "none") == "none"
-        and method.get("inner_steps", 1) == 1
-        and method.get("rho_min") == 0
-        and not method.get("rho_warmup", 0)
-        and method.get("alpha_min") in (None, method["alpha"])
-        and not method.get("alpha_warmup", 0)
-        and base.get("kind") == "sgd"
-        and not base.get("momentum", 0)
-        and not base.get("weight_decay", 0)
-        and training["batch_size"] == "full"
-        and training["lr_schedule"] == "inverse_sqrt"
-        and not training["warmup_epochs"]
-    )
+def _covered_method(cell: Settings) -> GAMMethod | None:
+    """The method of a cell that the theorem covers."""
+    method = method_of(cell)
+    covers = getattr(method, "converges", None)
+    return method if covers is not None and covers(TrainingSettings(**cell["training"])) else None
 
 
 def _of_run(rows: pd.DataFrame, run: Mapping[Any, Any]) -> pd.DataFrame:

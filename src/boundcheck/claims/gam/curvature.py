@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from boundcheck.claims.gam.flatness import has_lipschitz_hessian
-from boundcheck.claims.shared.pairs import absences
 from boundcheck.claims.shared.rows import KEYS, RUN, wide
+from boundcheck.claims.shared.selection import SelectsCells
+from boundcheck.claims.shared.values import absent_runs
+from boundcheck.settings import Positive, settings
 from boundcheck.theory.gam.curvature import best_radius, spectral_norm_bounds
-from boundcheck.verdicts import Decision, Tables, Verdict
+from boundcheck.verdicts import Decision, Tables, Verdict, because
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,8 +23,8 @@ AT_POINT = ("spectral_norm", "gradient_norm")
 SHOWN = ("ρ*", "ρ", "R¹(ρ)/ρ²", "‖H‖", "lower", "upper", "accuracy")
 
 
-@dataclass(frozen=True)
-class CertifiesCurvature:
+@settings(kw_only=True)
+class CertifiesCurvature(SelectsCells):
     """R¹ alone encloses the spectral norm: R¹/ρ² − ‖g‖/ρ − γ₂ρ/2 ≤ ‖H‖ ≤ R¹/ρ² + γ₂ρ/2, of the last snapshots.
 
     So R¹/ρ² is ‖H‖ up to ‖g‖/ρ + γ₂ρ/2, which is least, √(2‖g‖γ₂), at ρ* = √(2‖g‖/γ₂); of the radii that were measured
@@ -32,58 +33,42 @@ class CertifiesCurvature:
     `flatness_curvature`.
 
     Args:
-        statement: what is claimed.
-        reference: where.
         accuracy: of R¹/ρ² as ‖H‖, relative to it.
-        paper_value: the paper's own figure, where one is sourced.
     """
 
-    statement: str
-    reference: str
-    accuracy: float = 1.0
-    paper_value: str = "not available"
-
-    def __post_init__(self) -> None:
-        if not self.accuracy > 0:
-            raise ValueError(f"accuracy: got {self.accuracy}; allowed: > 0")
+    accuracy: Positive = 1.0
 
     def decide(self, tables: Tables) -> Verdict:
         """The best interval of each run, and whether ‖H‖ lies in it."""
-        absent = absences(tables.runs)
-        found = intervals(tables)
-        if found.empty:
-            reason = "; ".join(filter(None, ("R¹, ‖g‖ and γ₂ were measured on no smooth network", absent)))
-            return Verdict("not run", reason, paper_value=self.paper_value)
-        best = found.loc[found.groupby(list(RUN))["accuracy"].idxmin()]
+        tables = self.only(tables)
+        absent = absent_runs(tables.runs)
+        points = intervals(tables)
+        if points.empty:
+            return Verdict("not run", [because("no_smooth_network"), *absent])
+        best = points.loc[points.groupby(list(RUN))["accuracy"].idxmin()]
         outside = best[(best["‖H‖"] < best["lower"] - best["error"]) | (best["‖H‖"] > best["upper"] + best["error"])]
         accuracy = float(best["accuracy"].median())
-        reason = f"with the γ₂ that was measured R¹/ρ² is ‖H‖ ± {100 * accuracy:.3g}% (median of {len(best)} runs)"
+        reasons = [because("curvature_accuracy", accuracy=100 * accuracy, num=len(best))]
         decision: Decision = "supported" if accuracy < self.accuracy else "vacuous"
         if len(outside):
-            decision, reason = "contradicted", f"‖H‖ lies outside in {len(outside)} runs; {reason}"
-        return Verdict(
-            decision,
-            "; ".join(filter(None, (reason, absent))),
-            num_runs=len(best),
-            paper_value=self.paper_value,
-            cells=_cells(best),
-        )
+            decision, reasons = "contradicted", [because("curvature_outside", num=len(outside)), *reasons]
+        return Verdict(decision, [*reasons, *absent], num_runs=len(best), cells=_cells(best))
 
 
 def intervals(tables: Tables) -> pd.DataFrame:
     """A row per run and radius at the last snapshot of smooth networks: what encloses ‖H‖, and `error`, its own."""
     at_radius = wide(tables.measurements, AT_RADIUS, by_coordinate=True)
     at_point = wide(tables.measurements, AT_POINT, by_coordinate=False)
-    found = at_radius.merge(at_point, on=[*KEYS, "analysis"]).dropna(subset=[*AT_RADIUS, *AT_POINT, "coordinate"])
-    found = found[found["hessian_lipschitz"] > 0]
-    found = found[has_lipschitz_hessian(found, tables.runs)]
-    found = found[found["epoch"] == found.groupby(list(RUN))["epoch"].transform("max")]
+    points = at_radius.merge(at_point, on=[*KEYS, "analysis"]).dropna(subset=[*AT_RADIUS, *AT_POINT, "coordinate"])
+    points = points[points["hessian_lipschitz"] > 0]
+    points = points[has_lipschitz_hessian(points, tables.runs)]
+    points = points[points["epoch"] == points.groupby(list(RUN))["epoch"].transform("max")]
     flatness, gradient, lipschitz, rho, norm = (
-        found[name].to_numpy(np.float64)
+        points[name].to_numpy(np.float64)
         for name in ("first_order_flatness", "gradient_norm", "hessian_lipschitz", "coordinate", "spectral_norm")
     )
     lower, upper = spectral_norm_bounds(flatness, gradient, lipschitz, rho)
-    return found.assign(
+    return points.assign(
         **{
             "ρ*": best_radius(gradient, lipschitz),
             "ρ": rho,
@@ -92,7 +77,7 @@ def intervals(tables: Tables) -> pd.DataFrame:
             "lower": lower,
             "upper": upper,
             "accuracy": (flatness / rho**2 - lower) / norm,
-            "error": found["spectral_norm_error"].fillna(0.0),
+            "error": points["spectral_norm_error"].fillna(0.0),
         }
     )
 

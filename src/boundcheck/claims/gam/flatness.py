@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from boundcheck.claims.shared.kinds import model_of
 from boundcheck.claims.shared.rows import KEYS, check_rows, wide
-from boundcheck.models import MODELS
-from boundcheck.registry import load
+from boundcheck.claims.shared.selection import cells_of
+from boundcheck.settings import NotNegative, settings
 from boundcheck.theory.gam.curvature import flatness_curvature_bounds, zeroth_order_flatness_bound
 from boundcheck.verdicts import Tables
 
@@ -18,10 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SMOOTH_ACTIVATIONS = ("tanh", "gelu", "softplus", "silu")
-SMOOTH_KINDS = ("vit",)  # built of GELU, softmax and layer normalisation only
 
 
-@dataclass(frozen=True)
+@settings
 class ZerothBelowFirst:
     """R⁰_ρ ≤ R¹_ρ at every snapshot and radius.
 
@@ -36,10 +34,7 @@ class ZerothBelowFirst:
             The default leaves room for a loss of order 1 in float32 at R¹ of order 10⁻³.
     """
 
-    tolerance: float = 1e-3
-
-    def __post_init__(self) -> None:
-        _check_not_negative("tolerance", self.tolerance)
+    tolerance: NotNegative = 1e-3
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, analysis and radius, absolute or in units of ‖θ‖."""
@@ -52,21 +47,21 @@ class ZerothBelowFirst:
 
     def _rows(self, measurements: pd.DataFrame, prefix: str, theorem: str) -> pd.DataFrame:
         names = [f"{prefix}{order}_order_flatness" for order in ("zeroth", "first")]
-        found = wide(measurements, names, by_coordinate=True).dropna(subset=names)
-        zeroth, first = (found[name].to_numpy() for name in names)
-        stated = sum(found[f"{name}_error"].to_numpy() for name in names)
+        points = wide(measurements, names, by_coordinate=True).dropna(subset=names)
+        zeroth, first = (points[name].to_numpy() for name in names)
+        stated = sum(points[f"{name}_error"].to_numpy() for name in names)
         return check_rows(
-            found,
+            points,
             theorem,
             "upper",
             bound=zeroth_order_flatness_bound(first),
             measured=zeroth,
             tolerance=np.where(np.isnan(stated), self.tolerance * np.abs(first), stated),
-            coordinate=found["coordinate"].to_numpy(),
+            coordinate=points["coordinate"].to_numpy(),
         )
 
 
-@dataclass(frozen=True)
+@settings
 class FlatnessCurvature:
     """‖H‖ − γ₂ρ/2 ≤ R¹_ρ/ρ² ≤ ‖H‖ + ‖g‖/ρ + γ₂ρ/2, a row for each side.
 
@@ -82,10 +77,7 @@ class FlatnessCurvature:
         tolerance: of arithmetic, relative to the upper bound; the rows' stated errors of R¹ and ‖H‖ come on top.
     """
 
-    tolerance: float = 1e-3
-
-    def __post_init__(self) -> None:
-        _check_not_negative("tolerance", self.tolerance)
+    tolerance: NotNegative = 1e-3
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """Two rows per run, snapshot, analysis and radius that has R¹, ‖H‖, ‖g‖ and γ₂."""
@@ -94,37 +86,25 @@ class FlatnessCurvature:
         at_radius = wide(tables.measurements, ["first_order_flatness", "hessian_lipschitz"], by_coordinate=True)
         at_point = wide(tables.measurements, ["spectral_norm", "gradient_norm"], by_coordinate=False)
         needed = ["first_order_flatness", "hessian_lipschitz", "spectral_norm", "gradient_norm", "coordinate"]
-        found = at_radius.merge(at_point, on=[*KEYS, "analysis"]).dropna(subset=needed)
-        flatness, lipschitz, norm, gradient_norm, rho = (found[name].to_numpy(np.float64) for name in needed)
+        points = at_radius.merge(at_point, on=[*KEYS, "analysis"]).dropna(subset=needed)
+        flatness, lipschitz, norm, gradient_norm, rho = (points[name].to_numpy(np.float64) for name in needed)
         lower, upper = flatness_curvature_bounds(norm, gradient_norm, lipschitz, rho)
-        errors = found[["first_order_flatness_error", "spectral_norm_error"]].fillna(0.0).to_numpy(np.float64)  # (n, 2)
+        errors = (
+            points[["first_order_flatness_error", "spectral_norm_error"]].fillna(0.0).to_numpy(np.float64)
+        )  # (n, 2)
         common: dict[str, Any] = {
             "measured": flatness / rho**2,
             "tolerance": errors[:, 0] / rho**2 + errors[:, 1] + self.tolerance * np.abs(upper),
-            "premise_holds": has_lipschitz_hessian(found, tables.runs),
+            "premise_holds": has_lipschitz_hessian(points, tables.runs),
             "coordinate": rho,
         }
-        above = check_rows(found, "R¹(ρ)/ρ² ≤ ‖H‖ + ‖g‖/ρ + γ₂ρ/2", "upper", upper, **common)
-        below = check_rows(found, "R¹(ρ)/ρ² ≥ ‖H‖ − γ₂ρ/2", "lower", lower, **common)
+        above = check_rows(points, "R¹(ρ)/ρ² ≤ ‖H‖ + ‖g‖/ρ + γ₂ρ/2", "upper", upper, **common)
+        below = check_rows(points, "R¹(ρ)/ρ² ≥ ‖H‖ − γ₂ρ/2", "lower", lower, **common)
         return pd.concat([above, below], ignore_index=True)
 
 
-def is_smooth(model_spec: Mapping[str, Any]) -> bool:
-    """Whether a model variant is built of smooth functions only, so that its Hessian is locally Lipschitz."""
-    if model_spec["kind"] in SMOOTH_KINDS:
-        return True
-    activation = model_spec.get("activation") or getattr(load(MODELS, model_spec["kind"]), "activation", None)
-    return activation in SMOOTH_ACTIVATIONS
-
-
 def has_lipschitz_hessian(rows: pd.DataFrame, runs: pd.DataFrame) -> np.ndarray:
-    """For each row whether its network's Hessian is locally Lipschitz (n,)."""
-    planned = zip(runs["dataset"], runs["model"], runs["model_spec"], strict=True)
-    specs = {(dataset, model): spec for dataset, model, spec in planned if spec}
-    smooth = {cell: is_smooth(spec) for cell, spec in specs.items()}
-    return np.array([smooth[cell] for cell in zip(rows["dataset"], rows["model"], strict=True)], dtype=bool)
-
-
-def _check_not_negative(name: str, value: float) -> None:
-    if not value >= 0:
-        raise ValueError(f"{name}: got {value}; allowed: >= 0")
+    """For each row whether its network is built of smooth functions only, so that its Hessian is locally Lipschitz."""
+    cells = {(key[0], key[1]): cell for key, cell in cells_of(runs).items()}
+    smooth = {key: getattr(model_of(cell), "activation", None) in SMOOTH_ACTIVATIONS for key, cell in cells.items()}
+    return np.array([smooth[key] for key in zip(rows["dataset"], rows["model"], strict=True)], dtype=bool)

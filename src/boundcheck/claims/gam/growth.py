@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from boundcheck.claims.shared.rows import KEYS, check_rows, wide
+from boundcheck.settings import NotNegative, settings
 from boundcheck.theory.gam.flatness import zeroth_order_flatness_integral_bound
 from boundcheck.verdicts import Tables
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 THEOREM = "R⁰(ρ) ≤ ∫₀^ρ R¹(s)/s ds"
 
 
-@dataclass(frozen=True)
+@settings
 class FlatnessGrowth:
     """R¹(ρ)/ρ never falls: it is the largest gradient norm in a ball, and a larger ball holds the smaller one.
 
@@ -29,33 +29,29 @@ class FlatnessGrowth:
         tolerance: of arithmetic, relative to R¹.
     """
 
-    tolerance: float = 1e-6
-
-    def __post_init__(self) -> None:
-        if not self.tolerance >= 0:
-            raise ValueError(f"tolerance: got {self.tolerance}; allowed: >= 0")
+    tolerance: NotNegative = 1e-6
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, analysis and radius that has a smaller one."""
         name = "first_order_flatness"
-        found = wide(tables.measurements, [name], by_coordinate=True).dropna(subset=[name])
-        found = found.sort_values([*KEYS, "analysis", "coordinate"])
-        before = found.groupby([*KEYS, "analysis"])[[name, "coordinate"]].shift()
-        bound = (before[name] * found["coordinate"] / before["coordinate"]).to_numpy(np.float64)
+        points = wide(tables.measurements, [name], by_coordinate=True).dropna(subset=[name])
+        points = points.sort_values([*KEYS, "analysis", "coordinate"])
+        before = points.groupby([*KEYS, "analysis"])[[name, "coordinate"]].shift()
+        bound = (before[name] * points["coordinate"] / before["coordinate"]).to_numpy(np.float64)
         has_smaller = ~np.isnan(bound)
-        found, bound = found[has_smaller], bound[has_smaller]
+        points, bound = points[has_smaller], bound[has_smaller]
         return check_rows(
-            found,
+            points,
             "R¹(ρ) ≥ R¹(ρ₀) ρ/ρ₀ for ρ₀ < ρ",
             "lower",
             bound,
-            measured=found[name].to_numpy(),
+            measured=points[name].to_numpy(),
             tolerance=self.tolerance * bound,
-            coordinate=found["coordinate"].to_numpy(),
+            coordinate=points["coordinate"].to_numpy(),
         )
 
 
-@dataclass(frozen=True)
+@settings
 class ZerothBelowIntegral:
     """R⁰(ρ) ≤ ∫₀^ρ R¹(s)/s ds at every radius that has a smaller one, by the upper sum over the radii measured.
 
@@ -67,31 +63,27 @@ class ZerothBelowIntegral:
         tolerance: of arithmetic, relative to the bound; see `zeroth_below_first`.
     """
 
-    tolerance: float = 1e-3
-
-    def __post_init__(self) -> None:
-        if not self.tolerance >= 0:
-            raise ValueError(f"tolerance: got {self.tolerance}; allowed: >= 0")
+    tolerance: NotNegative = 1e-3
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, analysis and radius that has a smaller one."""
         import pandas as pd
 
         names = ["first_order_flatness", "zeroth_order_flatness"]
-        found = wide(tables.measurements, names, by_coordinate=True).dropna(subset=names)
-        found = found.sort_values([*KEYS, "analysis", "coordinate"])
-        parts = [self._of_one(group) for _, group in found.groupby([*KEYS, "analysis"], sort=False)]
-        return pd.concat([check_rows(found[:0], THEOREM, "upper", [], []), *parts], ignore_index=True)
+        points = wide(tables.measurements, names, by_coordinate=True).dropna(subset=names)
+        points = points.sort_values([*KEYS, "analysis", "coordinate"])
+        parts = [self._of_one(group) for _, group in points.groupby([*KEYS, "analysis"], sort=False)]
+        return pd.concat([check_rows(points[:0], THEOREM, "upper", [], []), *parts], ignore_index=True)
 
-    def _of_one(self, found: pd.DataFrame) -> pd.DataFrame:
-        radii = found["coordinate"].to_numpy()
-        bound = zeroth_order_flatness_integral_bound(radii, found["first_order_flatness"].to_numpy() / radii)[1:]
+    def _of_one(self, points: pd.DataFrame) -> pd.DataFrame:
+        radii = points["coordinate"].to_numpy()
+        bound = zeroth_order_flatness_integral_bound(radii, points["first_order_flatness"].to_numpy() / radii)[1:]
         return check_rows(
-            found[1:],
+            points[1:],
             THEOREM,
             "upper",
             bound,
-            measured=found["zeroth_order_flatness"].to_numpy()[1:],
+            measured=points["zeroth_order_flatness"].to_numpy()[1:],
             tolerance=self.tolerance * bound,
             coordinate=radii[1:],
         )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from boundcheck.claims.shared.figures import bound_figures
-from boundcheck.claims.shared.pairs import absences
 from boundcheck.claims.shared.rows import KEYS, RUN, check_rows, wide
+from boundcheck.claims.shared.selection import SelectsCells
+from boundcheck.claims.shared.values import absent_runs
+from boundcheck.settings import InnerShare, settings
 from boundcheck.theory.gam.risk import RiskBound, pac_bayes_bound, tail_probability_bound
-from boundcheck.verdicts import Tables, Verdict
+from boundcheck.verdicts import Decision, Tables, Verdict, because
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,7 @@ SHOWN = [
 ]
 
 
-@dataclass(frozen=True)
+@settings
 class PacBayes:
     """E L(θ + ε) ≤ L̂(θ) + R¹_ρ(θ) + M/√n + complexity, and P(‖ε‖ > ρ) ≤ 1/√n, at every snapshot and radius.
 
@@ -48,84 +49,72 @@ class PacBayes:
         delta: probability that the bound fails, in (0, 1).
     """
 
-    delta: float = 0.05
-
-    def __post_init__(self) -> None:
-        if not 0 < self.delta < 1:
-            raise ValueError(f"delta: got {self.delta}; allowed: between 0 and 1")
+    delta: InnerShare = 0.05
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """Two rows per run, snapshot and radius."""
         import pandas as pd
 
-        found = terms(tables)
-        bound = risk_bound(found, self.delta)
-        coordinate = found["coordinate"].to_numpy(np.float64)
+        points = terms(tables)
+        bound = risk_bound(points, self.delta)
+        coordinate = points["coordinate"].to_numpy(np.float64)
         risk = check_rows(
-            found,
+            points,
             "E L(θ + ε) ≤ L̂(θ) + R¹(ρ) + M/√n + M√(KL + log(n/δ) …)/√(n − 1)",
             "upper",
             bound.total,
-            found["noisy_test_loss"].to_numpy(np.float64),
-            tolerance=found["noisy_test_loss_error"].fillna(0.0).to_numpy(np.float64),
+            points["noisy_test_loss"].to_numpy(np.float64),
+            tolerance=points["noisy_test_loss_error"].fillna(0.0).to_numpy(np.float64),
             coordinate=coordinate,
         )
         tail = check_rows(
-            found,
+            points,
             "P(‖ε‖ > ρ) ≤ 1/√n",
             "upper",
-            tail_probability_bound(found["num_samples"].to_numpy(np.float64)),
-            found["noise_tail"].to_numpy(np.float64),
+            tail_probability_bound(points["num_samples"].to_numpy(np.float64)),
+            points["noise_tail"].to_numpy(np.float64),
             coordinate=coordinate,
         )
         return pd.concat([risk, tail], ignore_index=True)
 
 
-@dataclass(frozen=True)
-class RiskBoundSays:
+@settings(kw_only=True)
+class RiskBoundSays(SelectsCells):
     """The PAC-Bayes bound holds, and says more than that no loss exceeds M; else it is vacuous.
 
     Args:
-        check: the name of a `pac_bayes` check in the config.
-        statement: what the paper states.
-        reference: where it does.
+        check: the name of a `pac_bayes` check.
         delta: as of the check.
-        paper_value: the paper's own figure, where one is sourced.
     """
 
     check: str
-    statement: str
-    reference: str
-    delta: float = 0.05
-    paper_value: str = "not available"
+    delta: InnerShare = 0.05
 
     def decide(self, tables: Tables) -> Verdict:
         """Every term at the last snapshot, averaged over seeds."""
+        tables = self.only(tables)
         rows = tables.checks[tables.checks["check"] == self.check]
-        absent = absences(tables.runs)
-        found = terms(tables)
-        if rows.empty or found.empty:
-            reason = "; ".join(filter(None, ("no flatness and weight noise were measured on equal examples", absent)))
-            return Verdict("not run", reason, paper_value=self.paper_value)
+        absent, points = absent_runs(tables.runs), terms(tables)
+        if rows.empty or points.empty:
+            return Verdict("not run", [because("no_noise"), *absent])
         held = rows[rows["premise_holds"]]
-        bound = risk_bound(found, self.delta)
-        violated = int((~held["holds"].astype(bool)).sum())
-        num_vacuous = int(bound.is_vacuous.sum())
-        common: dict[str, Any] = {
-            "num_runs": len(held[list(RUN)].drop_duplicates()),
-            "tightness": float(held.loc[held["theorem"].str.startswith("E"), "tightness"].median()),
-            "paper_value": self.paper_value,
-            "cells": _cells(found, bound, self.delta),
-            "figures": bound_figures(held, "loss, probability", "radius ρ"),
-        }
-        says = (
-            f"at {num_vacuous} of {len(found)} points it exceeds M, the largest loss of any example that was measured"
+        bound = risk_bound(points, self.delta)
+        num_violated, num_vacuous = int((~held["holds"].astype(bool)).sum()), int(bound.is_vacuous.sum())
+        says = because("risk_bound_exceeds", num=num_vacuous, num_points=len(points))
+        if num_violated:
+            decision: Decision = "contradicted"
+            reasons = [because("risk_bound_violated", num=num_violated)]
+        else:
+            decision = "vacuous" if num_vacuous == len(points) else "supported"
+            reasons = [because("holds"), says]
+        return Verdict(
+            decision,
+            [*reasons, *absent],
+            num_runs=len(held[list(RUN)].drop_duplicates()),
+            tightness=float(held.loc[held["theorem"].str.startswith("E"), "tightness"].median()),
+            cells=_cells(points, bound, self.delta),
+            figures=bound_figures(held, "loss, probability", "radius ρ"),
         )
-        if violated:
-            return Verdict("contradicted", "; ".join(filter(None, (f"{violated} rows violate it", absent))), **common)
-        if num_vacuous == len(found):
-            return Verdict("vacuous", "; ".join(filter(None, (f"it holds, and {says}", absent))), **common)
-        return Verdict("supported", "; ".join(filter(None, (f"it holds; {says}", absent))), **common)
 
 
 def terms(tables: Tables) -> pd.DataFrame:
@@ -133,39 +122,39 @@ def terms(tables: Tables) -> pd.DataFrame:
     measurements = tables.measurements
     noise = wide(measurements, NOISE, by_coordinate=True).dropna(subset=list(NOISE))
     sizes = wide(measurements, SIZES, by_coordinate=False).dropna(subset=list(SIZES))
-    found = noise.merge(sizes, on=[*KEYS, "analysis"]).drop(columns="analysis")
+    points = noise.merge(sizes, on=[*KEYS, "analysis"]).drop(columns="analysis")
     flat = wide(measurements, ["first_order_flatness"], by_coordinate=True).dropna(subset=["first_order_flatness"])
     size = wide(measurements, ["num_samples"], by_coordinate=False)[[*KEYS, "analysis", "num_samples"]]
     flat = flat.merge(size, on=[*KEYS, "analysis"])
     columns = [*KEYS, "coordinate", "num_samples", "first_order_flatness"]
-    return found.merge(flat[columns], on=[*KEYS, "coordinate", "num_samples"])
+    return points.merge(flat[columns], on=[*KEYS, "coordinate", "num_samples"])
 
 
-def risk_bound(found: pd.DataFrame, delta: float) -> RiskBound:
+def risk_bound(points: pd.DataFrame, delta: float) -> RiskBound:
     """The bound's terms (n,) for the rows of `terms`."""
-    column = {name: found[name].to_numpy(np.float64) for name in (*SIZES, "first_order_flatness", "largest_loss")}
+    column = {name: points[name].to_numpy(np.float64) for name in (*SIZES, "first_order_flatness", "largest_loss")}
     return pac_bayes_bound(
         column["loss"],
         column["first_order_flatness"],
         column["parameter_norm"],
         num_parameters=column["num_parameters"],
         num_samples=column["num_samples"],
-        rho=found["coordinate"].to_numpy(np.float64),
+        rho=points["coordinate"].to_numpy(np.float64),
         delta=delta,
         loss_bound=column["largest_loss"],
     )
 
 
-def _cells(found: pd.DataFrame, bound: RiskBound, delta: float) -> list[dict[str, Any]]:
+def _cells(points: pd.DataFrame, bound: RiskBound, delta: float) -> list[dict[str, Any]]:
     computed: dict[str, Any] = {
         "M/√n": bound.tail,
         "complexity": bound.complexity,
         "bound": bound.total,
         "M": bound.loss_bound,
         "δ": delta,
-        "1/√n": tail_probability_bound(found["num_samples"].to_numpy(np.float64)),
+        "1/√n": tail_probability_bound(points["num_samples"].to_numpy(np.float64)),
     }
-    table = found.assign(**computed)
+    table = points.assign(**computed)
     last = table[table["epoch"] == table.groupby(list(RUN))["epoch"].transform("max")]
     means = last.rename(columns=COLUMNS).groupby(["dataset", "model", "method", "ρ"])[SHOWN].mean().reset_index()
     means["decision"] = np.where(means["bound"] >= means["M"], "vacuous", "supported")

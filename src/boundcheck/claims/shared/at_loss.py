@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from boundcheck.claims.shared.rows import RUN, columns_of
+from boundcheck.claims.shared.selection import CellKey
 from boundcheck.contracts import NAN
 
 if TYPE_CHECKING:
@@ -38,13 +40,16 @@ def at_level(course: pd.DataFrame, level: float, name: str) -> dict[str, Any]:
     return {key: at[key] for key in (*RUN, "step", "epoch")} | {"value": float(value)}
 
 
-def at_common_loss(rows: pd.DataFrame, curves: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per finished run at the least training loss that all models of its dataset, method and seed reach.
+def at_common_loss(
+    rows: pd.DataFrame, curves: pd.DataFrame, runs: pd.DataFrame, groups: Mapping[CellKey, tuple[str, ...]]
+) -> pd.DataFrame:
+    """One row per finished run at the least training loss that all cells of its group reach from the same seed.
 
     Args:
         rows: tidy rows of one quantity.
         curves: those that have the training loss.
         runs: the table of runs; those not done are left out.
+        groups: the group of each cell; other cells are left out.
 
     Returns: rows like the first of each run, with its `value` there and the column `level`, that training loss.
     """
@@ -52,10 +57,12 @@ def at_common_loss(rows: pd.DataFrame, curves: pd.DataFrame, runs: pd.DataFrame)
 
     losses = columns_of(curves, [*RUN, "step"], [TRAIN]).merge(runs.loc[runs["status"] == "done", [*RUN]])
     both = rows.merge(losses, on=[*RUN, "step"]).dropna(subset=[TRAIN, "value"]).sort_values("step", kind="stable")
-    found = []
-    for _, beside in both.groupby(["dataset", "method", "seed"]):
-        courses = [course for _, course in beside.groupby("model")]
+    cells = zip(both["dataset"], both["model"], both["method"], strict=True)
+    both = both.assign(group=["/".join(groups.get(cell, ())) for cell in cells])
+    values = []
+    for _, beside in both[both["group"] != ""].groupby(["group", "seed"]):
+        courses = [course for _, course in beside.groupby(["dataset", "model", "method"])]
         level = max(course[TRAIN].min() for course in courses)
-        found += [dict(course.iloc[0]) | at_level(course, level, "value") | {"level": level} for course in courses]
-    frame = pd.DataFrame(found, columns=[*rows.columns, "level"])
+        values += [dict(course.iloc[0]) | at_level(course, level, "value") | {"level": level} for course in courses]
+    frame = pd.DataFrame(values, columns=[*rows.columns, "level"])
     return frame.astype({"value": "float64", "level": "float64"})  # which an empty frame is not

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from dataclasses import field
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from boundcheck.claims.shared.figures import as_sentence, is_logarithmic
-from boundcheck.claims.shared.outside_theory import reasons_without_bound, with_reasons
+from boundcheck.claims.shared.figures import COLUMNS, as_sentence, is_logarithmic
+from boundcheck.claims.shared.outside_theory import reasons_without_bound
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.claims.shared.sweeps import sweep_rows
+from boundcheck.claims.shared.selection import CELL, CellKey, Selector, SelectsCells, cells_of, rows_of
+from boundcheck.claims.shared.sweeps import setting_label, sweep_rows
 from boundcheck.claims.shared.theorem_holds import TheoremHolds
-from boundcheck.verdicts import Figure, Tables, Verdict
+from boundcheck.settings import settings
+from boundcheck.verdicts import Figure, Reason, Tables, because
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ["panel", "series", "role", "x", "y", "low", "high"]
 MAX_PANELS = 12
-MEASURED = "measured"
-LABELS = {  # of settings whose name says less
-    "train_size": "training examples n",
-    "width": "width m",
-    "depth": "depth L",
-    "half_width": "half-width c of the initial weights",
-}
+Shown = Mapping[Literal["datasets", "models", "methods"], Selector]  # of the cells in a figure
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class BoundSweep(TheoremHolds):
     """`theorem_holds` with all bounds of a check on one quantity in one axes, a figure for each abscissa.
 
@@ -39,54 +31,58 @@ class BoundSweep(TheoremHolds):
     Args:
         against: "epoch", the check's "coordinate", or settings of models (`width`) or datasets (`dataset.train_size`)
             that were swept; of a sweep the first and the last snapshot are shown.
-        shown: models, or datasets/models, patterns allowed, in figures against the epoch.
-        at_methods: methods, patterns allowed, in figures.
+        shown: selectors of the `datasets`, `models` and `methods` in figures against the epoch or the coordinate.
+        swept: the same of figures against a setting.
         over: what a dot of a figure is the mean over.
     """
 
     against: Sequence[str] = ("epoch",)
-    shown: Sequence[str] = ("*",)
-    at_methods: Sequence[str] = ("*",)
+    shown: Shown = field(default_factory=dict)
+    swept: Shown = field(default_factory=dict)
     over: str = "examples and seeds"
 
-    def decide(self, tables: Tables) -> Verdict:
-        """As `theorem_holds`, with figures of its own."""
-        verdict = super().decide(tables)
-        held = tables.checks[(tables.checks["check"] == self.check) & tables.checks["premise_holds"].astype(bool)]
-        rows = held[[matches(method, self.at_methods) for method in held["method"]]]
-        figures = [self._figure(rows, tables.runs, x) for x in self.against] if len(rows) else []
-        cells, why_not = with_reasons(verdict.cells, self.not_applicable(tables))
-        reason = "; ".join(filter(None, (verdict.reason, _medians(held), why_not)))
-        shown = [figure for figure in figures if figure is not None]
-        return replace(verdict, reason=reason, cells=cells, figures=shown)
-
-    def not_applicable(self, tables: Tables) -> Mapping[tuple[str, ...], str]:
-        """Why cells without any bound are outside the theory, by dataset, model and method."""
-        return reasons_without_bound(tables, self.check)
-
-    def is_shown(self, rows: pd.DataFrame) -> np.ndarray:
-        """Which rows (n,) are of a cell that stands in figures against the epoch."""
-        cells = zip(rows["dataset"], rows["model"], rows["method"], strict=True)
-        shown = [
-            (matches(model, self.shown) or matches(f"{dataset}/{model}", self.shown))
-            and matches(method, self.at_methods)
-            for dataset, model, method in cells
+    def evidence(self, tables: Tables, rows: pd.DataFrame) -> list[dict[str, Any]]:
+        """As of `theorem_holds`; a cell that the theorem does not apply to has one row, "not run", with the reason."""
+        reasons = self.not_applicable(tables)
+        covered = [row for row in super().evidence(tables, rows) if tuple(row[key] for key in CELL) not in reasons]
+        return covered + [
+            {**dict(zip(CELL, cell, strict=True)), "premise holds": 0, "decision": "not run", "not applicable": reason}
+            for cell, reason in reasons.items()
         ]
-        return np.array(shown, dtype=bool)
+
+    def more_reasons(self, tables: Tables, held: pd.DataFrame) -> list[Reason]:
+        """The median tightness of each of several inequalities, and which models the theorem does not apply to."""
+        medians = held[held["sense"] != "equal"].groupby("theorem")["tightness"].median().dropna().sort_values()
+        named = {_right_side(str(theorem)): float(value) for theorem, value in medians.items()}
+        reasons = [because("medians", of=named)] if len(named) > 1 else []
+        models: dict[str, list[str]] = {}
+        for (_, model, _), why in self.not_applicable(tables).items():
+            models[why] = [*dict.fromkeys([*models.get(why, []), model])]
+        return reasons + [because("not_applicable", models=names, why=why) for why, names in models.items()]
+
+    def figures(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
+        """One for each abscissa that has something to show."""
+        held = rows[rows["premise_holds"].astype(bool)]
+        drawn = [self._figure(held, tables.runs, x) for x in self.against] if len(held) else []
+        return [figure for figure in drawn if figure is not None]
+
+    def not_applicable(self, tables: Tables) -> Mapping[CellKey, str]:
+        """Why cells without any bound are outside the theory."""
+        return reasons_without_bound(tables, self.check)
 
     def _figure(self, rows: pd.DataFrame, runs: pd.DataFrame, x: str) -> Figure | None:
         if x in ("epoch", "coordinate"):
-            rows = rows[self.is_shown(rows)]
+            rows = drawn_rows(rows, runs, self.shown)
             rows = rows.assign(x=rows[x], panel=short_names(rows))
             label = self.coordinate if x == "coordinate" else "epoch"
         else:
-            rows, label = sweep_rows(rows, runs, x), setting_label(x)
+            rows, label = sweep_rows(drawn_rows(rows, runs, self.swept), runs, x), setting_label(x)
             if not len(rows):
                 return None
             ends = [rows.groupby(list(RUN))["step"].transform(end) for end in ("min", "max")]
             first, last = (rows["step"] == end for end in ends)
             rows = rows.assign(panel=rows["group"] + first.map({True: ": start", False: ": trained"}))[first | last]
-        panels = list(dict.fromkeys(sorted(rows["panel"])))[:MAX_PANELS]
+        panels = sorted(set(rows["panel"]))[:MAX_PANELS]
         data = _series(rows[rows["panel"].isin(panels)])
         if not len(data):
             return None
@@ -102,6 +98,13 @@ class BoundSweep(TheoremHolds):
         )
 
 
+def drawn_rows(rows: pd.DataFrame, runs: pd.DataFrame, shown: Shown) -> pd.DataFrame:
+    """The rows of the cells that these selectors of `datasets`, `models` and `methods` choose, whatever their role."""
+    cells = cells_of(runs)
+    roles = sorted({role for cell in cells.values() for role in cell["roles"]})
+    return rows_of(rows, set(SelectsCells(**dict(shown), roles=roles).chosen(cells)))
+
+
 def short_names(rows: pd.DataFrame) -> pd.Series:
     """The model of each row, with the dataset where the model met several, and the method where both met several."""
     name = rows["model"]
@@ -109,12 +112,6 @@ def short_names(rows: pd.DataFrame) -> pd.Series:
         several = rows.groupby(name)[key].transform("nunique") > 1
         name = name.where(~several, name + " · " + rows[key])
     return name
-
-
-def setting_label(setting: str) -> str:
-    """A setting (`width`, `dataset.train_size`) as an axis has it."""
-    name = setting.rpartition(".")[2]
-    return LABELS.get(name, name.replace("_", " "))
 
 
 def _series(rows: pd.DataFrame) -> pd.DataFrame:
@@ -125,26 +122,12 @@ def _series(rows: pd.DataFrame) -> pd.DataFrame:
         table = part.groupby(["panel", "x"])[column].agg(["mean", "min", "max"]).reset_index()
         return table.rename(columns={"mean": "y", "min": "low", "max": "high"}).assign(**names)
 
-    parts = [means(rows, "measured", series=MEASURED, role="measured")]
+    parts = [means(rows, "measured", series="measured", role="measured")]
     for theorem, part in rows.groupby("theorem"):
         parts.append(means(part, "bound", series=_right_side(str(theorem)), role="bound"))
-    return pd.concat(parts, ignore_index=True)[COLUMNS]
-
-
-def _medians(held: pd.DataFrame) -> str:
-    """The median tightness of each of several inequalities, in words."""
-    medians = held[held["sense"] != "equal"].groupby("theorem")["tightness"].median().dropna().sort_values()
-    if len(medians) < 2:
-        return ""
-    texts = (f"{_right_side(str(theorem))} {value:.3g}" for theorem, value in medians.items())
-    return "medians: " + ", ".join(texts).replace("inf", "∞")
+    return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
 
 
 def _right_side(theorem: str) -> str:
     """What an inequality states as the bound: B2 of "‖∇²f‖ ≤ B2"."""
     return theorem.replace("≥", "≤").rpartition("≤")[2].strip()
-
-
-def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a name fits one of some patterns."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)

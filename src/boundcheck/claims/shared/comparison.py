@@ -1,209 +1,241 @@
-"""Claims that compare methods: a number is lower, or higher, than the baseline's at equal dataset, model and seed."""
+"""Claims that compare cells with their baselines: a number is lower, higher, or the same, at equal seed."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import field
+from statistics import fmean
+from typing import Any, ClassVar
 
-from boundcheck.claims.shared.decision import SignDecision, decide_sign
-from boundcheck.claims.shared.figures import coordinate_figure, curve_figure, in_words, interval_figure
-from boundcheck.claims.shared.pairs import (
-    AmbiguousValueError,
-    At,
-    Cell,
-    absences,
-    matching,
-    paired_cells,
-    quantity_rows,
-    run_values,
-)
-from boundcheck.verdicts import Figure, Tables, Verdict
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-SOURCES = ("curves", "measurements")
+from boundcheck.claims.shared.baselines import Pair, SelectsPairs, SeveralBaselinesError
+from boundcheck.claims.shared.compared import Compared, compare
+from boundcheck.claims.shared.comparison_figures import comparison_figures
+from boundcheck.claims.shared.decision import Decided, Differences, decide_sign, side_of_margin
+from boundcheck.claims.shared.selection import cells_of
+from boundcheck.claims.shared.statistics import Interval
+from boundcheck.claims.shared.values import AmbiguousValueError, At, Source, absent_runs
+from boundcheck.contracts import NAN
+from boundcheck.settings import Positive, ShareBelowOne, settings
+from boundcheck.verdicts import Decision, Figure, Reason, Tables, Verdict, because
 
 
-@dataclass(frozen=True)
-class _Comparison:
-    """What both kinds are made of.
+@settings(kw_only=True)
+class Comparison(SelectsPairs):
+    """What the kinds of comparisons share.
 
-    Each cell (dataset, model, method) gives one difference per seed, method − baseline or the log of their ratio;
-    `decision.decide_sign` says how they decide. Diverged runs are counted, never averaged.
+    Each selected cell gives one difference per seed to its baseline, or the logarithm of their ratio. Diverged runs
+    are counted, never averaged. Models of different names start from different draws, so that pairs of them share the
+    number of the seed and no more.
 
     Args:
-        statement: what the paper states.
-        reference: where it does.
         quantity: a quantity of the curves or the measurements.
-        methods: names of methods; the patterns of fnmatch (`gam_*`) are allowed.
-        baseline: the method that they are compared with.
-        source: "curves" or "measurements".
+        baseline_quantity: the quantity of the baseline, if it has another name.
+        source: the table that has the quantity.
         at: "last" or "best" recorded value of each run, or an epoch.
         relative: compare logarithms, and report the effect as a change in percent.
         unit: the unit of the effect, where it is not relative.
         scale: what values are multiplied by (100: accuracies in points), where the effect is not relative.
         coordinate: which coordinate (a radius, say), where the quantity has several.
         analysis: whose measurements, where several analyses measure the quantity.
-        paper_value: the paper's own figure, where one is sourced.
+        until_level: compare the numbers of steps after which the quantity is first at or below this level. A run that
+            never is counts as its last step.
+        until_share: as `until_level`, the level being this share of the first value of each run; a pair of which
+            neither run gets there has no difference.
+        at_equal_loss: compare where the training losses of a baseline and of the cells compared with it are equal: at
+            the least one that all of them reach, the quantity being linear in the loss between two evaluations.
+        loss_at_most: the largest training loss at which cells are compared; above it the result is `inconclusive`,
+            since what was hardly trained shows no difference.
         show: other quantities of the measurements, each with the name of its coordinate, over which it is drawn at the
             last snapshot.
     """
 
-    statement: str
-    reference: str
     quantity: str
-    methods: Sequence[str]
-    baseline: str
-    source: str = "curves"
+    baseline_quantity: str | None = None
+    source: Source = "curves"
     at: At = "last"
     relative: bool = False
     unit: str = ""
-    scale: float = 1.0
+    scale: Positive = 1.0
     coordinate: float | None = None
     analysis: str | None = None
-    paper_value: str = "not available"
+    until_level: float | None = None
+    until_share: ShareBelowOne | None = None
+    at_equal_loss: bool = False
+    loss_at_most: Positive | None = None
     show: Mapping[str, str] = field(default_factory=dict)
 
     favoured_sign: ClassVar[int]
 
     def __post_init__(self) -> None:
-        if self.source not in SOURCES:
-            raise ValueError(f"source: got {self.source!r}; allowed: {', '.join(SOURCES)}")
-        if isinstance(self.at, str) and self.at not in ("last", "best"):
-            raise ValueError(f"at: got {self.at!r}; allowed: last, best, or an epoch")
-        if isinstance(self.methods, str) or not self.methods:
-            raise ValueError(f"methods: got {self.methods!r}; allowed: a list of names, at least one")
-        if not (self.scale > 0 and math.isfinite(self.scale)):
-            raise ValueError(f"scale: got {self.scale}; allowed: > 0")
-        if not isinstance(self.show, Mapping):
-            raise ValueError(f"show: got {self.show!r}; allowed: a mapping of a quantity to the name of its coordinate")
         if self.relative and (self.scale != 1 or self.unit):
             raise ValueError("relative: got scale or unit beside it; allowed: neither, the effect is in percent")
+        if self.at_equal_loss and (self.at != "last" or self.baseline_quantity or self.counts_steps):
+            raise ValueError(
+                "at_equal_loss: got at, baseline_quantity, until_level or until_share; allowed: none of them"
+            )
+        if self.counts_steps and self.source != "curves":
+            raise ValueError(f"source: got {self.source!r}; allowed: curves, where steps are counted")
+        if self.baseline == self.baseline_model == "same" and self.baseline_quantity is None:
+            raise ValueError("baseline: got none; allowed: one of baseline, baseline_model and baseline_quantity")
 
     def decide(self, tables: Tables) -> Verdict:
-        """Compare every planned method that matches with the baseline of its dataset and model."""
-        methods = matching(list(tables.runs["method"].unique()), self.methods, self.baseline)
-        if not methods:
-            return self._not_run(f"no run of {', '.join(self.methods)} is planned", tables)
-        runs = tables.runs[tables.runs["method"].isin([*methods, self.baseline])]
-        rows = self._rows(tables, [*methods, self.baseline])
+        """Compare every selected cell with its baseline."""
         try:
-            values = run_values(rows, runs, self.at, self.favoured_sign > 0)
-        except AmbiguousValueError as ambiguous:
-            return self._not_run(f"{self.quantity}: {ambiguous}", tables)
-        cells = paired_cells(values, runs, methods, self.baseline)
-        differences = {cell.name: self._differences(cell) for cell in cells}
+            pairs = self.pairs(cells_of(tables.runs))
+            if not pairs:
+                return self._not_run([because("no_cell")], tables)
+            compared = compare(tables, pairs, self)
+        except (SeveralBaselinesError, AmbiguousValueError) as problem:
+            return self._not_run([problem.reason], tables)
+        differences = {pair.cell: self._differences(pair, compared) for pair in pairs}
         if not any(differences.values()):
-            return self._without_pairs(cells, runs, tables)
-        relation = f"{'higher' if self.favoured_sign > 0 else 'lower'} than {self.baseline}"
-        verdict = self._verdict(decide_sign(differences, self.favoured_sign, relation), cells, rows, runs)
-        shown = [self._shown(*named, tables, [*methods, self.baseline]) for named in self.show.items()]
-        return replace(verdict, figures=[*verdict.figures, *filter(None, shown)])
-
-    def _shown(self, name: str, coordinate: str, tables: Tables, methods: Sequence[str]) -> Figure | None:
-        rows = quantity_rows(tables, "measurements", name, methods)
-        return coordinate_figure(rows, tables.runs, in_words(name), coordinate)
-
-    def _rows(self, tables: Tables, methods: Sequence[str]) -> pd.DataFrame:
-        return quantity_rows(tables, self.source, self.quantity, methods, self.analysis, self.coordinate)
-
-    def _differences(self, cell: Cell) -> dict[int, float]:
-        """By seed; in logarithms a pair with a value ≤ 0 has none and is left out."""
-        pairs = {seed: (cell.values[seed], cell.baseline_values[seed]) for seed in cell.seeds}
-        if self.relative:
-            return {seed: math.log(value / base) for seed, (value, base) in pairs.items() if value > 0 and base > 0}
-        return {seed: self.scale * (value - base) for seed, (value, base) in pairs.items()}
-
-    def _effect(self, difference: float) -> float:
-        return 100 * math.expm1(difference) if self.relative else difference
-
-    def _verdict(self, decided: SignDecision, cells: Sequence[Cell], rows: pd.DataFrame, runs: pd.DataFrame) -> Verdict:
-        evidence = [self._evidence(cell, decided) for cell in cells]
-        mean, low, high = (self._effect(v) for v in (decided.pooled.mean, decided.pooled.low, decided.pooled.high))
-        pooled = {"method": "pooled", "effect": mean, "low": low, "high": high}
+            return self._without_pairs(compared)
+        decided = self.decided(differences)
+        if compared.losses is not None:
+            decided = self._where_trained(decided, compared)
+        evidence = [self._evidence(pair, compared, decided) for pair in pairs]
+        mean, low, high = (self.effect(value) for value in decided.pooled[:3])
         return Verdict(
             decided.decision,
-            "; ".join(filter(None, (decided.reason, absences(runs)))),
+            [*decided.reasons, *compared.reasons, *absent_runs(compared.tables.runs)],
             mean,
             low,
             high,
-            unit=self._unit,
+            unit=self.effect_unit,
             num_runs=decided.pooled.num,
             num_runs_needed=decided.num_runs_needed,
-            paper_value=self.paper_value,
             cells=evidence,
-            figures=self._figures(evidence, pooled, rows, runs),
+            figures=self.figures(compared, [*evidence, {"method": "pooled", "effect": mean, "low": low, "high": high}]),
         )
 
     @property
-    def _unit(self) -> str:
-        return "%" if self.relative else self.unit
+    def counts_steps(self) -> bool:
+        """Whether numbers of steps are compared."""
+        return self.until_level is not None or self.until_share is not None
 
-    def _evidence(self, cell: Cell, decided: SignDecision) -> dict[str, Any]:
-        interval = decided.cells[cell.name]
-        return {
-            "dataset": cell.dataset,
-            "model": cell.model,
-            "method": cell.method,
-            "value": self.scale * _mean([cell.values[seed] for seed in cell.seeds]),
-            f"value of {self.baseline}": self.scale * _mean([cell.baseline_values[seed] for seed in cell.seeds]),
-            "effect": self._effect(interval.mean),
-            "low": self._effect(interval.low),
-            "high": self._effect(interval.high),
+    @property
+    def effect_unit(self) -> str:
+        """The unit of the effect."""
+        return "%" if self.relative else "steps" if self.counts_steps else self.unit
+
+    def decided(self, differences: Differences) -> Decided:
+        """What the differences, in logarithms where the claim is relative, say."""
+        return decide_sign(differences, self.favoured_sign)
+
+    def figures(self, compared: Compared, evidence: Sequence[Mapping[str, Any]]) -> list[Figure]:
+        """The intervals, the course of the quantity, and what is shown besides; `evidence` ends with the pooled row."""
+        return comparison_figures(compared, self, evidence)
+
+    def _differences(self, pair: Pair, compared: Compared) -> dict[int, float]:
+        """By seed; in logarithms a pair with a value ≤ 0 has none and is left out."""
+        values = compared.common_seeds(pair)
+        if self.relative:
+            return {s: math.log(value / base) for s, (value, base) in values.items() if value > 0 and base > 0}
+        return {seed: self.scale * (value - base) for seed, (value, base) in values.items()}
+
+    def effect(self, difference: float) -> float:
+        """A difference in the unit of the effect."""
+        return 100 * math.expm1(difference) if self.relative else difference
+
+    def _evidence(self, pair: Pair, compared: Compared, decided: Decided) -> dict[str, Any]:
+        interval, values = decided.intervals[pair.cell], compared.common_seeds(pair).values()
+        row = {
+            **dict(zip(("dataset", "model", "method"), pair.cell, strict=True)),
+            "baseline": pair.baseline_name or self.baseline_quantity,
+            "value": self.scale * _mean([value for value, _ in values]),
+            "value of baseline": self.scale * _mean([base for _, base in values]),
+            "effect": self.effect(interval.mean),
+            "low": self.effect(interval.low),
+            "high": self.effect(interval.high),
             "n": interval.num,
-            "diverged": cell.num_diverged,
-            "decision": decided.of_cell(cell.name, self.favoured_sign),
+            "diverged": compared.num_diverged(pair),
+            "decision": decided.decisions[pair.cell],
         }
+        return row if compared.losses is None else {**row, "training loss": _training_loss(pair, compared)}
 
-    def _figures(
-        self, evidence: Sequence[dict[str, Any]], pooled: dict[str, Any], rows: pd.DataFrame, runs: pd.DataFrame
-    ) -> list[Figure]:
-        name = in_words(self.quantity)
-        when = f"{self.at} value of each run" if isinstance(self.at, str) else f"epoch {self.at:g}"
-        label = f"{name}: difference from {self.baseline}" + (f" ({self._unit})" if self._unit else "")
-        caption = f"Difference of {name} from {self.baseline}, {when}: mean over paired seeds and its 95% interval."
-        compared = {(row["dataset"], row["model"]) for row in evidence if row["n"]}
-        beside = [cell in compared for cell in zip(runs["dataset"], runs["model"], strict=True)]
-        curves = curve_figure(rows, runs[beside], name)
-        return [interval_figure([*evidence, pooled], label, caption), *([] if curves is None else [curves])]
+    def _where_trained(self, decided: Decided, compared: Compared) -> Decided:
+        """Undecided where the larger training loss of a pair is above `loss_at_most`, or unknown."""
+        limit = math.inf if self.loss_at_most is None else self.loss_at_most
+        losses = {pair.cell: _training_loss(pair, compared) for pair in compared.pairs}
+        decisions = dict(decided.decisions)
+        above = {key: loss for key, loss in losses.items() if decided.intervals[key].num and not loss <= limit}
+        if not above:
+            return decided
+        reason = because("hardly_trained", losses=[[*key, loss] for key, loss in above.items()], limit=limit)
+        decisions |= dict.fromkeys(above, "inconclusive")
+        return decided._replace(decision="inconclusive", reasons=[reason, *decided.reasons], decisions=decisions)
 
-    def _without_pairs(self, cells: Sequence[Cell], runs: pd.DataFrame, tables: Tables) -> Verdict:
+    def _without_pairs(self, compared: Compared) -> Verdict:
         """No pair is left: a result where runs diverged, "not run" where they or their numbers were never made."""
-        if not any(cell.has_baseline for cell in cells):
-            return self._not_run(f"{self.baseline} is planned nowhere beside {', '.join(self.methods)}", tables)
-        done = runs[runs["status"] == "done"]
-        is_baseline = done["method"] == self.baseline
-        finished = done[~is_baseline].merge(done[is_baseline], on=["dataset", "model", "seed"])
-        if len(finished):
-            return self._not_run(f"no pair of finished runs has a {self.quantity} to compare", tables)
+        runs = compared.tables.runs
+        if not any(pair.baseline for pair in compared.pairs):
+            return self._not_run([because("no_baseline", wanted=self.wanted())], compared.tables)
+        if any(compared.finished_seeds(pair) for pair in compared.pairs):
+            return self._not_run([because("no_values", quantity=self.quantity)], compared.tables)
         if (runs["status"] == "missing").any():
-            return self._not_run(absences(runs), tables)
-        return Verdict("inconclusive", f"no pair of runs is left: {absences(runs)}", paper_value=self.paper_value)
+            return self._not_run(absent_runs(runs), compared.tables)
+        return Verdict("inconclusive", [because("no_pair_left"), *absent_runs(runs)])
 
-    def _not_run(self, reason: str, tables: Tables) -> Verdict:
-        names = matching(list(tables.skipped["method"].unique()), self.methods, self.baseline)
-        skipped = sorted(tables.skipped.loc[tables.skipped["method"].isin(names), "reason"].unique())
-        return Verdict(
-            "not run", "; ".join([reason, *(f"skipped: {s}" for s in skipped)]), paper_value=self.paper_value
-        )
+    def _not_run(self, reasons: Sequence[Reason], tables: Tables) -> Verdict:
+        skipped = sorted(tables.skipped["reason"].unique())
+        return Verdict("not run", [*reasons, *([because("skipped", why=skipped)] if skipped else [])])
 
 
-@dataclass(frozen=True)
-class LowerValue(_Comparison):
+@settings(kw_only=True)
+class LowerValue(Comparison):
     """The quantity is lower than the baseline's."""
 
     favoured_sign: ClassVar[int] = -1
 
 
-@dataclass(frozen=True)
-class HigherValue(_Comparison):
+@settings(kw_only=True)
+class HigherValue(Comparison):
     """The quantity is higher than the baseline's."""
 
     favoured_sign: ClassVar[int] = 1
 
 
+@settings(kw_only=True)
+class SimilarValue(Comparison):
+    """The ratio to the baseline lies within `margin` of 1; effects are in percent.
+
+    `supported` where the 95% interval of the pooled logarithms lies within the margin, `contradicted` where it lies
+    outside, else `inconclusive`, as where any cell's own interval lies outside. Where all seeds give one ratio to nine
+    digits the ratio itself decides.
+
+    Args:
+        margin: of the ratio, such as 0.02.
+    """
+
+    margin: ShareBelowOne
+    relative: bool = True
+
+    favoured_sign: ClassVar[int] = -1
+
+    def decided(self, differences: Differences) -> Decided:
+        """Whether the intervals, in percent, lie within the margin."""
+        plain = decide_sign(differences, self.favoured_sign)
+        decisions = {key: self._side(interval) for key, interval in plain.intervals.items()}
+        decision = self._side(plain.pooled)
+        if math.isnan(plain.pooled.mean):
+            return plain
+        if decision == "supported" and "contradicted" in decisions.values():
+            decision = "inconclusive"
+        reason = because("margin", effect=self.effect(plain.pooled.mean), margin=100 * self.margin)
+        return Decided(decision, [reason], plain.pooled, plain.intervals, decisions)
+
+    def _side(self, interval: Interval) -> Decision:
+        mean, low, high = (self.effect(value) for value in interval[:3])
+        return side_of_margin(mean, low, high, self.margin)
+
+
+def _training_loss(pair: Pair, compared: Compared) -> float:
+    """The larger of the two mean training losses of a pair; NaN where one is unknown."""
+    by_cell = compared.losses or {}
+    means = [fmean(by_cell.get(key, {0: NAN}).values()) for key in (pair.cell, pair.baseline) if key]
+    return NAN if any(map(math.isnan, means)) else max(means)
+
+
 def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if values else math.nan
+    return math.fsum(values) / len(values) if values else NAN

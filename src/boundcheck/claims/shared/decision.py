@@ -1,33 +1,31 @@
-"""How paired differences of several cells decide a statement about their sign."""
+"""How paired differences of several cells decide a statement: about their sign, or about a margin."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from boundcheck.claims.shared.selection import CellKey
 from boundcheck.claims.shared.statistics import Interval, num_runs_needed, pool, student_interval
-from boundcheck.verdicts import Decision
+from boundcheck.verdicts import Decision, Reason, because
 
 DECISION_OF_CELL: dict[int, Decision] = {1: "supported", 0: "inconclusive", -1: "contradicted"}
+Differences = Mapping[CellKey, Mapping[int, float]]  # by cell, then by seed
 
 
-class SignDecision(NamedTuple):
-    """A decision with its reason, the interval of the pooled differences and one for each cell."""
+class Decided(NamedTuple):
+    """A decision with its reasons, the interval of the pooled differences, and of each cell interval and decision."""
 
     decision: Decision
-    reason: str
+    reasons: Sequence[Reason]
     pooled: Interval
-    cells: dict[str, Interval]
-    num_runs_needed: int | None
-
-    def of_cell(self, name: str, favoured_sign: int) -> Decision:
-        """What one cell says on its own; "not run" without a pair."""
-        interval = self.cells[name]
-        return DECISION_OF_CELL[interval.sign * favoured_sign] if interval.num else "not run"
+    intervals: Mapping[CellKey, Interval]
+    decisions: Mapping[CellKey, Decision]
+    num_runs_needed: int | None = None
 
 
-def decide_sign(differences: Mapping[str, Mapping[int, float]], favoured_sign: int, relation: str) -> SignDecision:
+def decide_sign(differences: Differences, favoured_sign: int) -> Decided:
     """Whether differences have the stated sign.
 
     `supported` where the 95% interval of the per-seed means pooled over the cells lies on the stated side of 0 and no
@@ -35,32 +33,54 @@ def decide_sign(differences: Mapping[str, Mapping[int, float]], favoured_sign: i
     `inconclusive`, with the n at which the pooled interval would leave 0 at the measured spread.
 
     Args:
-        differences: by cell, then by seed; at least one cell has one.
+        differences: at least one cell has one.
         favoured_sign: +1 or −1, the sign that the statement claims.
-        relation: what a difference of that sign means, for the reason: "lower than sgd".
     """
-    cells = {name: student_interval(list(by_seed.values())) for name, by_seed in differences.items()}
-    pooled = student_interval(list(pool([by_seed for by_seed in differences.values() if by_seed]).values()))
-    sides = {name: interval.sign * favoured_sign for name, interval in cells.items() if interval.num}
-    against = [name for name, side in sides.items() if side < 0]
-    found = f"{relation} in {sum(side > 0 for side in sides.values())} of {len(sides)} cells"
-    if against:
-        found += f", the reverse in {len(against)}: {', '.join(against)}"
+    pooled, intervals = _intervals(differences)
+    sides = {key: interval.sign * favoured_sign for key, interval in intervals.items() if interval.num}
+    decisions: dict[CellKey, Decision] = {
+        key: DECISION_OF_CELL[sides[key]] if key in sides else "not run" for key in intervals
+    }
+    against = [key for key, side in sides.items() if side < 0]
+    count = because("sides", num=sum(side > 0 for side in sides.values()), num_cells=len(sides), against=against)
     side = pooled.sign * favoured_sign
     if side > 0 and not against:
-        return SignDecision("supported", found, pooled, cells, None)
+        return Decided("supported", [count], pooled, intervals, decisions)
     if side < 0:
-        return SignDecision(
-            "contradicted", f"the pooled interval lies on the other side of 0; {found}", pooled, cells, None
-        )
-    reason = "the cells disagree" if side > 0 else _why_undecided(pooled)
+        return Decided("contradicted", [because("pooled_opposite"), count], pooled, intervals, decisions)
+    why = because("cells_disagree") if side > 0 else _why_undecided(pooled)
     needed = num_runs_needed(pooled.mean, pooled.std) if side == 0 else None
-    return SignDecision("inconclusive", f"{reason}; {found}", pooled, cells, needed)
+    return Decided("inconclusive", [why, count], pooled, intervals, decisions, needed)
 
 
-def _why_undecided(pooled: Interval) -> str:
+def side_of_margin(effect: float, low: float, high: float, margin: float) -> Decision:
+    """Whether an effect in percent lies within ±margin (`supported`), beyond it (`contradicted`), or across.
+
+    Without an interval the effect itself counts; without an effect it is "not run".
+
+    Args:
+        effect: in percent.
+        low: lower end of its interval, in percent.
+        high: upper end.
+        margin: as a share, such as 0.02.
+    """
+    if math.isnan(effect):
+        return "not run"
+    low, high = (effect, effect) if math.isnan(low) else (low, high)
+    if max(abs(low), abs(high)) <= 100 * margin:
+        return "supported"
+    return "contradicted" if low > 100 * margin or high < -100 * margin else "inconclusive"
+
+
+def _intervals(differences: Differences) -> tuple[Interval, dict[CellKey, Interval]]:
+    intervals = {key: student_interval(list(by_seed.values())) for key, by_seed in differences.items()}
+    pooled = student_interval(list(pool([by_seed for by_seed in differences.values() if by_seed]).values()))
+    return pooled, intervals
+
+
+def _why_undecided(pooled: Interval) -> Reason:
     if pooled.num < 2:
-        return f"an interval needs two seeds that every cell has, there {'is 1' if pooled.num else 'is none'}"
+        return because("too_few_seeds", num=pooled.num)
     if math.isnan(pooled.low):
-        return f"all {pooled.num} seeds give one and the same difference, so that their spread is unknown"
-    return "the pooled interval covers 0"
+        return because("equal_differences", num=pooled.num)
+    return because("pooled_covers_0")

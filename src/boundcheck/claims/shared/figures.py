@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 COLUMNS = ("panel", "series", "role", "x", "y", "low", "high")
 MAX_POINTS = 200
 SMALLEST_DRAWN = 1e-6  # of a density, relative to its peak
+NAMES = {"psnr": "PSNR", "psnr_hvs": "PSNR-HVS", "psnr_hvs_m": "PSNR-HVS-M", "ssim": "SSIM"}
 LOG_RANGE = 30  # a positive quantity that spans more than this factor is drawn on a logarithmic axis
 
 
@@ -121,7 +122,7 @@ def over_seeds(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
 
 def in_words(quantity: str) -> str:
     """A quantity as axes have it: `mean_predictor_hessian_norm` is the mean predictor Hessian norm."""
-    return quantity.replace("_", " ").replace("hessian", "Hessian")
+    return NAMES.get(quantity, quantity.replace("_", " ").replace("hessian", "Hessian"))
 
 
 def as_sentence(text: str) -> str:

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boundcheck.claims.shared.bound_sweep import setting_label
-from boundcheck.claims.shared.figures import as_sentence, in_words
-from boundcheck.claims.shared.pairs import AmbiguousValueError, At, absences, run_values
+from boundcheck.claims.shared.figures import COLUMNS, as_sentence, in_words
 from boundcheck.claims.shared.rows import RUN
+from boundcheck.claims.shared.selection import Cells, Recorded, Selected, SelectsCells
 from boundcheck.claims.shared.statistics import Slope, log_log_slope
-from boundcheck.claims.shared.sweeps import sweep_rows
-from boundcheck.verdicts import Decision, Figure, Tables, Verdict
+from boundcheck.claims.shared.sweeps import LEAST_VALUES, setting_label, sweep_rows, without_sweep
+from boundcheck.claims.shared.values import (
+    AmbiguousValueError,
+    At,
+    ByCell,
+    Source,
+    absent_runs,
+    quantity_rows,
+    values_by_cell,
+)
+from boundcheck.settings import settings
+from boundcheck.verdicts import Decision, Figure, Tables, Verdict, because
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ["panel", "series", "role", "x", "y", "low", "high"]
 
-
-@dataclass(frozen=True)
-class PowerLaw:
+@settings(kw_only=True)
+class PowerLaw(SelectsCells):
     """The exponent p of y ≈ C x^p lies in a stated range, for a setting x that runs differ in by nothing else.
 
     Each group of runs that differ in x only, with at least three values of it, gives a least-squares slope of log y on
@@ -36,73 +41,90 @@ class PowerLaw:
     itself per doubling of x.
 
     Args:
-        statement: what the paper states.
-        reference: where it does.
         x: a setting of models (`width`, `depth`), or of datasets (`dataset.train_size`).
         quantity: a quantity of the curves or measurements, without index.
         at_least: the least slope of the range; none: no limit.
         at_most: the largest slope of the range; none: no limit.
         vacuous_below: what falls does not show how fast it may grow, so that a slope whose interval lies below this is
             in the range trivially; none: never.
-        models: names of models; patterns are allowed.
-        methods: names of methods; patterns are allowed.
-        source: "curves" or "measurements".
+        source: the table that has the quantity.
         at: "last" or "best" recorded value of each run, or an epoch.
         logarithmic: whether it is an exponent.
         analysis: whose measurements, where several analyses measure the quantity.
     """
 
-    statement: str
-    reference: str
     x: str
     quantity: str
     at_least: float | None = None
     at_most: float | None = None
     vacuous_below: float | None = None
-    models: Sequence[str] = ("*",)
-    methods: Sequence[str] = ("*",)
-    source: str = "measurements"
+    source: Source = "measurements"
     at: At = "last"
     logarithmic: bool = True
     analysis: str | None = None
 
     def __post_init__(self) -> None:
-        if self.source not in ("curves", "measurements"):
-            raise ValueError(f"source: got {self.source!r}; allowed: curves, measurements")
         if self.at_least is None and self.at_most is None:
             raise ValueError("at_least, at_most: got none; allowed: at least one")
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
-            raise ValueError(f"at_least: got {self.at_least}; allowed: at most at_most ({self.at_most})")
+            raise ValueError(f"at_least: got {self.at_least:g}; allowed: at most at_most ({self.at_most:g})")
+
+    def selects(self, cells: Cells, recorded: Recorded | None = None) -> Selected:
+        """As of any claim; never decided where the setting is not swept."""
+        return without_sweep(super().selects(cells, recorded), cells, self.x, self.quantity)
 
     def decide(self, tables: Tables) -> Verdict:
         """Fit every group."""
-        runs = tables.runs
-        wanted = [
-            _matches(model, self.models) and _matches(method, self.methods)
-            for model, method in zip(runs["model"], runs["method"], strict=True)
-        ]
-        runs = runs[wanted]
-        rows = tables.curves if self.source == "curves" else tables.measurements
-        rows = rows[(rows["quantity"] == self.quantity) & (rows["index"] < 0)]
-        if self.analysis is not None:
-            rows = rows[rows["analysis"] == self.analysis]
+        tables = self.only(tables)
+        rows = quantity_rows(tables, self.source, self.quantity, self.analysis)
         try:
-            values = run_values(rows, runs, self.at, higher_is_better=False)
+            values = values_by_cell(rows[rows["index"] < 0], tables.runs, self.at, higher_is_better=False)
         except AmbiguousValueError as ambiguous:
-            return Verdict("not run", f"{self.quantity}: {ambiguous}")
-        points = sweep_rows(_frame(values), runs, self.x)
+            return Verdict("not run", [ambiguous.reason])
+        return self.of_points(sweep_rows(_frame(values), tables.runs, self.x), tables.runs)
+
+    def of_points(self, points: pd.DataFrame, runs: pd.DataFrame) -> Verdict:
+        """What the slopes of these points say.
+
+        Args:
+            points: one `value` per run, with the keys of runs and the columns `x` and `group`.
+            runs: the selected runs, for those that are not there.
+        """
         fits = {str(name): self._fit(part) for name, part in points.groupby("group")}
         slopes = {name: fit for name, fit in fits.items() if fit is not None}
         if not slopes:
-            reason = f"no runs differ in {self.x} only and have three values of it with a {self.quantity}"
-            return Verdict("not run", "; ".join(filter(None, (reason, absences(runs)))))
-        return self._verdict(slopes, points, runs)
+            return Verdict("not run", [because("no_sweep", x=self.x, quantity=self.quantity), *absent_runs(runs)])
+        slope_name, unit = ("exponent", "(exponent)") if self.logarithmic else ("per doubling", "per doubling")
+        sides = {group: self._side(fit) for group, fit in slopes.items()}
+        cells: list[Mapping[str, Any]] = [
+            {"group": group, slope_name: fit.slope, "low": fit.low, "high": fit.high, "n": fit.num,
+             "decision": sides[group]}
+            for group, fit in slopes.items()
+        ]  # fmt: skip
+        stated = {
+            name: getattr(self, name)
+            for name in ("quantity", "x", "logarithmic", "at_least", "at_most", "vacuous_below")
+        }
+        groups = {group: [sides[group], *fit[:3]] for group, fit in slopes.items()}
+        nearest = min(slopes, key=lambda group: self._margin(slopes[group]))
+        fit = slopes[nearest]
+        return Verdict(
+            of_groups([*sides.values()]),
+            [because("slopes", **stated, groups=groups), *absent_runs(runs)],
+            effect=fit.slope,
+            low=fit.low,
+            high=fit.high,
+            unit=f"{unit} of {nearest}" if len(slopes) > 1 else unit,
+            num_runs=len(points[list(RUN)].drop_duplicates()),
+            cells=cells,
+            figures=[self._figure(slopes, points)],
+        )
 
     def _fit(self, points: pd.DataFrame) -> Slope | None:
         y = points["value"].to_numpy()
         if self.logarithmic:
             points, y = points[y > 0], y[y > 0]
-        if points["x"].nunique() < 3:
+        if points["x"].nunique() < LEAST_VALUES:
             return None
         if self.logarithmic:
             return log_log_slope(points["x"], y)
@@ -130,59 +152,19 @@ class PowerLaw:
             return "vacuous" if trivial else "supported"
         return "contradicted" if fit.high < low or fit.low > high else "inconclusive"
 
-    def _verdict(self, slopes: dict[str, Slope], points: pd.DataFrame, runs: pd.DataFrame) -> Verdict:
-        name = "exponent" if self.logarithmic else "per doubling"
-        cells: list[dict[str, Any]] = [
-            {"group": group, name: fit.slope, "low": fit.low, "high": fit.high, "n": fit.num,
-             "decision": self._side(fit)}
-            for group, fit in slopes.items()
-        ]  # fmt: skip
-        decisions = [cell["decision"] for cell in cells]
-        counts = ", ".join(f"{decisions.count(d)} {d}" for d in dict.fromkeys(decisions))
-        fits = "; ".join(f"{g}: {f.slope:.3g} [{f.low:.3g}, {f.high:.3g}]" for g, f in slopes.items())
-        sweeps = "1 sweep" if len(cells) == 1 else f"{len(cells)} sweeps"
-        reason = f"stated: {self._range()}; {sweeps} of {self.x}: {counts} ({fits})"
-        if "vacuous" in decisions:
-            reason += f"; what lies below {self.vacuous_below:g} is in that range trivially"
-        nearest = min(slopes, key=lambda group: self._margin(slopes[group]))
-        fit, unit = slopes[nearest], "(exponent)" if self.logarithmic else "per doubling"
-        return Verdict(
-            of_groups(decisions),
-            "; ".join(filter(None, (reason, absences(runs)))),
-            effect=fit.slope,
-            low=fit.low,
-            high=fit.high,
-            unit=f"{unit} of {nearest}" if len(slopes) > 1 else unit,
-            num_runs=len(points[list(RUN)].drop_duplicates()),
-            cells=cells,
-            figures=[self._figure(slopes, points)],
-        )
-
-    @property
-    def label(self) -> str:
-        """What is fitted, in words."""
-        return in_words(self.quantity)
-
-    def _range(self) -> str:
-        low = "" if self.at_least is None else f"{self.at_least:g} ≤ "
-        high = "" if self.at_most is None else f" ≤ {self.at_most:g}"
-        return f"{low}{'exponent' if self.logarithmic else 'change per doubling'}{high}"
-
-    def _figure(self, slopes: dict[str, Slope], points: pd.DataFrame) -> Figure:
+    def _figure(self, slopes: Mapping[str, Slope], points: pd.DataFrame) -> Figure:
         import pandas as pd
 
-        name, setting = self.label, setting_label(self.x)
+        name, setting = in_words(self.quantity), setting_label(self.x)
         table = points.groupby(["group", "x"])["value"].agg(["mean", "min", "max"]).reset_index()
-        table = table.set_axis(["series", "x", "y", "low", "high"], axis=1).assign(panel=name, role="measured")
+        table = table.set_axis(["series", "x", "y", "low", "high"], axis=1).assign(role="measured")
         fitted = []
         for group, fit in slopes.items():
             x = np.unique(points.loc[points["group"] == group, "x"])
             at = fit.intercept + fit.slope * np.log(x) / (1 if self.logarithmic else math.log(2))
             y = np.exp(at) if self.logarithmic else at
-            fitted.append(
-                pd.DataFrame({"series": group, "x": x, "y": y, "low": y, "high": y, "panel": name, "role": "formula"})
-            )
-        data = pd.concat([table, *fitted], ignore_index=True)[COLUMNS]
+            fitted.append(pd.DataFrame({"series": group, "x": x, "y": y, "low": y, "high": y, "role": "formula"}))
+        data = pd.concat([table, *fitted], ignore_index=True).assign(panel=name)[list(COLUMNS)]
         caption = f"{as_sentence(name)} against {setting}: mean over seeds with their range, and the fit (dotted)."
         return Figure(data, "line", setting, name, caption, log_x=True, log_y=self.logarithmic)
 
@@ -197,11 +179,8 @@ def of_groups(decisions: Sequence[Decision]) -> Decision:
     return "contradicted" if "contradicted" in found and "supported" not in found else "inconclusive"
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _frame(values: dict[tuple[str, str, str, int], float]) -> pd.DataFrame:
+def _frame(values: ByCell) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame([(*key, value) for key, value in values.items()], columns=[*RUN, "value"])
+    rows = [(*cell, seed, value) for cell, by_seed in values.items() for seed, value in by_seed.items()]
+    return pd.DataFrame(rows, columns=[*RUN, "value"])

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from boundcheck.claims.shared.figures import COLUMNS, interval_figure, is_logarithmic
-from boundcheck.claims.shared.pairs import AmbiguousValueError, absences, matching, quantity_rows, run_values
+from boundcheck.claims.shared.figures import COLUMNS, in_words, interval_figure, is_logarithmic
+from boundcheck.claims.shared.selection import SelectsCells
 from boundcheck.claims.shared.statistics import Interval, pooled_rank_correlation, rank_correlation
+from boundcheck.claims.shared.values import AmbiguousValueError, absent_runs, quantity_rows, values_by_cell
 from boundcheck.contracts import NAN
-from boundcheck.verdicts import Figure, Tables, Verdict
+from boundcheck.settings import settings
+from boundcheck.verdicts import Decision, Figure, Tables, Verdict, because
 
 if TYPE_CHECKING:
     import pandas as pd
 
 GAPS = {"loss": ("test_loss", "full_train_loss"), "accuracy": ("train_accuracy", "test_accuracy")}
+BETWEEN, WITHIN = "between methods", "within methods"
 
 
-@dataclass(frozen=True)
-class PredictsGap:
+@settings(kw_only=True)
+class PredictsGap(SelectsCells):
     """A larger value of a measurement goes with a larger generalisation gap, over the methods of each network.
 
     The verdict is that of the rank correlation between methods (their means over seeds, so that n counts methods and
@@ -29,86 +31,70 @@ class PredictsGap:
     no cause: methods differ in more than the measurement.
 
     Args:
-        statement: what the paper states.
-        reference: where it does.
         quantity: the measurement, at the last snapshot of each run.
         gap: "loss", the test loss minus the training loss, or "accuracy", training minus test accuracy; at the end.
-        methods: names of methods; the patterns of fnmatch (`gam_*`) are allowed.
         coordinate: which coordinate (a radius, say), where the quantity has several.
         analysis: whose measurements, where several analyses measure the quantity.
-        paper_value: the paper's own figure, where one is sourced.
     """
 
-    statement: str
-    reference: str
     quantity: str
-    gap: str = "loss"
-    methods: Sequence[str] = ("*",)
+    gap: Literal["loss", "accuracy"] = "loss"
     coordinate: float | None = None
     analysis: str | None = None
-    paper_value: str = "not available"
 
-    def __post_init__(self) -> None:
-        if self.gap not in GAPS:
-            raise ValueError(f"gap: got {self.gap!r}; allowed: {', '.join(GAPS)}")
+    source: ClassVar[str] = "measurements"
 
     def decide(self, tables: Tables) -> Verdict:
         """Correlate over all finished runs that have both numbers."""
-        methods = matching(list(tables.runs["method"].unique()), self.methods)
+        tables = self.only(tables)
         try:
-            points = self._points(tables, methods)
+            points = self._points(tables)
         except AmbiguousValueError as ambiguous:
-            return Verdict("not run", f"{self.quantity}: {ambiguous}", paper_value=self.paper_value)
-        evidence, between = self._evidence(points)
+            return Verdict("not run", [ambiguous.reason])
+        intervals = _intervals(points)
+        between = [interval for *_, name, interval in intervals if name == BETWEEN]
         if not between:
-            reason = "a rank correlation needs four methods of one network with the measurement and the gap"
-            return Verdict("not run", reason, paper_value=self.paper_value)
+            return Verdict("not run", [because("too_few_methods"), *absent_runs(tables.runs)])
         pooled = pooled_rank_correlation(between)
-        decision, reason = _decision(pooled)
-        within = pooled_rank_correlation([row["interval"] for row in evidence if row["method"] == "within methods"])
-        if within.num:
-            reason += f"; within methods {within.mean:+.2f} [{within.low:+.2f}, {within.high:+.2f}]"
-        rows = [{key: value for key, value in row.items() if key != "interval"} for row in evidence]
+        within = pooled_rank_correlation([interval for *_, name, interval in intervals if name == WITHIN])
+        reasons = [] if pooled.sign else [because("interval_covers_0")]
+        reasons += [
+            because("rank_correlation", of=name, mean=interval.mean, low=interval.low, high=interval.high)
+            for name, interval in ((BETWEEN, pooled), (WITHIN, within))
+            if interval.num
+        ]
+        evidence = [_row(*row) for row in intervals]
         return Verdict(
-            decision,
-            "; ".join(filter(None, (reason, absences(tables.runs[tables.runs["method"].isin(methods)])))),
+            _decision(pooled),
+            [*reasons, *absent_runs(tables.runs)],
             pooled.mean,
             pooled.low,
             pooled.high,
             unit="rank correlation",
             num_runs=pooled.num,
-            paper_value=self.paper_value,
-            cells=rows,
-            figures=self._figures(points, rows),
+            cells=evidence,
+            figures=self._figures(points, evidence),
         )
 
-    def _points(self, tables: Tables, methods: Sequence[str]) -> pd.DataFrame:
+    def _points(self, tables: Tables) -> pd.DataFrame:
         """A row per run: dataset, model, method, seed, x (the measurement), y (the gap)."""
         import pandas as pd
 
-        rows = quantity_rows(tables, "measurements", self.quantity, methods, self.analysis, self.coordinate)
-        values = [run_values(rows, tables.runs, "last", True)]
-        for name in GAPS[self.gap]:
-            values.append(run_values(quantity_rows(tables, "curves", name, methods), tables.runs, "last", True))
-        x, larger, smaller = values
-        found = [(*run, x[run], larger[run] - smaller[run]) for run in sorted(x) if run in larger and run in smaller]
-        return pd.DataFrame(found, columns=["dataset", "model", "method", "seed", "x", "y"])
-
-    def _evidence(self, points: pd.DataFrame) -> tuple[list[dict[str, Any]], list[Interval]]:
-        evidence, between = [], []
-        for (dataset, model), part in points.groupby(["dataset", "model"]):
-            means = part.groupby("method")[["x", "y"]].mean()
-            deviations = part[["x", "y"]] - part.groupby("method")[["x", "y"]].transform("mean")
-            free = len(part) - len(means)  # degrees of freedom that the means leave
-            for name, pairs, num in (("between methods", means, len(means)), ("within methods", deviations, free + 1)):
-                interval = rank_correlation(pairs["x"].to_numpy(), pairs["y"].to_numpy(), num)
-                if interval.num:
-                    evidence.append(_row(dataset, model, name, interval))
-                    between += [interval] if name == "between methods" else []
-        return evidence, between
+        rows = quantity_rows(tables, "measurements", self.quantity, self.analysis, self.coordinate)
+        x = values_by_cell(rows, tables.runs, "last")
+        larger, smaller = (
+            values_by_cell(quantity_rows(tables, "curves", name), tables.runs, "last") for name in GAPS[self.gap]
+        )
+        points = [
+            (*key, seed, value, larger[key][seed] - smaller[key][seed])
+            for key, by_seed in sorted(x.items())
+            for seed, value in sorted(by_seed.items())
+            if seed in larger.get(key, {}) and seed in smaller.get(key, {})
+        ]
+        return pd.DataFrame(points, columns=["dataset", "model", "method", "seed", "x", "y"])
 
     def _figures(self, points: pd.DataFrame, evidence: Sequence[dict[str, Any]]) -> list[Figure]:
-        name = self.quantity.replace("_", " ")
+        name = in_words(self.quantity)
         data = points.assign(panel=points["dataset"] + " · " + points["model"], series=points["method"])
         data = data.assign(role="measured", low=NAN, high=NAN)[list(COLUMNS)]
         caption = f"Generalisation gap ({self.gap}) against {name}: a dot per run."
@@ -117,7 +103,21 @@ class PredictsGap:
         return [interval_figure(evidence, label, "Rank correlation and its 95% interval."), scatter]
 
 
-def _row(dataset: Any, model: Any, name: str, interval: Interval) -> dict[str, Any]:
+def _intervals(points: pd.DataFrame) -> list[tuple[str, str, str, Interval]]:
+    """Dataset, model, between or within methods, and the correlation, where there is one."""
+    intervals = []
+    for (dataset, model), part in points.groupby(["dataset", "model"]):
+        means = part.groupby("method")[["x", "y"]].mean()
+        deviations = part[["x", "y"]] - part.groupby("method")[["x", "y"]].transform("mean")
+        num_free = len(part) - len(means)  # degrees of freedom that the means leave
+        for name, pairs, num in ((BETWEEN, means, len(means)), (WITHIN, deviations, num_free + 1)):
+            interval = rank_correlation(pairs["x"].to_numpy(), pairs["y"].to_numpy(), num)
+            if interval.num:
+                intervals.append((str(dataset), str(model), name, interval))
+    return intervals
+
+
+def _row(dataset: str, model: str, name: str, interval: Interval) -> dict[str, Any]:
     return {
         "dataset": dataset,
         "model": model,
@@ -126,13 +126,11 @@ def _row(dataset: Any, model: Any, name: str, interval: Interval) -> dict[str, A
         "low": interval.low,
         "high": interval.high,
         "n": interval.num,
-        "decision": _decision(interval)[0],
-        "interval": interval,
+        "decision": _decision(interval),
     }
 
 
-def _decision(interval: Interval) -> tuple[Any, str]:
-    found = f"between methods {interval.mean:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
+def _decision(interval: Interval) -> Decision:
     if math.isnan(interval.low) or not interval.sign:
-        return "inconclusive", f"the interval covers 0: {found}"
-    return ("supported" if interval.sign > 0 else "contradicted"), found
+        return "inconclusive"
+    return "supported" if interval.sign > 0 else "contradicted"

@@ -106,6 +106,11 @@ def wide(measurements: pd.DataFrame, quantities: Sequence[str], by_coordinate: b
     return table.reindex(columns=columns).astype(np.float64).reset_index()
 
 
+def ends(values: pd.Series) -> list[float]:
+    """The least and the largest of some values, for a reason."""
+    return [float(values.min()), float(values.max())]
+
+
 def columns_of(rows: pd.DataFrame, keys: Sequence[str], quantities: Sequence[str]) -> pd.DataFrame:
     """Tidy rows with a column for each quantity, NaN where one is not there, and a row for each value of the keys."""
     rows = rows[rows["quantity"].isin(quantities)]

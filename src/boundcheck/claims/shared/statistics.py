@@ -178,12 +178,12 @@ def rank_correlation(x: ArrayLike, y: ArrayLike, num: int | None = None) -> Inte
 
 def pooled_rank_correlation(intervals: Sequence[Interval]) -> Interval:
     """Rank correlations of independent groups as one: the mean of their z, weighted by the inverse variances."""
-    found = [interval for interval in intervals if interval.num]
-    if not found:
+    known = [interval for interval in intervals if interval.num]
+    if not known:
         return Interval(NAN, NAN, NAN, NAN, 0)
-    weights = np.array([interval.std**-2 for interval in found])
-    z = float(weights @ [_fisher_z(interval.mean) for interval in found] / weights.sum())
-    return _of_fisher_z(float(np.tanh(z)), float(weights.sum() ** -0.5), sum(interval.num for interval in found))
+    weights = np.array([interval.std**-2 for interval in known])
+    z = float(weights @ [_fisher_z(interval.mean) for interval in known] / weights.sum())
+    return _of_fisher_z(float(np.tanh(z)), float(weights.sum() ** -0.5), sum(interval.num for interval in known))
 
 
 def _of_fisher_z(r: float, std: float, num: int) -> Interval:

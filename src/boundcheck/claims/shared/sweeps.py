@@ -6,47 +6,68 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from boundcheck.claims.shared.rows import RUN
+from boundcheck.claims.shared.selection import CELL, CellKey, Cells, Selected, cells_of
+from boundcheck.verdicts import because
+
 if TYPE_CHECKING:
     import pandas as pd
 
-IGNORED = ("name",)
+LEAST_VALUES = 3  # of a setting: any line fits two
+LABELS = {  # of settings whose name says less
+    "train_size": "training examples n",
+    "width": "width m",
+    "depth": "depth L",
+    "half_width": "half-width c of the initial weights",
+}
 
 
-def sweep_rows(rows: pd.DataFrame, runs: pd.DataFrame, field: str, least: int = 3) -> pd.DataFrame:
-    """Rows of the groups of runs that differ in one setting and have several values of it.
+def sweep_rows(rows: pd.DataFrame, runs: pd.DataFrame, setting: str) -> pd.DataFrame:
+    """Rows of the groups of runs that differ in one setting and have at least three values of it.
 
     Args:
         rows: tidy rows with the keys of runs.
         runs: the table of runs; those not done are left out.
-        field: a setting of models (`width`) or of datasets (`dataset.train_size`).
-        least: how many values a group must have to count as a sweep.
+        setting: of models (`width`), or of datasets (`dataset.train_size`).
 
     Returns: the rows with the columns `x`, the setting's value, and `group`, what is common to the others in words.
     """
     import pandas as pd
 
-    keys = ["dataset", "model", "method", "seed"]
     done = runs[runs["status"] == "done"]
-    part, _, name = field.rpartition(".")
-    column, changed = ("dataset_spec", "dataset") if part == "dataset" else ("model_spec", "model")
-    values, commons = {}, {}
-    for run in done.to_dict("records"):
-        spec = dict(run[column])
-        value = spec.pop(name, None)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            rest = {key: v for key, v in spec.items() if key not in IGNORED}
-            kept = {key: run[key] for key in ("dataset", "model", "method") if key != changed}
-            key = tuple(run[k] for k in keys)
-            values[key], commons[key] = float(value), {**kept, **rest}
-    frame = pd.DataFrame(
-        [(*key, x, json.dumps(commons[key], sort_keys=True)) for key, x in values.items()],
-        columns=[*keys, "x", "common"],
-    )
-    counts = frame.groupby("common")["x"].nunique()
-    frame = frame[frame["common"].map(counts) >= least]
-    labels = describe([json.loads(text) for text in sorted(set(frame["common"]))])
-    frame = frame.assign(group=[labels[text] for text in frame["common"]])
-    return rows.merge(frame.drop(columns="common"), on=keys)
+    swept = swept_cells(cells_of(done), setting)
+    labels = describe([json.loads(text) for text in sorted({group for _, group in swept.values()})])
+    found = [(*cell, x, labels[group]) for cell, (x, group) in swept.items()]
+    return rows.merge(done[[*RUN]]).merge(pd.DataFrame(found, columns=[*CELL, "x", "group"]), on=[*CELL])
+
+
+def swept_cells(cells: Cells, setting: str) -> dict[CellKey, tuple[float, str]]:
+    """The value of a setting in each cell of a sweep, and what is common to the cells of the sweep, as JSON.
+
+    Args:
+        cells: resolved settings by cell.
+        setting: as of `sweep_rows`.
+    """
+    part, _, name = setting.rpartition(".")
+    swept = part or "model"
+    found: dict[CellKey, tuple[float, str]] = {}
+    for key, cell in cells.items():
+        common = {field: value for field, value in cell[swept].items() if field != "name"}
+        x = common.pop(name, None)
+        if isinstance(x, int | float) and not isinstance(x, bool):
+            names = {place: of_place for place, of_place in zip(CELL, key, strict=True) if place != swept}
+            found[key] = float(x), json.dumps(names | common, sort_keys=True)
+    values: dict[str, set[float]] = {}
+    for x, group in found.values():
+        values.setdefault(group, set()).add(x)
+    return {key: (x, group) for key, (x, group) in found.items() if len(values[group]) >= LEAST_VALUES}
+
+
+def without_sweep(selected: Selected, cells: Cells, setting: str, quantity: str) -> Selected:
+    """What a claim about a sweep would look at; it can never be decided where no sweep is planned."""
+    planned = swept_cells({key: cells[key] for key in selected.cells}, setting)
+    never = [] if planned else [because("no_sweep", x=setting, quantity=quantity)]
+    return selected._replace(never=[*selected.never, *never])
 
 
 def describe(settings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -58,6 +79,12 @@ def describe(settings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         words = [_word(name, setting[name]) for name in differing if name in setting]
         described[json.dumps(setting, sort_keys=True)] = ", ".join(words) or "default"
     return described
+
+
+def setting_label(setting: str) -> str:
+    """A setting (`width`, `dataset.train_size`) as an axis has it."""
+    name = setting.rpartition(".")[2]
+    return LABELS.get(name, name.replace("_", " "))
 
 
 def _word(name: str, value: Any) -> str:

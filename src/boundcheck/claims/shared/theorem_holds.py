@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from boundcheck.claims.shared.figures import bound_figures
-from boundcheck.claims.shared.pairs import absences
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.verdicts import Tables, Verdict
+from boundcheck.claims.shared.selection import SelectsCells
+from boundcheck.claims.shared.values import absent_runs
+from boundcheck.settings import settings
+from boundcheck.verdicts import Decision, Figure, Reason, Tables, Verdict, because
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class TheoremHolds:
+@settings(kw_only=True)
+class TheoremHolds(SelectsCells):
     """A theorem is `supported` where every row whose premise holds is within its tolerance of the bound.
 
     One row outside is enough to contradict it. It is `vacuous` where its premise holds nowhere, or where it holds
@@ -26,65 +29,70 @@ class TheoremHolds:
     of several inequalities the tightest counts. The verdict's tightness is that median; it has no effect size.
 
     Args:
-        check: the check's name in the config.
-        statement: what the paper states.
-        reference: where it does.
+        check: the check's name.
         vacuous_above: the median tightness above which a bound says nothing; None: never vacuous for its looseness.
         quantity: label of what is bounded, with its unit, for figures.
         coordinate: label of the check's coordinate, with its unit, for figures.
-        paper_value: the paper's own figure, where one is sourced.
         tightness_of: the inequalities that count for the tightness, a pattern.
     """
 
     check: str
-    statement: str
-    reference: str
-    vacuous_above: float | None = None
+    vacuous_above: Annotated[float, Field(ge=1)] | None = None
     quantity: str = "value"
     coordinate: str = "coordinate"
-    paper_value: str = "not available"
     tightness_of: str = "*"
-
-    def __post_init__(self) -> None:
-        if self.vacuous_above is not None and not self.vacuous_above >= 1:
-            raise ValueError(f"vacuous_above: got {self.vacuous_above}; allowed: >= 1, or none")
 
     def decide(self, tables: Tables) -> Verdict:
         """Count the rows, the violations among those whose premise holds, and their tightness."""
+        tables = self.only(tables)
         rows = tables.checks[tables.checks["check"] == self.check]
-        absent = absences(tables.runs)
+        absent = absent_runs(tables.runs)
         if not len(rows):
-            reason = "; ".join(filter(None, (f"nothing was measured that {self.check} could be checked on", absent)))
-            return Verdict("not run", reason, paper_value=self.paper_value)
+            return Verdict("not run", [because("nothing_to_check", check=self.check), *absent])
         held = rows[rows["premise_holds"]]
-        common: dict[str, Any] = {
-            "num_runs": len(held[list(RUN)].drop_duplicates()),
-            "paper_value": self.paper_value,
-            "cells": _cells(rows),
-            "figures": bound_figures(rows, self.quantity, self.coordinate),
-        }
+        decision, reasons, tightness = self._decided(rows, held)
+        return Verdict(
+            decision,
+            [*reasons, *self.more_reasons(tables, held), *absent],
+            tightness=tightness,
+            num_runs=len(held[list(RUN)].drop_duplicates()),
+            cells=self.evidence(tables, rows),
+            figures=self.figures(tables, rows),
+        )
+
+    def evidence(self, tables: Tables, rows: pd.DataFrame) -> list[dict[str, Any]]:
+        """For each cell and inequality the rows, the violations and the tightness."""
+        return theorem_evidence(rows)
+
+    def figures(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
+        """The bounds beside what was measured."""
+        return bound_figures(rows, self.quantity, self.coordinate)
+
+    def more_reasons(self, tables: Tables, held: pd.DataFrame) -> list[Reason]:
+        """What a reader must know besides; `held` are the rows whose premise holds."""
+        return []
+
+    def _decided(self, rows: pd.DataFrame, held: pd.DataFrame) -> tuple[Decision, list[Reason], float]:
+        """The decision, its reasons, and the median tightness."""
         if not len(held):
-            return Verdict("vacuous", _join(f"the premise holds on none of {len(rows)} rows", absent), **common)
+            return "vacuous", [because("premise_nowhere", num_rows=len(rows))], float("nan")
         counted = held[[fnmatchcase(theorem, self.tightness_of) for theorem in held["theorem"]]]
         tightness = float(counted.groupby("theorem")["tightness"].median().min())
-        found = _join(f"{len(held)} of {len(rows)} rows satisfy the premise", _equality(held))
+        details = [because("premise_rows", num=len(held), num_rows=len(rows)), *_equality(held)]
         if not np.isnan(tightness):  # an equality with 0 has none
-            of = "" if len(counted) == len(held) else f" of {self.tightness_of}"
-            found += f"; tightness{of} {counted['tightness'].min():.4g} (worst), {tightness:.4g} (median)"
+            worst = float(counted["tightness"].min())
+            of = {} if len(counted) == len(held) else {"of": self.tightness_of}
+            details.append(because("tightness", worst=worst, median=tightness, **of))
         violated = held[~held["holds"].astype(bool)]
         if len(violated):
-            reason = f"{len(violated)} rows violate it, worst {_worst(violated)}; {found}"
-            return Verdict("contradicted", _join(reason, absent), tightness=tightness, **common)
+            return "contradicted", [_worst(violated), *details], tightness
         if self.vacuous_above is not None and tightness > self.vacuous_above:
-            reason = (
-                f"it holds on every row, but {tightness:.3g} times too loose (limit {self.vacuous_above:g}); {found}"
-            )
-            return Verdict("vacuous", _join(reason, absent), tightness=tightness, **common)
-        return Verdict("supported", _join(f"it holds on every row; {found}", absent), tightness=tightness, **common)
+            return "vacuous", [because("too_loose", tightness=tightness, limit=self.vacuous_above), *details], tightness
+        return "supported", [because("holds"), *details], tightness
 
 
-def _cells(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """The evidence: for each cell and inequality the rows, the violations and the tightness."""
+def theorem_evidence(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """For each cell and inequality of the rows of a check: the rows, the violations and the tightness."""
     premise = rows["premise_holds"].astype(bool)
     marked = rows.assign(
         held=premise,
@@ -110,28 +118,28 @@ def _cells(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in table.rename(columns=names).to_dict("records")]
 
 
-def _equality(held: pd.DataFrame) -> str:
-    """How far apart what should be equal lies at most, against its tolerance; "" where nothing should."""
+def _equality(held: pd.DataFrame) -> Sequence[Reason]:
+    """How far apart what should be equal lies at most, against its tolerance; none where nothing should."""
     equal = held[held["sense"] == "equal"]
     if not len(equal):
-        return ""
+        return []
     apart = (equal["measured"] - equal["bound"]).abs()
     row = int((apart / equal["tolerance"]).fillna(0.0).to_numpy().argmax())
-    return f"equal up to {apart.iloc[row]:.2g} (tolerance {equal['tolerance'].iloc[row]:.2g})"
+    return [because("equal_up_to", apart=float(apart.iloc[row]), tolerance=float(equal["tolerance"].iloc[row]))]
 
 
-def _worst(violated: pd.DataFrame) -> str:
-    """The row that lies furthest outside, in units of its bound."""
+def _worst(violated: pd.DataFrame) -> Reason:
+    """How many rows lie outside, and the one that lies furthest, in units of its bound."""
     excess = (violated["measured"] - violated["bound"]).abs() - violated["tolerance"]
     scale = violated["bound"].abs().replace(0.0, np.nan)
     row = violated.iloc[int((excess / scale).fillna(np.inf).to_numpy().argmax())]
-    at = "" if np.isnan(row["coordinate"]) else f", coordinate {row['coordinate']:g}"
-    relation = {"upper": "≤", "lower": "≥", "equal": "="}[row["sense"]]
-    return (
-        f"{row['dataset']}/{row['model']}/{row['method']} seed {row['seed']} step {row['step']}{at}: "
-        f"measured {row['measured']:.6g}, stated {relation} {row['bound']:.6g} (± {row['tolerance']:.2g})"
+    numbers = {name: float(row[name]) for name in ("coordinate", "measured", "bound", "tolerance")}
+    return because(
+        "violated",
+        num=len(violated),
+        cell=[row["dataset"], row["model"], row["method"]],
+        seed=int(row["seed"]),
+        step=int(row["step"]),
+        sense=row["sense"],
+        **numbers,
     )
-
-
-def _join(*parts: str) -> str:
-    return "; ".join(part for part in parts if part)

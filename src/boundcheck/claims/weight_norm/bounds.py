@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from boundcheck.claims.shared.rows import KEYS, check_rows, columns_of
-from boundcheck.claims.shared.tolerant import Tolerant
+from boundcheck.settings import NotNegative, settings
 from boundcheck.verdicts import Tables
 
 if TYPE_CHECKING:
@@ -25,8 +24,8 @@ CLOSED = {"hessian": {"squared": "L² form", "cubic": "L³ form"}, "gradient": {
 SYMBOLS = {"hessian": "‖∇²f‖", "gradient": "‖∇f‖"}
 
 
-@dataclass(frozen=True)
-class PredictorBounds(Tolerant):
+@settings
+class PredictorBounds:
     """‖∇²f‖ (or ‖∇f‖) of every measured prediction is below each of its bounds, B2 ≤ B1 ≤ B0t ≤ B0 and closed forms.
 
     The Hessian's norm is found by Lanczos from below, so a row outside is a fault of the theorem or of its code. The
@@ -38,13 +37,8 @@ class PredictorBounds(Tolerant):
         tolerance: of arithmetic, relative to the bound.
     """
 
-    of: str = "hessian"
-    tolerance: float = 1e-8
-
-    def __post_init__(self) -> None:
-        if self.of not in SYMBOLS:
-            raise ValueError(f"of: got {self.of!r}; allowed: {', '.join(SYMBOLS)}")
-        super().__post_init__()
+    of: Literal["hessian", "gradient"] = "hessian"
+    tolerance: NotNegative = 1e-8
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, example and bound."""
@@ -66,7 +60,7 @@ class PredictorBounds(Tolerant):
         return check_rows(keys, theorem, "upper", bounds, measured.to_numpy(), tolerance)
 
 
-@dataclass(frozen=True)
+@settings
 class NestedBounds(PredictorBounds):
     """B2 ≤ B1 ≤ B0t ≤ B0 ≤ B0 (global), on every prediction: a cheaper bound is never the tighter one.
 
@@ -75,7 +69,7 @@ class NestedBounds(PredictorBounds):
         tolerance: of arithmetic, relative to the larger bound.
     """
 
-    tolerance: float = 1e-10
+    tolerance: NotNegative = 1e-10
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, example and pair of neighbours that are both there."""

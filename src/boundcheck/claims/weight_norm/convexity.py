@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from dataclasses import field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from boundcheck.claims.shared.bound_sweep import Shown, drawn_rows
 from boundcheck.claims.shared.decision import DECISION_OF_CELL
 from boundcheck.claims.shared.figures import curve_figure
-from boundcheck.claims.shared.pairs import absences
 from boundcheck.claims.shared.rows import KEYS, RUN, check_rows
-from boundcheck.claims.shared.tolerant import Tolerant
-from boundcheck.verdicts import Decision, Figure, Tables, Verdict
+from boundcheck.claims.shared.selection import CELL, SelectsCells
+from boundcheck.claims.shared.values import absent_runs, quantity_rows
+from boundcheck.contracts import NAN
+from boundcheck.settings import NotNegative, settings
+from boundcheck.verdicts import Figure, Tables, Verdict, because
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,15 +26,15 @@ CURVES = {
 }
 
 
-@dataclass(frozen=True)
-class RestrictedConvexityHolds(Tolerant):
+@settings
+class RestrictedConvexityHolds:
     """The curvature of the loss along every sampled direction of the cone is at least α, where α > 0.
 
     Args:
         tolerance: of arithmetic, relative to α; differences of losses over ρ² lose digits.
     """
 
-    tolerance: float = 1e-4
+    tolerance: NotNegative = 1e-4
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, radius (the coordinate) and direction."""
@@ -46,8 +47,8 @@ class RestrictedConvexityHolds(Tolerant):
         return check_rows(found, "δᵀ∇²Lδ ≥ α‖δ‖²", "lower", bound, measured, tolerance, bound > 0, radius)
 
 
-@dataclass(frozen=True)
-class ConvexityReached:
+@settings(kw_only=True)
+class ConvexityReached(SelectsCells):
     """Whether restricted strong convexity holds along training: its constant α is positive at the snapshots.
 
     A cell is `supported` where α > 0 at every snapshot of every finished run. α is a lower bound: where it is not
@@ -55,58 +56,33 @@ class ConvexityReached:
     the cell is `inconclusive`; the claim likewise over the cells. The effect is the share of snapshots with α > 0.
 
     Args:
-        statement: what the paper states.
-        reference: where it does.
         quantity: which α: convexity_limit, or convexity.
-        shown: models, patterns allowed, in the figure.
+        shown: selectors of the `datasets`, `models` and `methods` in the figures.
     """
 
-    statement: str
-    reference: str
-    quantity: str = "convexity_limit"
-    shown: Sequence[str] = ("*",)
+    quantity: Literal["convexity_limit", "convexity"] = "convexity_limit"
+    shown: Shown = field(default_factory=dict)
 
     def decide(self, tables: Tables) -> Verdict:
         """Count the snapshots with a positive α."""
-        rows = tables.measurements[tables.measurements["quantity"] == self.quantity]
+        tables = self.only(tables)
         done = tables.runs.loc[tables.runs["status"] == "done", list(RUN)]
-        rows = rows.merge(done, on=list(RUN))
+        rows = quantity_rows(tables, "measurements", self.quantity).merge(done, on=list(RUN))
         if not len(rows):
-            return Verdict("not run", "; ".join(filter(None, ["no convexity was measured", absences(tables.runs)])))
-        sampled = tables.measurements[tables.measurements["quantity"] == "sampled_curvature"]
-        least = sampled.groupby(["dataset", "model", "method"])["value"].min().to_dict()
-        cells: list[dict[str, Any]] = []
-        for (dataset, model, method), part in rows.groupby(["dataset", "model", "method"]):
-            share = float((part["value"] > 0).mean())
-            curvature = least.get((dataset, model, method), np.nan)
-            side = int(share == 1) - int(curvature < 0)
-            cells.append(
-                {
-                    "dataset": dataset,
-                    "model": model,
-                    "method": method,
-                    "least α": float(part["value"].min()),
-                    "largest α": float(part["value"].max()),
-                    "share of snapshots with α > 0": share,
-                    "least sampled curvature": curvature,
-                    "n": int(part["seed"].nunique()),
-                    "decision": DECISION_OF_CELL[side],
-                }
-            )
-        decisions = {cell["decision"] for cell in cells}
-        decision: Decision = decisions.pop() if len(decisions) == 1 else "inconclusive"
-        share = float((rows["value"] > 0).mean())
-        number = sum(cell["decision"] == "supported" for cell in cells)
-        never = sum(cell["decision"] == "contradicted" for cell in cells)
-        reason = (
-            f"certified, α > 0, at every snapshot of {number} of {len(cells)} cells; of {never} a sampled direction has"
+            return Verdict("not run", [because("no_convexity"), *absent_runs(tables.runs)])
+        cells = _evidence(rows, quantity_rows(tables, "measurements", "sampled_curvature"))
+        decisions = [cell["decision"] for cell in cells]
+        counts = because(
+            "convexity",
+            supported=decisions.count("supported"),
+            contradicted=decisions.count("contradicted"),
+            num_cells=len(cells),
         )
-        reason += " a negative curvature; the others are neither"
         figures = [self._figure(tables, name, label) for name, label in CURVES.items()]
         return Verdict(
-            decision,
-            "; ".join(filter(None, [reason, absences(tables.runs)])),
-            effect=100 * share,
+            decisions[0] if len(set(decisions)) == 1 else "inconclusive",
+            [counts, *absent_runs(tables.runs)],
+            effect=100 * float((rows["value"] > 0).mean()),
             unit="% of snapshots",
             num_runs=len(rows[list(RUN)].drop_duplicates()),
             cells=cells,
@@ -114,6 +90,25 @@ class ConvexityReached:
         )
 
     def _figure(self, tables: Tables, quantity: str, label: str) -> Figure | None:
-        rows = tables.measurements[tables.measurements["quantity"] == quantity]
-        shown = [any(fnmatchcase(model, pattern) for pattern in self.shown) for model in rows["model"]]
-        return curve_figure(rows[np.array(shown, dtype=bool)], tables.runs, label)
+        rows = quantity_rows(tables, "measurements", quantity)
+        return curve_figure(drawn_rows(rows, tables.runs, self.shown), tables.runs, label)
+
+
+def _evidence(rows: pd.DataFrame, sampled: pd.DataFrame) -> list[dict[str, Any]]:
+    """What the constants α of each cell say, beside the curvature along its sampled directions."""
+    least = sampled.groupby(list(CELL))["value"].min().to_dict()
+    cells = []
+    for key, part in rows.groupby(list(CELL)):
+        share, curvature = float((part["value"] > 0).mean()), least.get(key, NAN)
+        cells.append(
+            {
+                **dict(zip(CELL, key, strict=True)),
+                "least α": float(part["value"].min()),
+                "largest α": float(part["value"].max()),
+                "share of snapshots with α > 0": share,
+                "least sampled curvature": curvature,
+                "n": int(part["seed"].nunique()),
+                "decision": DECISION_OF_CELL[int(share == 1) - int(curvature < 0)],
+            }
+        )
+    return cells

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from boundcheck.claims.shared.bound_sweep import BoundSweep
-from boundcheck.claims.shared.rows import check_rows, wide
-from boundcheck.claims.shared.tolerant import Tolerant
-from boundcheck.verdicts import Decision, Tables, Verdict
+from boundcheck.claims.shared.rows import check_rows, ends, wide
+from boundcheck.settings import NotNegative, settings
+from boundcheck.verdicts import Tables, Verdict, because
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class GapBound(Tolerant):
+@settings
+class GapBound:
     """Test minus training loss is below its bound. It holds with the stated probability over training sets.
 
     Args:
         tolerance: of arithmetic, in units of the loss.
     """
 
-    tolerance: float = 1e-6
+    tolerance: NotNegative = 1e-6
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run and snapshot; the coordinate is n. The premise fails where a network has no bound."""
@@ -34,7 +34,7 @@ class GapBound(Tolerant):
         return check_rows(found, "L_D − L̂ ≤ bound", "upper", bound, gap, self.tolerance, True, num)
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class GapBoundSays(BoundSweep):
     """`bound_sweep` of the gap, `vacuous` where no run's bound is below the loss of predicting 0.
 
@@ -46,17 +46,23 @@ class GapBoundSays(BoundSweep):
         """As `bound_sweep`; a bound that holds is weighed against the loss of predicting 0."""
         verdict = super().decide(tables)
         names = ["gap", "gap_bound", "zero_loss", "num_samples", "num_samples_needed"]
-        found = wide(tables.measurements, names, by_coordinate=False).dropna(subset=names)
+        found = wide(self.only(tables).measurements, names, by_coordinate=False).dropna(subset=names)
         if verdict.decision not in ("supported", "vacuous") or not len(found):
             return verdict
-        excess = (found["gap_bound"] / found["zero_loss"]).to_numpy()
-        needed, gap = found["num_samples_needed"].to_numpy(), found["gap"].to_numpy()
-        says = int((excess < 1).sum())
-        reason = (
-            f"the bound is {excess.min():.3g} to {excess.max():.3g} times the loss of predicting 0, and below it on "
-            f"{says} of {len(found)} rows; it would fall below it from n = {needed.min():.3g} to {needed.max():.3g}; "
-            f"measured gaps lie in [{gap.min():.3g}, {gap.max():.3g}]; {verdict.reason}"
+        excess = found["gap_bound"] / found["zero_loss"]
+        num_informative = int((excess < 1).sum())
+        weighed = because(
+            "gap_bound",
+            excess=ends(excess),
+            num_informative=num_informative,
+            num_rows=len(found),
+            num_samples=ends(found["num_samples_needed"]),
+            gaps=ends(found["gap"]),
         )
-        effect = float(np.median(excess))
-        decision: Decision = "supported" if says else "vacuous"
-        return replace(verdict, decision=decision, reason=reason, effect=effect, unit="× the loss of predicting 0")
+        return replace(
+            verdict,
+            decision="supported" if num_informative else "vacuous",
+            reason=[weighed, *verdict.reason],
+            effect=float(np.median(excess)),
+            unit="× the loss of predicting 0",
+        )

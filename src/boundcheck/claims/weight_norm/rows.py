@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from boundcheck.claims.shared.rows import KEYS, RUN, check_rows, wide
-from boundcheck.claims.shared.tolerant import Tolerant
-from boundcheck.claims.weight_norm.runs import is_normalised, keeps_row_norms, of_runs
+from boundcheck.claims.weight_norm.runs import follows_past_gradients, normalises_rows, of_runs
+from boundcheck.settings import NotNegative, settings
 from boundcheck.verdicts import Tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class OrthogonalRows(Tolerant):
+@settings
+class OrthogonalRows:
     """The loss's gradient by a normalised row is orthogonal to the row: |w·∇_w L| = 0 in units of ‖w‖‖∇L‖.
 
     The premise fails for the un-normalised twin.
@@ -26,7 +25,7 @@ class OrthogonalRows(Tolerant):
         tolerance: of arithmetic, a cosine.
     """
 
-    tolerance: float = 1e-6
+    tolerance: NotNegative = 1e-6
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run and snapshot: the largest of all rows."""
@@ -34,12 +33,12 @@ class OrthogonalRows(Tolerant):
             subset=["row_gradient_cosine"]
         )
         cosine = found["row_gradient_cosine"].to_numpy()
-        premise = of_runs(found, tables.runs, is_normalised)
+        premise = of_runs(found, tables.runs, normalises_rows)
         return check_rows(found, "w·∇_w L = 0", "equal", 0.0, cosine, self.tolerance, premise)
 
 
-@dataclass(frozen=True)
-class RowNormsGrow(Tolerant):
+@settings
+class RowNormsGrow:
     """The least row norm of a layer never falls, from one recorded moment to the next.
 
     The premise is (mini-batch) gradient descent, plain or with heavy-ball momentum, on a network with normalised rows;
@@ -49,7 +48,7 @@ class RowNormsGrow(Tolerant):
         tolerance: of arithmetic, relative.
     """
 
-    tolerance: float = 1e-6
+    tolerance: NotNegative = 1e-6
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, layer (the coordinate) and recorded moment but the first."""
@@ -65,13 +64,13 @@ class RowNormsGrow(Tolerant):
             before,
             found["value"].to_numpy(),
             self.tolerance * before,
-            of_runs(found, tables.runs, is_normalised, keeps_row_norms),
+            of_runs(found, tables.runs, normalises_rows, follows_past_gradients),
             found["index"].to_numpy(),
         )
 
 
-@dataclass(frozen=True)
-class RowScalingLaw(Tolerant):
+@settings
+class RowScalingLaw:
     """All hidden rows times c: ‖∇²_WW f‖ and ‖∇_W f‖ become exactly 1/c² and 1/c of what they were, and f stays.
 
     The premise fails for the un-normalised twin.
@@ -80,7 +79,7 @@ class RowScalingLaw(Tolerant):
         tolerance: of arithmetic and of Lanczos, relative.
     """
 
-    tolerance: float = 1e-9
+    tolerance: NotNegative = 1e-9
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, factor and quantity; the coordinate is c."""
@@ -94,7 +93,7 @@ class RowScalingLaw(Tolerant):
             unit = found[found["coordinate"] == 1][[*KEYS, "analysis", quantity]]
             found = found.merge(unit, on=[*KEYS, "analysis"], suffixes=("", "_at_1"))
             found = found[found["coordinate"] != 1]
-            c, premise = found["coordinate"].to_numpy(), of_runs(found, tables.runs, is_normalised)
+            c, premise = found["coordinate"].to_numpy(), of_runs(found, tables.runs, normalises_rows)
             expected = found[f"{quantity}_at_1"].to_numpy() / c**power
             measured, tolerance = found[quantity].to_numpy(), self.tolerance * np.abs(expected)
             frames.append(check_rows(found, theorem, "equal", expected, measured, tolerance, premise, c))

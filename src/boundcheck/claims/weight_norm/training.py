@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from boundcheck.claims.shared.bound_sweep import BoundSweep
 from boundcheck.claims.shared.rows import KEYS, RUN, check_rows, columns_of, wide
-from boundcheck.claims.shared.tolerant import Tolerant
-from boundcheck.claims.weight_norm.runs import is_full_batch, is_plain_descent, is_square_on_sphere, of_runs
+from boundcheck.claims.weight_norm.runs import follows_gradient, is_full_batch, is_square_on_sphere, of_runs
 from boundcheck.contracts import NAN
+from boundcheck.settings import NotNegative, settings
 from boundcheck.theory.weight_norm.training import descent_bound
-from boundcheck.verdicts import Tables, Verdict
+from boundcheck.verdicts import Figure, Reason, Tables, because
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,15 +22,15 @@ DESCENT = "L(θ) − L(θ⁺) ≥ η(1 − ηβ/2)‖∇L‖²"
 RISE = f"{DESCENT}, which promises none"
 
 
-@dataclass(frozen=True)
-class Sharpness(Tolerant):
+@settings
+class Sharpness:
     """λ_max(∇²L) ≤ β, the smoothness that bounds on the predictor give the loss at θ.
 
     Args:
         tolerance: of arithmetic, relative to β.
     """
 
-    tolerance: float = 1e-6
+    tolerance: NotNegative = 1e-6
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run and snapshot that has both, on the same examples."""
@@ -44,8 +43,8 @@ class Sharpness(Tolerant):
         return check_rows(both, "λ_max(∇²L) ≤ β", "upper", beta, sharpness, self.tolerance * np.abs(beta))
 
 
-@dataclass(frozen=True)
-class Descent(Tolerant):
+@settings
+class Descent:
     """L(θ) − L(θ − η∇L) ≥ η(1 − ηβ(η)/2)‖∇L‖², at every step whose β was recorded.
 
     The premise is full-batch gradient descent, which makes this exactly one step of the recorded loss, of the square
@@ -56,7 +55,7 @@ class Descent(Tolerant):
         tolerance: of arithmetic, relative to L(θ).
     """
 
-    tolerance: float = 1e-9
+    tolerance: NotNegative = 1e-9
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run and recorded step."""
@@ -67,25 +66,22 @@ class Descent(Tolerant):
         found = found.dropna(subset=[*names, "train_loss", "train_loss_after"])
         loss, after, beta, lr, norm = (found[name].to_numpy() for name in ("train_loss", "train_loss_after", *names))
         promised = loss - np.asarray(descent_bound(loss, norm, lr, beta))
-        premise = of_runs(found, tables.runs, is_full_batch, is_plain_descent, is_square_on_sphere)
+        premise = of_runs(found, tables.runs, is_full_batch, follows_gradient, is_square_on_sphere)
         rows = check_rows(found, DESCENT, "lower", promised, loss - after, self.tolerance * np.abs(loss), premise)
         promises = lr * beta < 2
         tightness = rows["tightness"].where(promises, NAN)
         return rows.assign(theorem=np.where(promises, DESCENT, RISE), tightness=tightness)
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class DescentSays(BoundSweep):
     """`bound_sweep` of the descent, saying how many rows promise a decrease; its figures show those alone."""
 
-    def decide(self, tables: Tables) -> Verdict:
-        """As `bound_sweep`, with the number of rows where ηβ < 2."""
-        verdict = super().decide(tables)
-        checks = tables.checks[tables.checks["check"] == self.check]
-        held = checks["premise_holds"].astype(bool)
-        if not held.any():
-            return verdict
-        promising = checks[held & (checks["theorem"] == DESCENT)]
-        reason = f"{len(promising)} of {int(held.sum())} rows promise a decrease (ηβ < 2), the others bound the rise"
-        figures = super().decide(tables._replace(checks=promising)).figures
-        return replace(verdict, reason=f"{reason}; {verdict.reason}", figures=figures)
+    def more_reasons(self, tables: Tables, held: pd.DataFrame) -> list[Reason]:
+        """As of `bound_sweep`, with the number of rows where ηβ < 2."""
+        promising = because("promised_descent", num=int((held["theorem"] == DESCENT).sum()), num_rows=len(held))
+        return [*([promising] if len(held) else []), *super().more_reasons(tables, held)]
+
+    def figures(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
+        """Of the rows that promise a decrease."""
+        return super().figures(tables, rows[rows["theorem"] == DESCENT])

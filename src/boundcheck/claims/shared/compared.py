@@ -1,0 +1,118 @@
+"""The values that a comparison decides from: of the compared cells and of their baselines, a number per seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from boundcheck.claims.shared.at_loss import TRAIN, at_common_loss
+from boundcheck.claims.shared.baselines import Pair
+from boundcheck.claims.shared.rows import RUN
+from boundcheck.claims.shared.selection import CellKey, only_cells
+from boundcheck.claims.shared.steps_to_level import steps_to_level, steps_to_share
+from boundcheck.claims.shared.values import AmbiguousValueError, ByCell, quantity_rows, values_by_cell
+from boundcheck.verdicts import Reason, Tables, because
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from boundcheck.claims.shared.comparison import Comparison
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a comparison decides from."""
+
+    pairs: Sequence[Pair]  # at least one
+    tables: Tables  # of the compared cells and their baselines
+    rows: pd.DataFrame  # tidy rows of the quantity, in the course of training
+    values: ByCell
+    baseline_values: ByCell
+    reasons: Sequence[Reason] = ()  # what a reader must know besides
+    losses: ByCell | None = None  # the training losses at which cells are compared
+
+    def common_seeds(self, pair: Pair) -> dict[int, tuple[float, float]]:
+        """By seed that both have, the value of the cell and that of its baseline."""
+        if pair.baseline is None:
+            return {}
+        mine, base = self.values.get(pair.cell, {}), self.baseline_values.get(pair.baseline, {})
+        return {seed: (mine[seed], base[seed]) for seed in sorted(mine.keys() & base.keys())}
+
+    def seeds(self, key: CellKey | None, status: str) -> set[int]:
+        """The seeds of a cell whose runs have this status."""
+        runs = self.tables.runs
+        runs = runs[runs["status"] == status]
+        keys = zip(runs["dataset"], runs["model"], runs["method"], runs["seed"], strict=True)
+        return {int(seed) for *names, seed in keys if tuple(names) == key}
+
+    def finished_seeds(self, pair: Pair) -> set[int]:
+        """The seeds that a cell and its baseline finished."""
+        return self.seeds(pair.cell, "done") & self.seeds(pair.baseline, "done")
+
+    def num_diverged(self, pair: Pair) -> int:
+        """How many runs of a cell and of its baseline diverged."""
+        return sum(len(self.seeds(key, "diverged")) for key in {pair.cell, pair.baseline})
+
+
+def compare(tables: Tables, pairs: Sequence[Pair], claim: Comparison) -> Compared:
+    """The values of the cells and of their baselines.
+
+    Raises:
+        AmbiguousValueError: a run has several values at one step.
+    """
+    tables = only_cells(tables, {key for pair in pairs for key in (pair.cell, pair.baseline) if key})
+    names = (claim.quantity, claim.baseline_quantity or claim.quantity)
+    sides = [quantity_rows(tables, claim.source, name, claim.analysis, claim.coordinate) for name in names]
+    drawn, losses = sides[0], None
+    if claim.counts_steps:
+        sides = [_steps(rows, claim) for rows in sides]
+    if claim.at_equal_loss:
+        sides[0], losses = _at_equal_loss(drawn, tables, pairs)
+        sides[1] = sides[0]
+    elif claim.loss_at_most is not None:
+        losses = values_by_cell(quantity_rows(tables, "curves", TRAIN), tables.runs, claim.at)
+    values = [values_by_cell(rows, tables.runs, claim.at, claim.favoured_sign > 0) for rows in sides]
+    compared = Compared(pairs, tables, drawn, values[0], values[1], losses=losses)
+    return _with_unreached(compared, sides, claim) if claim.counts_steps else compared
+
+
+def _steps(rows: pd.DataFrame, claim: Comparison) -> pd.DataFrame:
+    if claim.until_share is not None:
+        return steps_to_share(rows, claim.until_share)
+    return steps_to_level(rows, float(claim.until_level or 0.0))
+
+
+def _at_equal_loss(rows: pd.DataFrame, tables: Tables, pairs: Sequence[Pair]) -> tuple[pd.DataFrame, ByCell]:
+    """The rows where training losses are equal among a baseline and the cells compared with it, and those losses."""
+    if rows.duplicated([*RUN, "step"]).any():
+        raise AmbiguousValueError(str(rows["quantity"].iloc[0]))
+    groups: dict[CellKey, CellKey] = {}
+    for pair in pairs:
+        if pair.baseline is not None:
+            groups |= {pair.cell: pair.baseline, pair.baseline: pair.baseline}
+    at_level = at_common_loss(rows, tables.curves, tables.runs, groups)
+    losses = values_by_cell(at_level.assign(value=at_level["level"]), tables.runs, "last")
+    return at_level.drop(columns="level"), losses
+
+
+def _with_unreached(compared: Compared, sides: Sequence[pd.DataFrame], claim: Comparison) -> Compared:
+    """With how many runs never got there; of a share, without the seeds of which neither run of a pair did."""
+    reached = [
+        {(*key, int(seed)) for *key, seed in rows.loc[rows["reached"], list(RUN)].itertuples(index=False)}
+        for rows in sides
+    ]
+    unreached, kept, left_out = 0, {}, 0
+    for pair in compared.pairs:
+        kept[pair.cell] = dict(compared.values.get(pair.cell, {}))
+        for seed in compared.common_seeds(pair):
+            is_reached = [(*pair.cell, seed) in reached[0], (*(pair.baseline or ()), seed) in reached[1]]
+            unreached += is_reached.count(False)
+            if not any(is_reached):
+                left_out += 1
+                del kept[pair.cell][seed]
+    if not unreached:
+        return compared
+    if claim.until_share is None:
+        return replace(compared, reasons=[because("unreached", num=unreached)])
+    return replace(compared, values=kept, reasons=[because("unreached", num=unreached, left_out=left_out)])

@@ -1,0 +1,87 @@
+"""From the tidy tables to one value for each run: which quantity, when in training, of which runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from boundcheck.claims.shared.rows import RUN
+from boundcheck.claims.shared.selection import CellKey
+from boundcheck.verdicts import Reason, because
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from boundcheck.verdicts import Tables
+
+Source = Literal["curves", "measurements"]
+At = Literal["last", "best"] | int | float  # the last or best recorded value of a run, or that at an epoch
+ByCell = dict[CellKey, dict[int, float]]  # by cell, then by seed
+
+
+class AmbiguousValueError(ValueError):
+    """A quantity has several values at one step of one run, and the claim does not say which."""
+
+    def __init__(self, quantity: str = "") -> None:
+        super().__init__(f"{quantity} has several values at one step; name the coordinate or the analysis")
+        self.reason = because("ambiguous_quantity", quantity=quantity)
+
+
+def quantity_rows(
+    tables: Tables, source: Source, quantity: str, analysis: str | None = None, coordinate: float | None = None
+) -> pd.DataFrame:
+    """The tidy rows of one quantity; of one analysis and one coordinate where they are given.
+
+    Args:
+        tables: the results.
+        source: the table that has the quantity.
+        quantity: its name.
+        analysis: whose measurements; None: any.
+        coordinate: at which coordinate; None: any.
+    """
+    rows = getattr(tables, source)
+    rows = rows[rows["quantity"] == quantity]
+    if analysis is not None:
+        rows = rows[rows["analysis"] == analysis]
+    if coordinate is not None:
+        rows = rows[np.isclose(rows["coordinate"], coordinate, rtol=1e-6, atol=0)]
+    return rows
+
+
+def values_by_cell(rows: pd.DataFrame, runs: pd.DataFrame, at: At, higher_is_better: bool = True) -> ByCell:
+    """One value per finished run.
+
+    Args:
+        rows: tidy rows of one quantity, with at most one finite value per run and step.
+        runs: the table of runs; those not done are left out.
+        at: which value of a run.
+        higher_is_better: what "best" means.
+
+    Raises:
+        AmbiguousValueError: a run has several values at one step.
+    """
+    done = runs.loc[runs["status"] == "done", list(RUN)]
+    rows = rows[np.isfinite(rows["value"])].merge(done, on=list(RUN))
+    if rows.duplicated([*RUN, "step"]).any():
+        raise AmbiguousValueError(str(rows["quantity"].iloc[0]))
+    if not isinstance(at, str):
+        rows = rows[np.isclose(rows["epoch"], float(at), rtol=0, atol=1e-9)]
+    which = "last" if at != "best" else "max" if higher_is_better else "min"
+    values = rows.sort_values("step", kind="stable").groupby(list(RUN))["value"].agg(which).reset_index()
+    by_cell: ByCell = {}
+    for dataset, model, method, seed, value in zip(*(values[name] for name in (*RUN, "value")), strict=True):
+        by_cell.setdefault((dataset, model, method), {})[int(seed)] = float(value)
+    return by_cell
+
+
+def absent_runs(runs: pd.DataFrame) -> list[Reason]:
+    """What is not there: a reason for the diverged runs and one for the missing ones, with their seeds by cell."""
+    reasons = []
+    for status in ("diverged", "missing"):
+        absent = runs[runs["status"] == status]
+        if len(absent):
+            cells = absent.groupby(absent["dataset"] + "/" + absent["model"] + "/" + absent["method"])["seed"]
+            seeds = {str(cell): sorted(map(int, of_cell)) for cell, of_cell in cells}
+            reasons.append(because("absent_runs", status=status, num=len(absent), seeds=seeds))
+    return reasons

@@ -1,0 +1,201 @@
+"""Checks of claims before anything is computed: mistakes in them, and what they select in a planned grid."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import Any
+
+from boundcheck.analyses import ANALYSES
+from boundcheck.callbacks import CALLBACKS
+from boundcheck.claims import CLAIMS
+from boundcheck.claims.shared.selection import CellKey, Selected, Settings
+from boundcheck.data import DATASETS
+from boundcheck.methods import METHODS
+from boundcheck.models import MODELS
+from boundcheck.planning.plan import Plan
+from boundcheck.registry import VIEW_KEYS, build, load
+from boundcheck.report.reasons import worded
+from boundcheck.report.wording import plural
+from boundcheck.settings import TrainingSettings
+
+SELECTORS: dict[str, tuple[Mapping[str, str], tuple[str, ...]]] = {  # field -> the kinds, and what all of them have
+    "datasets": (DATASETS, VIEW_KEYS),
+    "models": (MODELS, ()),
+    "methods": (METHODS, ("num_gradients",)),
+    "record": (CALLBACKS, ()),
+    "baseline": (METHODS, ("num_gradients", "others")),
+    "baseline_model": (MODELS, ("others",)),
+}
+SECTIONS = {  # field -> the variants whose names a text may be
+    "datasets": "datasets",
+    "models": "models",
+    "methods": "methods",
+    "baseline": "methods",
+    "baseline_model": "models",
+}
+TRAINING = tuple(field.name for field in dataclasses.fields(TrainingSettings))
+
+
+def claim_mistakes(claim: Any, checks: Sequence[str], names: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """What a claim or check names and nothing is called: a check, quantity, kind, setting of a kind, or variant.
+
+    Args:
+        claim: a claim or check.
+        checks: names of the study's checks.
+        names: names of the variants that the study may use, by section.
+    """
+    check = getattr(claim, "check", None)
+    if isinstance(check, str) and check not in checks:
+        yield f"check: no check {check!r}; allowed: {', '.join(sorted(checks)) or 'none'}"
+    elif check is None:
+        yield from _unknown_quantities(claim)
+    for where, field, selector in _selectors(claim):
+        registry, common = SELECTORS[field]
+        yield from (f"{where}: {mistake}" for mistake in _selector_mistakes(selector, registry, common))
+        unknown = _unknown_names(selector, names[SECTIONS[field]]) if field in SECTIONS else ()
+        yield from (f"{where}: {mistake}" for mistake in unknown)
+    analysis = getattr(claim, "analysis", None)
+    if analysis is not None and analysis not in names["analyses"]:
+        yield f"analysis: no analysis {analysis!r}; allowed: {', '.join(sorted(names['analyses']))}"
+    for name in getattr(claim, "training", {}):
+        if name not in TRAINING:
+            yield f"training: no setting {name!r}; allowed: {', '.join(TRAINING)}"
+
+
+def selections(
+    plan: Plan, cells: Mapping[str, Settings], skipped: Mapping[str, Sequence[Mapping[str, str]]]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """By study and claim what it would decide from: `cells` with their `baselines`, `seeds`, and why `never`.
+
+    Args:
+        plan: of a config without mistakes.
+        cells: the resolved settings of every cell, by study/dataset/model/method.
+        skipped: by study, the cells that make no sense.
+    """
+    selected: dict[str, dict[str, dict[str, Any]]] = {study: {} for study in plan.studies}
+    for study in plan.studies:
+        planned: dict[CellKey, Settings] = {}
+        absent = {(cell["dataset"], cell["model"], cell["method"]) for cell in skipped.get(study, ())}
+        for batch in plan.of_study(study):
+            key = (batch.dataset, batch.model, batch.method)
+            if key in absent:
+                continue
+            seeds = [*planned.get(key, {"seeds": ()})["seeds"], *batch.seeds]
+            planned[key] = {**cells[batch.cell], "roles": list(batch.roles), "seeds": seeds}
+        for name, variant in plan.check_spec(study)["claims"].items():
+            claim = build(CLAIMS, variant)
+            if hasattr(claim, "selects"):
+                selected[study][name] = _plain(claim.selects(planned, recorded_quantities))
+    return selected
+
+
+def recorded_quantities(cell: Settings, source: str) -> list[str]:
+    """The patterns of what a cell will have in its curves, or measurements."""
+    registry, entries = (CALLBACKS, cell["record"]) if source == "curves" else (ANALYSES, cell["analyses"])
+    return [name for entry in entries for name in load(registry, entry["kind"]).quantities.split()]
+
+
+def claims_lines(selected: Mapping[str, Mapping[str, Mapping[str, Any]]], with_cells: bool) -> Iterator[str]:
+    """For each claim how many cells and seeds it has, and why it can never be decided.
+
+    Args:
+        selected: by study and claim, from `selections`.
+        with_cells: list the cells and their baselines too.
+    """
+    for study, claims in selected.items():
+        yield f"{study}:"
+        yield from _study_lines(claims, with_cells)
+
+
+def _study_lines(claims: Mapping[str, Mapping[str, Any]], with_cells: bool) -> Iterator[str]:
+    for name, selected in claims.items():
+        seeds = f" of {plural(selected['seeds'], 'seed', 'seeds')}" if selected["seeds"] else ""
+        never = f"; never decided: {selected['never']}" if selected["never"] else ""
+        yield f"  {name}: {plural(len(selected['cells']), 'cell', 'cells')}{seeds}{never}"
+        for cell in selected["cells"] if with_cells else ():
+            beside = f" against {selected['baselines'][cell] or 'nothing'}" if cell in selected["baselines"] else ""
+            yield f"    {cell}{beside}"
+
+
+def _plain(selected: Selected) -> dict[str, Any]:
+    baselines = {"/".join(cell): "/".join(other or ()) for cell, other in selected.baselines.items()}
+    return {
+        "cells": ["/".join(cell) for cell in selected.cells],
+        "baselines": baselines,
+        "seeds": selected.num_seeds,
+        "never": worded(selected.never),
+    }
+
+
+def _selectors(claim: Any) -> Iterator[tuple[str, str, Any]]:
+    """Where a claim has a selector, what it selects (a key of SELECTORS), and the selector."""
+    for field in SELECTORS:
+        selector = getattr(claim, field, None)
+        if selector is not None and selector not in ("same", "base"):
+            yield field, field, selector
+    for figures in ("shown", "swept"):
+        selectors = getattr(claim, figures, None)
+        if isinstance(selectors, Mapping):
+            yield from ((f"{figures}: {field}", field, selector) for field, selector in selectors.items())
+
+
+def _selector_mistakes(selector: Any, registry: Mapping[str, str], common: Sequence[str]) -> Iterator[str]:
+    """Kinds that a selector names and nothing has, and settings that none of its kinds has."""
+    if isinstance(selector, str):
+        return
+    if not isinstance(selector, Mapping):
+        for entry in selector:
+            yield from _selector_mistakes(entry, registry, common)
+        return
+    named = selector.get("kind", [])
+    kinds = [named] if isinstance(named, str) else [kind for kind in named if isinstance(kind, str)]
+    for kind in kinds:
+        if kind not in registry and kind != "same":
+            yield f"no kind {kind!r}; allowed: {', '.join(sorted(registry))}"
+            return
+    known = [kind for kind in kinds if kind in registry] if not isinstance(named, Mapping) else []
+    allowed = {"kind", "name", *common, *_settings(registry, *known)}
+    for name, wanted in selector.items():
+        if name not in allowed:
+            yield f"{' or '.join(known) or 'no kind'} has no setting {name!r}; allowed: {', '.join(sorted(allowed))}"
+        elif isinstance(wanted, Mapping) and "kind" in wanted:
+            yield from (f"{name}: {mistake}" for mistake in _selector_mistakes(wanted, registry, common))
+
+
+def _unknown_names(selector: Any, names: Collection[str]) -> Iterator[str]:
+    """Texts that stand for names of variants, and fit none."""
+    for text in [selector] if isinstance(selector, str) else () if isinstance(selector, Mapping) else selector:
+        if isinstance(text, str) and not any(fnmatchcase(name, text) for name in names):
+            yield f"no name fits {text!r}; allowed: {', '.join(sorted(names))}, and patterns such as gam_*"
+
+
+@cache
+def _fields(path: str) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(load({"kind": path}, "kind")) if field.init)
+
+
+def _settings(registry: Mapping[str, str], *kinds: str) -> list[str]:
+    """The settings of some kinds, of all where none is named."""
+    return [name for kind in kinds or registry for name in _fields(registry[kind])]
+
+
+def _unknown_quantities(claim: Any) -> Iterator[str]:
+    """Quantities that nothing records (curves), or nothing measures (measurements)."""
+    source = getattr(claim, "source", "results")
+    wanted = [(source, getattr(claim, name, None)) for name in ("quantity", "baseline_quantity")]
+    wanted += [("measurements", quantity) for quantity in getattr(claim, "show", ())]
+    for source, quantity in wanted:
+        known = _quantities(source)
+        if quantity and not any(fnmatchcase(quantity, pattern) for pattern in known):
+            yield f"no quantity {quantity!r} in the {source}; allowed: {', '.join(known)}"
+
+
+@cache
+def _quantities(source: str) -> list[str]:
+    """The names, or patterns, of all quantities of the curves, of the measurements, or of both."""
+    registries = {"curves": [CALLBACKS], "measurements": [ANALYSES]}.get(source, [CALLBACKS, ANALYSES])
+    kinds = [load(registry, kind) for registry in registries for kind in registry]
+    return sorted({name for kind in kinds for name in getattr(kind, "quantities", "").split()})

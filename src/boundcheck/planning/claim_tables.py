@@ -1,0 +1,101 @@
+"""Tables of claims: one entry of claims.yaml that stands for a claim of every combination of its axes.
+
+An entry with the key `each` is a table. `each` has the axes: of every axis the options by name, each with the settings
+that it adds to the claim and, as `text`, its words. A claim's name and words come from templates, in which `{axis}` is
+the option's name in `name` and its text in `statement` and `reference` (`{axis[part]}` where the text has parts):
+
+    gam_ends_lower:
+      kind: lower_value
+      name: "{methods}_has_lower_{quantity}"
+      statement: "{methods} ends at a lower {quantity} than its base."
+      each:
+        methods: {gam: {text: GAM, methods: {kind: gam}}}
+        quantity: {sharpness: {quantity: sharpness}, trace: {quantity: trace, text: trace of the Hessian}}
+      except: [{methods: gam, quantity: trace}]  # combinations that are left out
+      with:  # settings that some combinations have besides
+        - {of: {quantity: sharpness}, show: {spectral_density: eigenvalue λ}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Any
+
+WORDS = ("statement", "reference", "paper_value")  # of a claim, for the report alone: all else decides it
+TEMPLATES = ("statement", "reference")
+OF_TABLES = ("each", "except", "with", "name")
+Claim = dict[str, Any]
+
+
+class ClaimTableError(ValueError):
+    """A mistake in a table of claims, with the name of the entry."""
+
+
+def expand_tables(claims: Mapping[str, Mapping[str, Any]]) -> dict[str, Claim]:
+    """Single claims, those of tables in the place of the tables.
+
+    Raises:
+        ClaimTableError: two claims of one name, an option or axis that does not exist, or a template that names none.
+    """
+    expanded: dict[str, Claim] = {}
+    for entry, settings in claims.items():
+        for name, claim in _expand(entry, settings) if "each" in settings else [(entry, dict(settings))]:
+            if name in expanded:
+                raise ClaimTableError(f"{entry}: two claims are called {name!r}; allowed: a name for each")
+            expanded[name] = claim
+    return expanded
+
+
+def _expand(entry: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Claim]]:
+    axes: Mapping[str, Mapping[str, Any]] = table["each"]
+    left_out = [_checked(entry, axes, combination) for combination in table.get("except", [])]
+    additions = [(addition["of"], addition) for addition in table.get("with", [])]
+    for of, _ in additions:
+        _checked(entry, axes, of)
+    common = {key: value for key, value in table.items() if key not in OF_TABLES}
+    for options in product(*axes.values()):
+        names = dict(zip(axes, options, strict=True))
+        if any(_is_part(combination, names) for combination in left_out):
+            continue
+        claim = dict(common)
+        for axis, option in names.items():
+            claim |= {key: value for key, value in axes[axis][option].items() if key != "text"}
+        for of, addition in additions:
+            if _is_part(of, names):
+                claim |= {key: value for key, value in addition.items() if key != "of"}
+        texts = {axis: axes[axis][option].get("text", option.replace("_", " ")) for axis, option in names.items()}
+        for word in TEMPLATES:
+            if word in claim:
+                claim[word] = _filled(entry, claim[word], texts)
+        if "statement" in claim:
+            claim["statement"] = claim["statement"][:1].upper() + claim["statement"][1:]
+        default = "_".join((entry, *options))
+        yield _filled(entry, table.get("name", default), names), claim
+
+
+def _checked(entry: str, axes: Mapping[str, Mapping[str, Any]], combination: Mapping[str, Any]) -> Mapping[str, Any]:
+    for axis, option in combination.items():
+        if axis not in axes:
+            raise ClaimTableError(f"{entry}: got the axis {axis!r}; allowed: {', '.join(axes)}")
+        for name in _options(option):
+            if name not in axes[axis]:
+                raise ClaimTableError(f"{entry}: {axis}: got {name!r}; allowed: {', '.join(axes[axis])}")
+    return combination
+
+
+def _is_part(combination: Mapping[str, Any], names: Mapping[str, str]) -> bool:
+    """Whether a combination, of which an axis may have a list of options, holds these."""
+    return all(names[axis] in _options(wanted) for axis, wanted in combination.items())
+
+
+def _options(wanted: str | list[str]) -> list[str]:
+    return wanted if isinstance(wanted, list) else [wanted]
+
+
+def _filled(entry: str, template: str, texts: Mapping[str, Any]) -> str:
+    try:
+        return template.format(**texts)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        problem = f"got the template {template!r}; allowed in braces: {', '.join(texts)}"
+        raise ClaimTableError(f"{entry}: {problem}") from error

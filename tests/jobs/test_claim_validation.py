@@ -1,0 +1,112 @@
+"""Mistakes in claims are named, and what claims select in a planned grid is told."""
+
+import pytest
+import yaml
+
+from boundcheck.claims import CLAIMS
+from boundcheck.jobs.claim_validation import claim_mistakes, claims_lines
+from boundcheck.jobs.validate import validate
+from boundcheck.planning.grid import make_plan
+from boundcheck.registry import build
+
+FLATTER = {
+    "kind": "lower_value",
+    "quantity": "sharpness",
+    "source": "measurements",
+    "methods": {"kind": "gam"},
+    "baseline": "base",
+}
+NAMES = {"datasets": ["digits"], "models": ["mlp"], "methods": ["sgd", "gam_a"], "analyses": ["spectrum"]}
+
+
+def mistakes(**changes):
+    return list(claim_mistakes(build(CLAIMS, FLATTER | changes), ["dominates"], NAMES))
+
+
+def test_a_good_claim_has_no_mistakes():
+    assert mistakes() == []
+    assert (
+        mistakes(baseline={"kind": "sam", "rho": "same", "base": {"kind": "sgd", "lr": {"same_as": "base.lr"}}}) == []
+    )
+    assert mistakes(methods="gam_*", models={"depth": {"at_least": 2}}, training={"epochs": 3}) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"methods": {"kind": "gum"}}, ["methods: no kind 'gum'", "gam, "]),
+        ({"methods": {"kind": "gam", "rh": 1}}, ["methods: gam has no setting 'rh'", "rho"]),
+        (
+            {"methods": [{"kind": "sgd"}, {"base": {"kind": "sgd", "rho": 1}}]},
+            ["methods: base: sgd has no setting 'rho'"],
+        ),
+        ({"methods": "sam_*"}, ["methods: no name fits 'sam_*'", "gam_a, sgd"]),
+        ({"baseline": {"kind": "sam", "rhos": "same"}}, ["baseline: sam has no setting 'rhos'"]),
+        ({"baseline": "sdg"}, ["baseline: no name fits 'sdg'"]),
+        ({"models": {"deepth": 2}}, ["models: no kind has no setting 'deepth'"]),
+        ({"training": {"epoch": 3}}, ["training: no setting 'epoch'", "epochs"]),
+        ({"record": {"kind": "bit"}}, ["record: no kind 'bit'", "bits"]),
+        ({"quantity": "sharpnes"}, ["no quantity 'sharpnes' in the measurements", "sharpness"]),
+        ({"quantity": "test_accuracy"}, ["no quantity 'test_accuracy' in the measurements"]),
+        ({"show": {"density": "λ"}}, ["no quantity 'density'", "spectral_density"]),
+        ({"analysis": "spectrm"}, ["analysis: no analysis 'spectrm'", "spectrum"]),
+    ],
+)
+def test_a_mistake_is_named(changes, words):
+    (mistake,) = mistakes(**changes)
+    for word in words:
+        assert word in mistake
+
+
+def test_an_unknown_check_is_named():
+    claim = build(CLAIMS, {"kind": "theorem_holds", "check": "dominate"})
+    assert list(claim_mistakes(claim, ["dominates"], NAMES)) == ["check: no check 'dominate'; allowed: dominates"]
+
+
+@pytest.fixture
+def answer(tmp_path):
+    config = {
+        "name": "tiny",
+        "seeds_per_job": 1,
+        "datasets": {"digits": {"kind": "digits", "train_size": 100}},
+        "models": {"mlp": {"kind": "mlp", "depth": 1, "width": 6}},
+        "methods": {
+            "sgd": {"kind": "sgd", "lr": 0.1},
+            "gam": {"kind": "gam", "rho": 0.1, "alpha": 0.1, "base": {"kind": "sgd", "lr": 0.1}},
+        },
+        "analyses": {"spectrum": {"kind": "hessian_spectrum"}},
+        "studies": {
+            "mine": {
+                "grid": [
+                    {
+                        "datasets": ["digits"],
+                        "models": ["mlp"],
+                        "methods": ["sgd", "gam"],
+                        "seeds": 2,
+                        "training": {"epochs": 1},
+                        "snapshots": [1],
+                        "analyses": ["spectrum"],
+                        "record": ["loss"],
+                    }
+                ],
+                "claims": {
+                    "flatter": {**FLATTER, "statement": "GAM is flatter."},
+                    "smaller_trace": {**FLATTER, "quantity": "trace", "statement": "GAM has a smaller trace."},
+                    "below_sam": {**FLATTER, "baseline": {"kind": "sam"}, "statement": "GAM is flatter than SAM."},
+                },
+            }
+        },
+    }
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return validate(make_plan([path]))
+
+
+def test_what_claims_select_and_why_some_are_never_decided(answer):
+    assert answer["errors"] == []
+    lines = list(claims_lines(answer["claims"], with_cells=True))
+    flatter = lines.index("  flatter: 1 cell of 2 seeds")
+    assert lines[flatter + 1] == "    digits/mlp/gam against digits/mlp/sgd"
+    never = "never decided: no selected cell records trace in the measurements"
+    assert f"  smaller_trace: 1 cell of 2 seeds; {never}" in lines
+    assert any(line.startswith("  below_sam: 1 cell; never decided: no selected cell has a baseline") for line in lines)
