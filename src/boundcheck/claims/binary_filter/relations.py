@@ -81,12 +81,14 @@ RELATIONS: dict[str, Relation] = {
 
 
 def twins(cells: Cells, chosen: Sequence[CellKey], relations: Sequence[str]) -> Iterator[Twins]:
-    """Every two of the chosen cells, of one network and with equal training settings, that stand in a relation."""
-    for first, second in permutations(sorted(chosen), 2):
-        one, other = cells[first], cells[second]
-        is_comparable = first[:2] == second[:2] and is_equal(one["training"], other["training"])
-        if is_comparable and any(RELATIONS[name].holds(one, other) for name in relations):
-            yield first, second
+    """By relation, every two of the chosen cells that stand in it, of one network and with equal training settings."""
+    comparable = [
+        (first, second)
+        for first, second in permutations(sorted(chosen), 2)
+        if first[:2] == second[:2] and is_equal(cells[first]["training"], cells[second]["training"])
+    ]
+    for name in relations:
+        yield from (pair for pair in comparable if RELATIONS[name].holds(*(cells[key] for key in pair)))
 
 
 def one_of_equals(cells: Cells, chosen: Sequence[CellKey]) -> list[CellKey]:
@@ -123,7 +125,7 @@ class SelectsTwins(SelectsCells):
     relations: Sequence[RelationName]
 
     def twins(self, cells: Cells) -> list[Twins]:
-        """The selected pairs, sorted."""
+        """The selected pairs, by relation."""
         return list(twins(cells, self.chosen(cells), self.relations))
 
     def selects(self, cells: Cells, recorded: Recorded | None = None) -> Selected:
@@ -131,7 +133,8 @@ class SelectsTwins(SelectsCells):
         plain, pairs = super().selects(cells, recorded), self.twins(cells)
         never = plain.never if pairs or plain.never else [because("no_twins", relations=list(self.relations))]
         seeds = [len(set(cells[a]["seeds"]) & set(cells[b]["seeds"])) for a, b in pairs]
-        return Selected([b for _, b in pairs], {b: a for a, b in pairs}, min(seeds, default=0), never)
+        baselines = {b: a for a, b in pairs}
+        return Selected(list(baselines), baselines, min(seeds, default=0), never)
 
 
 def _maps(latent: Settings, filtered: Settings, besides: Sequence[str] = ()) -> bool:
