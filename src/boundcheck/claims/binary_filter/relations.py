@@ -133,7 +133,7 @@ class SelectsTwins(SelectsCells):
         plain, pairs = super().selects(cells, recorded), self.twins(cells)
         never = plain.never if pairs or plain.never else [because("no_twins", relations=list(self.relations))]
         seeds = [len(set(cells[a]["seeds"]) & set(cells[b]["seeds"])) for a, b in pairs]
-        baselines = {b: a for a, b in pairs}
+        baselines: dict[CellKey, CellKey | None] = {b: a for a, b in pairs}
         return Selected(list(baselines), baselines, min(seeds, default=0), never)
 
 
