@@ -9,12 +9,11 @@ import numpy as np
 
 from boundcheck.claims.binary_filter.bit_comparisons import Comparison, comparisons, mismatch_figure, mismatch_table
 from boundcheck.claims.binary_filter.relations import RELATIONS, SelectsTwins, Twins, is_clipped
+from boundcheck.claims.shared.kinds import model_of
 from boundcheck.claims.shared.rows import check_rows
 from boundcheck.claims.shared.selection import CellKey, Cells, cells_of, matches, only_cells
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.contracts import NAN
-from boundcheck.models import MODELS
-from boundcheck.registry import rebuilt
 from boundcheck.settings import settings
 from boundcheck.verdicts import Decision, Tables, Verdict, because
 
@@ -73,7 +72,7 @@ class SameBits(SelectsTwins):
         is_stated = model["weight_gradient"] == "identity" and model["scaling"] in relation.scalings
         is_precise = not relation.needs_float64 or compared.training["precision"] == "float64"
         is_unclipped = not any(_clip_was_active(tables, cells, key, compared.seed) for key in compared.twins)
-        return is_stated and is_precise and is_unclipped and rebuilt(MODELS, model).cancels_scale
+        return is_stated and is_precise and is_unclipped and model_of(first).cancels_scale
 
 
 @settings(kw_only=True)

@@ -10,14 +10,12 @@ import numpy as np
 from pydantic import Field
 
 from boundcheck.claims.binary_filter.relations import one_of_equals
+from boundcheck.claims.shared.kinds import method_of, model_of
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import CELL, CellKey, Cells, SelectsCells, Settings, cells_of
 from boundcheck.claims.shared.statistics import Interval, student_interval
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.contracts import NAN
-from boundcheck.methods import METHODS
-from boundcheck.models import MODELS
-from boundcheck.registry import rebuilt
 from boundcheck.settings import NotNegative, settings
 from boundcheck.theory.binary_filter.flips import filter_flip_ratio
 from boundcheck.verdicts import Decision, Figure, Reason, Tables, Verdict, because
@@ -37,7 +35,7 @@ def predicted_ratios(cell: Settings, factors: np.ndarray, gradient_std: float) -
         factors: the factors of the learning rate's schedule, (T,).
         gradient_std: standard deviation of a weight's gradient, for a start that is remembered.
     """
-    method, model = rebuilt(METHODS, cell["method"]), rebuilt(MODELS, cell["model"])
+    method, model = method_of(cell), model_of(cell)
     if not (hasattr(method, "as_filter") and hasattr(model, "passes_gradient_on")):
         return None
     mapped = method.as_filter(factors) if model.passes_gradient_on else None

@@ -10,13 +10,12 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from pydantic import Field
 
+from boundcheck.claims.shared.kinds import model_of
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import CellKey, Cells, SelectsCells, Settings, cells_of, is_equal
 from boundcheck.claims.shared.statistics import student_interval
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.contracts import NAN
-from boundcheck.models import MODELS
-from boundcheck.registry import rebuilt
 from boundcheck.settings import settings
 from boundcheck.theory.binary_filter.fade import extra_fade_steps, fade_steps
 from boundcheck.verdicts import Figure, Reason, Tables, Verdict, because
@@ -126,7 +125,7 @@ class InitDelays(SelectsCells):
                 yield self._run(key, seed, cells[key], arrays, noise)
 
     def _run(self, key: CellKey, seed: int, cell: Settings, arrays: Mapping[str, np.ndarray], noise: float) -> Run:
-        method, model = cell["method"], rebuilt(MODELS, cell["model"])
+        method, model = cell["method"], model_of(cell)
         bits = np.unpackbits(arrays["bits"], axis=1, count=int(arrays["num_weights"]), bitorder="little")  # (T, n)
         ever_flipped = np.logical_or.accumulate(bits != bits[0], axis=0).mean(1)
         reached = np.flatnonzero(ever_flipped >= self.share)
