@@ -51,7 +51,7 @@ class SameBits(SelectsTwins):
         import pandas as pd
 
         cells = cells_of(tables.runs)
-        compared = comparisons(tables, self.twins(cells))
+        compared = comparisons(tables, self.related(cells))
         keys = pd.DataFrame(
             [(*c.network, c.label, c.seed, c.decided_at, float(c.training["epochs"])) for c in compared],
             columns=["dataset", "model", "method", "seed", "step", "epoch"],
@@ -90,7 +90,7 @@ class BitsAgree(SelectsTwins):
 
     def decide(self, tables: Tables) -> Verdict:
         """Count the bits that differ, of the pairs whose premise holds."""
-        pairs = self.twins(cells_of(tables.runs))
+        pairs = self.related(cells_of(tables.runs))
         absent = absent_runs(_of(tables, pairs).runs)
         compared = comparisons(tables, pairs)
         rows = tables.checks[tables.checks["check"] == self.check]
@@ -136,7 +136,7 @@ class BitsDiffer(SelectsTwins):
     def decide(self, tables: Tables) -> Verdict:
         """`supported` where bits differ in all runs, or in one if not `everywhere`; `contradicted` where in none."""
         cells = cells_of(tables.runs)
-        pairs = self.twins(cells)
+        pairs = self.related(cells)
         compared = [c for c in comparisons(tables, pairs) if not _is_idle_clip(tables, cells, c)]
         if not compared:
             return Verdict("not run", absent_runs(_of(tables, pairs).runs) or [because("no_bits")])

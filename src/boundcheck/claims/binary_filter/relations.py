@@ -124,13 +124,13 @@ class SelectsTwins(SelectsCells):
 
     relations: Sequence[RelationName]
 
-    def twins(self, cells: Cells) -> list[Twins]:
+    def related(self, cells: Cells) -> list[Twins]:
         """The selected pairs, by relation."""
         return list(twins(cells, self.chosen(cells), self.relations))
 
     def selects(self, cells: Cells, recorded: Recorded | None = None) -> Selected:
         """See SelectsCells: the second cell of each pair with the first as its baseline."""
-        plain, pairs = super().selects(cells, recorded), self.twins(cells)
+        plain, pairs = super().selects(cells, recorded), self.related(cells)
         never = plain.never if pairs or plain.never else [because("no_twins", relations=list(self.relations))]
         seeds = [len(set(cells[a]["seeds"]) & set(cells[b]["seeds"])) for a, b in pairs]
         baselines: dict[CellKey, CellKey | None] = {b: a for a, b in pairs}
