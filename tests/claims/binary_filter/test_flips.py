@@ -23,7 +23,8 @@ def flipping(made, ratio, name="only"):
     for seed in SEEDS:
         curves = []
         for epoch, value in enumerate(predicted, 1):
-            measured = value * ratio * (1 + 0.02 * seed)
+            counts = 2 <= epoch < len(predicted)  # the first epoch and the last evaluation do not
+            measured = value * ratio * (1 + 0.02 * seed) * (1.0 if counts else 50.0)
             curves += [("flip_ratio", 10 * epoch, float(epoch), measured, i) for i in (-1, 0, 1)]
             curves += [("lr_factor", 10 * epoch, float(epoch), 1.0), ("gradient_rms", 10 * epoch, float(epoch), 0.01)]
         made.run(name, FILTER, curves=curves, seed=seed)
