@@ -65,6 +65,48 @@ class HasWeightDecay(Protocol):
     weight_decay: float
 
 
+# ---- what theorems ask of models and methods --------------------------------------------------------------------------
+
+
+@runtime_checkable
+class HasOneActivation(Protocol):
+    """A model with one nonlinearity besides normalisation and softmax: checks ask whether its Hessian is Lipschitz."""
+
+    activation: str
+
+
+@runtime_checkable
+class NormalisesRows(Protocol):
+    """A model whose hidden layers may use their rows as w/‖w‖: only then the laws of normalised rows are checked."""
+
+    normalises_rows: bool
+
+
+@runtime_checkable
+class ConvergesByTheorem(Protocol):
+    """A method with a convergence theorem: its check asks whether the theorem covers a training."""
+
+    def converges(self, training: Mapping[str, Any]) -> bool: ...
+
+
+@runtime_checkable
+class FollowsGradients(Protocol):
+    """A method that knows what its steps move along: the laws of row norms ask.
+
+    "gradient": −η times the gradient of the batch; "past gradients": minus a sum of it and earlier ones with weights
+    ≥ 0 (heavy-ball momentum); None: anything else.
+    """
+
+    follows: str | None
+
+
+@runtime_checkable
+class FiltersGradients(Protocol):
+    """A method for binary networks that is a filter of gradients: comparisons of bits and of flip ratios ask for it."""
+
+    def as_filter(self, factors: Any) -> Any: ...
+
+
 # ---- networks --------------------------------------------------------------------------------------------------------
 
 
