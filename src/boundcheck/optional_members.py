@@ -65,7 +65,7 @@ class HasWeightDecay(Protocol):
     weight_decay: float
 
 
-# ---- what theorems ask of models and methods --------------------------------------------------------------------------
+# ---- what theorems ask of models and methods -------------------------------------------------------------------------
 
 
 @runtime_checkable
