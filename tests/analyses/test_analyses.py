@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import subprocess
 import sys
 
@@ -157,4 +158,5 @@ for analysis in (HessianSpectrum(), Flatness(rhos=[0.1], iterations=2)):
 heavy = {"sympy", "scipy", "pandas", "torchvision", "sklearn", "matplotlib"} & set(sys.modules)
 assert not heavy, heavy
 """
-    subprocess.run([sys.executable, "-c", program], check=True, env={"OMP_NUM_THREADS": "1", "PATH": ""})
+    environment = {"OMP_NUM_THREADS": "1", "PATH": "", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)

@@ -62,7 +62,7 @@ class HessianSpectrum:
 
     def _rows(self, generator: torch.Generator, at: LossHessian) -> list[Row]:
         hessian = at.hessian
-        found = lanczos(
+        spectrum = lanczos(
             hessian,
             generator,
             self.top_k,
@@ -76,12 +76,12 @@ class HessianSpectrum:
             Row("loss", hessian.loss.item()),
             Row("gradient_norm", torch.linalg.vector_norm(hessian.gradient, dtype=torch.float64).item()),
             Row("parameter_norm", norm),
-            Row("num_hvps", found.num_matvecs),
-            *self._spectrum_rows(found, hessian.size, norm),
+            Row("num_hvps", spectrum.num_matvecs),
+            *self._spectrum_rows(spectrum, hessian.size, norm),
         ]
 
-    def _spectrum_rows(self, found: LanczosResult, size: int, parameter_norm: float) -> list[Row]:
-        values, errors = found.eigenvalues.tolist(), found.residuals.tolist()
+    def _spectrum_rows(self, spectrum: LanczosResult, size: int, parameter_norm: float) -> list[Row]:
+        values, errors = spectrum.eigenvalues.tolist(), spectrum.residuals.tolist()
         num_bottom = min(self.bottom_k, len(values))
         places = [*range(len(values) - num_bottom), *range(size - num_bottom, size)]
         rows = [

@@ -57,17 +57,17 @@ class PredictorHessian:
             num_outputs = model(train.inputs[:1]).shape[-1]
         directions = output_directions(labels, num_outputs)
         operator, floor = predictor_hessians(model, inputs, directions)
-        found = spectral_norms(operator, generator, tolerance=self.tolerance, max_matvecs=self.max_hvps)
-        norms = torch.maximum(found.norms, floor)
+        result = spectral_norms(operator, generator, tolerance=self.tolerance, max_matvecs=self.max_hvps)
+        norms = torch.maximum(result.norms, floor)
         gradients = torch.linalg.vector_norm(operator.gradients, dim=-1)
         rows = [
-            Row("mean_predictor_hessian_norm", norms.mean().item(), error=found.residuals.mean().item()),
+            Row("mean_predictor_hessian_norm", norms.mean().item(), error=result.residuals.mean().item()),
             Row("mean_predictor_gradient_norm", gradients.mean().item()),
             Row("function_norm", function_norm(model, train.inputs)),
-            Row("num_hvps", found.num_matvecs),
+            Row("num_hvps", result.num_matvecs),
             *indexed("predictor_gradient_norm", gradients),
         ]
-        pairs = zip(norms.tolist(), found.residuals.tolist(), strict=True)
+        pairs = zip(norms.tolist(), result.residuals.tolist(), strict=True)
         rows += [Row("predictor_hessian_norm", norm, index, error=error) for index, (norm, error) in enumerate(pairs)]
         if self.bounds and isinstance(model, WeightNormNetwork):
             network = model.theory(directions @ model.output.detach().double())

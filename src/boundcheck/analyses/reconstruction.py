@@ -57,10 +57,10 @@ class ReconstructionQuality:
             "pca_": principal_components(snapshot.train.inputs, images, code_size),
         }
         model.train(mode)
-        found = {prefix: _quality(images, output.clamp(0, 1)) for prefix, output in outputs.items()}
-        rows = [Row(f"{prefix}{name}", value) for prefix, values in found.items() for name, value in values.items()]
+        quality = {prefix: _quality(images, output.clamp(0, 1)) for prefix, output in outputs.items()}
+        rows = [Row(f"{prefix}{name}", value) for prefix, values in quality.items() for name, value in values.items()]
         for name in ("psnr", "psnr_hvs_m"):
-            rows.append(Row(f"{name}_over_pca", found[""][name] - found["pca_"][name]))
+            rows.append(Row(f"{name}_over_pca", quality[""][name] - quality["pca_"][name]))
         num_inputs = images[0].numel()
         rows += [Row("code_size", code_size), Row("compression_ratio", num_inputs / code_size)]
         rows.append(Row("num_parameters", sum(p.numel() for p in model.parameters())))

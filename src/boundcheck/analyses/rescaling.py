@@ -64,18 +64,20 @@ class Rescaling:
         if not isinstance(model, MLPNetwork) or not isinstance(model.activation, nn.ReLU) or len(model.layers) < 2:
             return []
         inputs = snapshot.train.first(self.samples).inputs
-        found = {}
+        by_scale = {}
         with torch.no_grad():
             outputs = model(inputs)
         for scale in (1.0, *self.scales):
             rescaled = rescale(model, scale)
             with torch.no_grad():
                 change = ((rescaled(inputs) - outputs).abs().max() / outputs.abs().max()).item()
-            found[scale] = (*self._flatness(snapshot._replace(model=rescaled)), change)
+            by_scale[scale] = (*self._flatness(snapshot._replace(model=rescaled)), change)
         names = ("rescaled_first_order_flatness", "rescaled_sharpness", "rescaled_output_change")
-        rows = [Row(name, value, coordinate=c) for c in found for name, value in zip(names, found[c], strict=True)]
+        rows = [
+            Row(name, value, coordinate=c) for c in by_scale for name, value in zip(names, by_scale[c], strict=True)
+        ]
         for number, name in enumerate(("rescaled_flatness_ratio", "rescaled_sharpness_ratio")):
-            rows += [Row(name, found[c][number] / found[1.0][number], coordinate=c) for c in self.scales]
+            rows += [Row(name, by_scale[c][number] / by_scale[1.0][number], coordinate=c) for c in self.scales]
         return rows
 
     def _flatness(self, snapshot: Snapshot) -> tuple[float, float]:
@@ -83,8 +85,8 @@ class Rescaling:
         losses, theta = training_loss(self, snapshot)
         top = lanczos(HessianOperator(losses, theta), snapshot.generator)
         vector = top.eigenvectors[0]
-        found = flatness(losses, theta, self.rho, snapshot.generator, self.starts, self.iterations, vector)
-        return found.first, top.eigenvalues[0].item()
+        result = flatness(losses, theta, self.rho, snapshot.generator, self.starts, self.iterations, vector)
+        return result.first, top.eigenvalues[0].item()
 
 
 @torch.no_grad()

@@ -61,10 +61,10 @@ class RowScaling:
                     layer.weight.mul_(factor)
             operator = PredictorHessians(scaled, inputs, directions)
             generator.set_state(state)
-            found = spectral_norms(operator, generator, keep.to(inputs.device), self.tolerance)
+            result = spectral_norms(operator, generator, keep.to(inputs.device), self.tolerance)
             gradients = torch.linalg.vector_norm(operator.gradients * keep.to(inputs.device), dim=-1)
             values = {
-                "hidden_hessian_norm": found.norms.mean().item(),
+                "hidden_hessian_norm": result.norms.mean().item(),
                 "hidden_gradient_norm": gradients.mean().item(),
                 "function_norm": function_norm(scaled, inputs),
             }

@@ -56,14 +56,14 @@ class SpectralDensity:
         return hessian_rows(self, snapshot, partial(self._rows, snapshot.generator))
 
     def _rows(self, generator: torch.Generator, at: LossHessian) -> list[Row]:
-        found = spectral_quadrature(at.hessian, self.num_steps, self.num_probes, generator)
+        quadrature = spectral_quadrature(at.hessian, self.num_steps, self.num_probes, generator)
         rows = [
             Row("density_weight", weight, index=probe, coordinate=node)
-            for probe in range(len(found.nodes))
-            for node, weight in zip(found.nodes[probe].tolist(), found.weights[probe].tolist(), strict=True)
+            for probe in range(len(quadrature.nodes))
+            for node, weight in zip(quadrature.nodes[probe].tolist(), quadrature.weights[probe].tolist(), strict=True)
         ]
-        low, high = found.nodes.min().item(), found.nodes.max().item()
+        low, high = quadrature.nodes.min().item(), quadrature.nodes.max().item()
         width = self.relative_width * ((high - low) or 1.0)
         grid = torch.linspace(low - 4 * width, high + 4 * width, self.num_points, dtype=torch.float64)
-        heights = found.density(grid, width).tolist()
+        heights = quadrature.density(grid, width).tolist()
         return rows + [Row("spectral_density", y, coordinate=x) for x, y in zip(grid.tolist(), heights, strict=True)]

@@ -42,9 +42,9 @@ class WeightNormRecorder:
         model = training.model
         for layer, rows in enumerate(normalised_rows(model), 1):
             norms = torch.linalg.vector_norm(rows.detach().double(), dim=-1)  # (m,) or (k, m)
-            found = {"row_norm_min": norms.amin(-1), "row_norm_mean": norms.mean(-1)}
-            found |= {name: norms.quantile(part, dim=-1) for name, part in QUANTILES.items()}
-            for name, values in found.items():
+            values_of = {"row_norm_min": norms.amin(-1), "row_norm_mean": norms.mean(-1)}
+            values_of |= {name: norms.quantile(part, dim=-1) for name, part in QUANTILES.items()}
+            for name, values in values_of.items():
                 training.curve.record(name, training.step, training.epoch, values, layer)
         if isinstance(model, WeightNormNetwork):
             largest = spectral_norm(model.output.detach().double())
@@ -62,8 +62,13 @@ class WeightNormRecorder:
         beta = smoothness_along_step(network, network.output, length, step_size, norms, loss.sqrt())
         certified, _ = certified_step(network, network.output, length, norms, loss.sqrt())
         total = torch.stack(norms).square().sum(0).sqrt()
-        found = {"smoothness": beta, "certified_lr": certified, "step_size": step_size, "gradient_norm_total": total}
-        for name, values in found.items():
+        values_of = {
+            "smoothness": beta,
+            "certified_lr": certified,
+            "step_size": step_size,
+            "gradient_norm_total": total,
+        }
+        for name, values in values_of.items():
             training.curve.record(name, training.step, training.epoch, values)
         self._before = {}
 
