@@ -16,6 +16,7 @@ from boundcheck.jobs.claim_validation import claim_mistakes, selections
 from boundcheck.methods import METHODS
 from boundcheck.models import MODELS
 from boundcheck.objectives import build_objective
+from boundcheck.optional_members import KnowsArchitecture, KnowsSizes, RefusesCells, SkipsModels
 from boundcheck.planning.claims import deciding_settings
 from boundcheck.planning.plan import Plan
 from boundcheck.registry import VIEW_KEYS, as_variant, build
@@ -55,9 +56,9 @@ def _variant_errors(plan: Plan) -> Iterator[str]:
                 for key in sorted(STRAY_KEYS[section] & set(variant)):
                     yield str(plan.sources.error((*where, key), f"means nothing in {section}; leave it out"))
                 try:
-                    built = build(registry, settings_of(variant))
+                    build(registry, settings_of(variant))
                     if section == "datasets":
-                        view_of(variant).sizes(getattr(built, "sizes", Sizes()))
+                        _sizes(variant)
                 except (ValueError, TypeError) as error:
                     yield str(plan.sources.error(where, str(error)))
 
@@ -65,16 +66,20 @@ def _variant_errors(plan: Plan) -> Iterator[str]:
 def _shape_errors(plan: Plan) -> Iterator[str]:
     """Networks that cannot be built for the inputs they meet, where their shape is known before the data is there."""
     for batch in {(batch.study, batch.dataset, batch.model): batch for batch in plan.batches.values()}.values():
-        dataset = batch.train["dataset"]
-        known = getattr(build(DATASETS, settings_of(dataset)), "sizes", Sizes())
-        shape, num_classes, _, _ = view_of(dataset).sizes(known)
-        architecture = getattr(build(MODELS, settings_of(batch.train["model"])), "architecture", None)
-        if shape is not None and architecture is not None:
+        shape, num_classes, _, _ = _sizes(batch.train["dataset"])
+        model = build(MODELS, settings_of(batch.train["model"]))
+        if shape is not None and isinstance(model, KnowsArchitecture):
             try:
-                architecture(shape, num_classes or 1)
+                model.architecture(shape, num_classes or 1)
             except ValueError as error:
                 where = plan.scopes[batch.study].keys["models", batch.model]
                 yield str(plan.sources.error(where, f"on {batch.dataset}: {error}"))
+
+
+def _sizes(dataset: Mapping[str, Any]) -> Sizes:
+    """What is known of the examples that a dataset's variant uses, before they are fetched."""
+    built = build(DATASETS, settings_of(dataset))
+    return view_of(dataset).sizes(built.sizes if isinstance(built, KnowsSizes) else Sizes())
 
 
 def _refused(plan: Plan) -> Iterator[str]:
@@ -82,12 +87,10 @@ def _refused(plan: Plan) -> Iterator[str]:
     for batch in {batch.cell: batch for batch in plan.batches.values()}.values():
         method = build(METHODS, settings_of(batch.train["method"]))
         model = build(MODELS, settings_of(batch.train["model"]))
-        if not hasattr(method, "refuses") or _skips(method, model):
+        if not isinstance(method, RefusesCells) or _skips(method, model):
             continue
-        dataset = batch.train["dataset"]
-        view, known = view_of(dataset), getattr(build(DATASETS, settings_of(dataset)), "sizes", Sizes())
-        training = TrainingSettings(**batch.train["training"])
-        problem = method.refuses(training, view.normalise, view.sizes(known).input_shape)
+        dataset, training = batch.train["dataset"], TrainingSettings(**batch.train["training"])
+        problem = method.refuses(training, view_of(dataset).normalise, _sizes(dataset).input_shape)
         if problem:
             where = plan.scopes[batch.study].keys["methods", batch.method]
             yield str(plan.sources.error(where, f"on {batch.cell}: {problem}"))
@@ -157,4 +160,4 @@ def _skipped(plan: Plan) -> dict[str, list[dict[str, str]]]:
 
 def _skips(method: Any, model: Any) -> str | None:
     """Why the method makes no sense with the model, where it says so."""
-    return method.skips(model) if hasattr(method, "skips") else None
+    return method.skips(model) if isinstance(method, SkipsModels) else None
