@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
 from boundcheck.models.weight_norm_mlp import WeightNormMLP

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Gt, Lt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
