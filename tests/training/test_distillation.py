@@ -241,7 +241,7 @@ def test_the_plan_fetches_the_teacher_and_a_change_of_it_reruns(planned):
         ({"teacher": "resnet50"}, "training.teacher: no teacher 'resnet50' in datasets; allowed: resnet34"),
         ({"teacher": "digits"}, "training.teacher: no teacher 'digits' in datasets; allowed: resnet34"),
         ({"label_weight": 1.0}, "label_weight: got 1.0; allowed: a number in"),
-        ({"temperature": 0}, "temperature: got 0; allowed: a number above 0"),
+        ({"temperature": 0}, "temperature: got 0; allowed: a number > 0"),
     ],
 )
 def test_bad_settings_are_refused_by_the_plan(planned, change, message):
