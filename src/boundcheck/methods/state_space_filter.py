@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from boundcheck.methods.binary_training import BitsMethod, RealVariant, flip, set_to_signs
-from boundcheck.settings import NotNegative, Positive, ShareBelowOne, check, settings
+from boundcheck.settings import Gt, Lt, NotNegative, Positive, ShareBelowOne, check, settings
 from boundcheck.theory.arguments import FloatArray
 from boundcheck.theory.binary_filter.mappings import StateSpaceMap
 
