@@ -17,7 +17,7 @@ from boundcheck.registry import VIEW_KEYS, build, load
 from boundcheck.setting_words import refusal
 from boundcheck.settings import Count, Positive, Share, TrainingSettings, check, field_schemas, settings, words
 
-SECTIONS = [section for section in REGISTRIES if section not in ("checks", "claims")]
+SECTIONS = list(REGISTRIES)
 KINDS = [load(registry_of(section), kind) for section in SECTIONS for kind in registry_of(section)]
 CLASSES = [*dict.fromkeys(KINDS), View, Augment, TrainingSettings]
 VALUES = ["no such word", "1e-3", "", None, True, math.nan, math.inf, -math.inf, -1, 0, 1, 1.5, 10**9]

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache, wraps
 from typing import Annotated, Any, Literal, dataclass_transform
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Len, Lt, MinLen  # noqa: F401 (kinds with ranges of their own take them here)
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails

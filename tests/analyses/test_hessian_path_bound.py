@@ -64,5 +64,3 @@ def test_other_networks_and_losses_are_refused(split, generator):
         measured(MLP(1, 2).build((1, 2, 3), 6, generator), split)
     with pytest.raises(ValueError, match="loss: got CrossEntropy; allowed: reconstruction"):
         measured(Autoencoder(2, [4]).build((1, 2, 3), 6, generator), split, CrossEntropy())
-    with pytest.raises(ValueError, match="samples: got 0"):
-        build(ANALYSES, {"kind": "hessian_path_bound", "samples": 0})

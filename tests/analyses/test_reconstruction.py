@@ -78,9 +78,3 @@ def test_what_has_no_code_or_is_no_image_is_refused(images, generator):
     flat = images._replace(inputs=images.inputs.flatten(1))
     with pytest.raises(ValueError, match="allowed: images"):
         measure(Autoencoder(3, [8]).build((64,), 64, generator).double(), flat, generator)
-
-
-@pytest.mark.parametrize(("field", "value"), [("pictures", -1), ("samples", 0)])
-def test_settings_without_meaning_are_rejected(field, value):
-    with pytest.raises(ValueError, match=f"{field}: got"):
-        build(ANALYSES, {"kind": "reconstruction", field: value})

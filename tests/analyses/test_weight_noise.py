@@ -64,11 +64,3 @@ def test_a_network_that_is_not_finite_has_only_its_loss(mlp, objective, train, t
         mlp[1].weight[0, 0] = torch.nan
     rows = WeightNoise().measure(Snapshot(mlp, objective, train, test, generator, TrainingSettings()))
     assert [row.quantity for row in rows] == ["loss"]
-
-
-@pytest.mark.parametrize(
-    ("settings", "word"), [({"draws": 1}, "draws"), ({"rhos": [0.0]}, "rhos"), ({"test_samples": 0}, "test_samples")]
-)
-def test_settings_that_make_no_sense(settings, word):
-    with pytest.raises(ValueError, match=word):
-        WeightNoise(**settings)

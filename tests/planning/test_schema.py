@@ -1,11 +1,16 @@
 """The committed schema: a setting that its kind does not allow is refused before any kind is imported."""
 
 import copy
+import json
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
 
 from boundcheck.planning.config import ConfigError
 from boundcheck.planning.grid import DEFAULT_TRAINING, make_plan
+from boundcheck.planning.schema import FILE, schema
 
 SGD = {"kind": "sgd", "lr": 0.1}
 BASE = {
@@ -89,3 +94,16 @@ def test_a_sweep_may_give_what_a_kind_needs(make_config):
 def test_settings_of_distillation_have_no_default_where_they_mean_nothing():
     assert DEFAULT_TRAINING["epochs"] == 10
     assert not {"teacher", "temperature", "label_weight"} & set(DEFAULT_TRAINING)
+
+
+def test_an_editor_finds_no_fault_with_the_config_files(request):
+    """By the standard's own rules, each file alone."""
+    folder, config = FILE.parent, request.config.rootpath / "config"
+    registry = Registry().with_resource(FILE.name, Resource.from_contents(schema()))
+    study = json.loads((folder / "study.schema.json").read_text(encoding="utf-8"))
+    for path in [*config.glob("*.yaml"), *config.glob("studies/*.yaml")]:
+        hint, content = path.read_text(encoding="utf-8").partition("\n")[::2]
+        named = (path.parent / hint.partition("$schema=")[2]).resolve()
+        assert named == (folder / "study.schema.json" if path.parent.name == "studies" else FILE), path
+        validator = Draft202012Validator(study if path.parent.name == "studies" else schema(), registry=registry)
+        assert [error.message for error in validator.iter_errors(yaml.safe_load(content))] == [], path

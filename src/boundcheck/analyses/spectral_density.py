@@ -6,14 +6,13 @@ from functools import partial
 from typing import Annotated, ClassVar
 
 import torch
-from annotated_types import Ge
 
 from boundcheck.analyses.flat_loss import BatchNormMode
 from boundcheck.analyses.loss_hessian import LossHessian, hessian_rows
 from boundcheck.analyses.settings import Precision, check_loss_settings
 from boundcheck.contracts import Row, Snapshot
 from boundcheck.curvature.density import spectral_quadrature
-from boundcheck.settings import Count, Positive, settings
+from boundcheck.settings import Count, Ge, Positive, settings
 
 
 @settings

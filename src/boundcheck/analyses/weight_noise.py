@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import torch
-from annotated_types import Ge
 from torch import Tensor
 
 from boundcheck.analyses.flat_loss import BatchNormMode, FlatNetwork, flat_network
 from boundcheck.analyses.settings import Precision, check_loss_settings
 from boundcheck.contracts import Objective, Row, Snapshot, Split
-from boundcheck.settings import Count, Positive, settings
+from boundcheck.settings import Count, Ge, Positive, settings
 from boundcheck.theory.gam.risk import perturbation_scale
 
 

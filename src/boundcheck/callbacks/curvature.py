@@ -6,13 +6,12 @@ from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from annotated_types import Ge
 from torch import Tensor
 
 from boundcheck.callbacks.a_priori import curvature_on_the_ball
 from boundcheck.callbacks.segment import SegmentCurvature, measure_segment
 from boundcheck.contracts import Restart, Training
-from boundcheck.settings import CountOrZero, ShareAboveZero, settings
+from boundcheck.settings import CountOrZero, Ge, ShareAboveZero, settings
 from boundcheck.theory.dag_momentum.baselines import heavy_ball_step_limit
 from boundcheck.theory.dag_momentum.step import paper_step_limit, step_limit
 

@@ -11,14 +11,13 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
-from annotated_types import Len, MinLen
 
 from boundcheck.contracts import Splits
 from boundcheck.data.archives import Files, open_files
 from boundcheck.data.arrays import Arrays, new_arrays, read_arrays
 from boundcheck.data.errors import DataError
 from boundcheck.data.sizes import Sizes
-from boundcheck.settings import Count, NoTruth, in_words, settings
+from boundcheck.settings import Count, Len, MinLen, NoTruth, in_words, settings
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pbm", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 READ_AHEAD = 256  # files held in memory at once

@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
 from boundcheck.models.weight_norm_mlp import WeightNormMLP
 from boundcheck.models.weight_norm_network import WeightNormNetwork
-from boundcheck.settings import Positive, TrainingSettings, check, settings
+from boundcheck.settings import Gt, Lt, Positive, TrainingSettings, check, settings
 from boundcheck.theory.weight_norm.training import certified_step, loss_without_targets
 
 SKIPPED = "only weight_norm_mlp has a certified step"
