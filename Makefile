@@ -61,5 +61,5 @@ lock: $(READY) ## resolve envs/requirements.in anew into envs/requirements.lock 
 
 clean: ## remove results, reports (not reports/reference), logs and array files; keep downloads and the environment
 	@rm -rf results logs .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@rm -f data/*/arrays.safetensors
+	@rm -rf data/specs data/*/arrays.safetensors
 	@find reports -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +

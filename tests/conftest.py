@@ -4,9 +4,11 @@ import copy
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import settings
 
 from boundcheck.planning.grid import DEFAULT_TRAINING
+from boundcheck.planning.specs import SpecFiles
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
@@ -42,6 +44,32 @@ def arrays(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "digits" / "arrays.safetensors"
     fetch({"kind": "digits"}, path)
     return path
+
+
+@pytest.fixture
+def make_config(tmp_path):
+    """Write a config, given as a mapping or as text; its path."""
+
+    def make_config(content, name="config.yaml"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
+        return path
+
+    return make_config
+
+
+@pytest.fixture
+def spec_file(tmp_path):
+    """Write the spec of a job; the file, as `--spec` takes it."""
+
+    def spec_file(spec):
+        files = SpecFiles()
+        path = files.path(str(tmp_path), spec)
+        files.write(path)
+        return path
+
+    return spec_file
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 
 from boundcheck.jobs.kind_pages import _meanings, claims_text, kinds_text
-from boundcheck.planning.config import read_file
+from boundcheck.planning.config import Sources
 from boundcheck.planning.job_code import REGISTRIES
 from boundcheck.registry import load
 
@@ -63,5 +63,5 @@ def test_every_setting_is_explained(section, kind):
 def test_the_pages_of_kinds_and_claims_are_up_to_date(request):
     config = request.config.rootpath / "config"
     assert (config / "kinds.md").read_text(encoding="utf-8") == kinds_text(), "run `make docs`"
-    claims = claims_text(read_file(config / "config.yaml"))
+    claims = claims_text(Sources([config / "config.yaml"]).merged())
     assert (config / "claims.md").read_text(encoding="utf-8") == claims, "run `make docs`"

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import resource
 
 import pytest
@@ -55,10 +54,10 @@ def test_a_full_disk_is_explained(spec_of, error):
     assert raised.value.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def test_a_training_that_does_not_fit_ends_in_words(spec_of, arrays, tmp_path, monkeypatch, capsys):
+def test_a_training_that_does_not_fit_ends_in_words(spec_of, spec_file, arrays, tmp_path, monkeypatch, capsys):
     """A real allocation that cannot be had, in the middle of the training."""
     monkeypatch.setattr(Loop, "test_divergence", lambda loop: torch.zeros(1 << 60, dtype=torch.uint8))
-    words = ["train", "--spec", json.dumps(spec_of()), "--data", str(arrays), "--output", str(tmp_path / "out")]
+    words = ["train", "--spec", spec_file(spec_of()), "--data", str(arrays), "--output", str(tmp_path / "out")]
     assert main(words) == 1
     said = capsys.readouterr().err
     assert said.startswith("boundcheck train: MemoryError: digits/mlp/sgd: out of memory (")

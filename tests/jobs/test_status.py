@@ -5,7 +5,6 @@ import os
 import time
 
 import pytest
-import yaml
 
 from boundcheck.jobs.status import fetch_reasons, status_lines, why_lines
 from boundcheck.planning.code_version import reached_from
@@ -21,7 +20,7 @@ CONFIG = {
     "models": {"mlp": {"kind": "mlp", "depth": 1, "width": 6}},
     "methods": {"sgd": {"kind": "sgd", "lr": 0.1}},
     "analyses": {"gradient": {"kind": "gradient_norm", "samples": 20}},
-    "papers": {
+    "studies": {
         "gam": {
             "grid": [
                 {
@@ -40,12 +39,9 @@ CONFIG = {
 
 
 @pytest.fixture
-def plan_of(tmp_path):
+def plan_of(make_config):
     def plan_of(**method):
-        path = tmp_path / "config.yaml"
-        config = {**CONFIG, "methods": {"sgd": {**CONFIG["methods"]["sgd"], **method}}}
-        path.write_text(yaml.safe_dump(config))
-        return make_plan([path])
+        return make_plan([make_config({**CONFIG, "methods": {"sgd": {**CONFIG["methods"]["sgd"], **method}}})])
 
     return plan_of
 
@@ -60,17 +56,17 @@ def state(plan, root):
 
 
 @pytest.fixture
-def train(plan_of, arrays, folder):
+def train(plan_of, spec_file, arrays, folder):
     def train(measured=True):
         from boundcheck.jobs.command_line import main
 
         plan = plan_of()
         batch = next(iter(plan.batches))
-        spec = json.dumps(plan.batches[batch].train)
+        spec = spec_file(plan.batches[batch].train)
         assert main(["train", "--spec", spec, "--data", str(arrays), "--output", str(folder)]) == 0
         if measured:
             paths = ["--snapshots", str(folder / "snapshots"), "--output", str(folder / "measurements.parquet")]
-            spec = json.dumps(plan.measure_spec(batch))
+            spec = spec_file(plan.measure_spec(batch))
             assert main(["measure", "--spec", spec, "--data", str(arrays), *paths]) == 0
 
     return train

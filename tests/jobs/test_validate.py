@@ -3,7 +3,6 @@
 import copy
 
 import pytest
-import yaml
 
 from boundcheck.jobs.validate import validate
 from boundcheck.planning.grid import make_plan
@@ -18,7 +17,7 @@ CONFIG = {
         "gam_a": {"kind": "gam", "rho": 0.1, "alpha": 0.1, "base": {"kind": "sgd", "lr": 0.1}},
     },
     "analyses": {"spectrum": {"kind": "hessian_spectrum"}},
-    "papers": {
+    "studies": {
         "gam": {
             "grid": [
                 {
@@ -54,16 +53,14 @@ TUNED = {**SAID, "kind": "similar_when_tuned", "reference_group": "a", "margin":
 
 
 @pytest.fixture
-def errors_of(tmp_path):
+def errors_of(make_config):
     def errors_of(*keys, value):
         config = copy.deepcopy(CONFIG)
         target = config
         for key in keys[:-1]:
             target = target[key]
         target[keys[-1]] = value
-        path = tmp_path / "config.yaml"
-        path.write_text(yaml.safe_dump(config))
-        return validate(make_plan([path]))["errors"]
+        return validate(make_plan([make_config(config)]))["errors"]
 
     return errors_of
 
@@ -72,8 +69,8 @@ def test_a_good_config_has_no_errors(errors_of):
     assert errors_of("name", value="tiny") == []
 
 
-GRID = ("papers", "gam", "grid", 0)
-CLAIMS = ("papers", "gam", "claims")
+GRID = ("studies", "gam", "grid", 0)
+CLAIMS = ("studies", "gam", "claims")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +111,7 @@ CLAIMS = ("papers", "gam", "claims")
         ((*CLAIMS, "tuned"), {**TUNED, "groups": {"a": ["sgd"], "b": ["sdg"]}}, ["claims.tuned: no method 'sdg'"]),
         ((*CLAIMS, "flatter", "source"), "curve", ["claims.flatter: source", "measurements"]),
         ((*CLAIMS, "holds", "check"), "dominate", ["claims.holds: check: no check 'dominate'", "dominates"]),
-        (("papers", "gam", "checks", "dominates", "kind"), "zeroth", ["checks.dominates: unknown kind 'zeroth'"]),
+        (("studies", "gam", "checks", "dominates", "kind"), "zeroth", ["checks.dominates: unknown kind 'zeroth'"]),
     ],
 )
 def test_a_mistake_is_named(errors_of, keys, value, words):
@@ -139,13 +136,11 @@ def test_a_mistake_is_named(errors_of, keys, value, words):
         ),
     ],
 )
-def test_settings_without_a_certificate_are_refused(tmp_path, changes, problem):
+def test_settings_without_a_certificate_are_refused(make_config, changes, problem):
     changes = dict(changes)
     config = copy.deepcopy(CONFIG) | CERTIFIED
-    config["papers"]["gam"]["grid"][0]["training"]["loss"] = changes.pop("loss", "square")
-    path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump(config | changes))
-    errors = validate(make_plan([path]))["errors"]
+    config["studies"]["gam"]["grid"][0]["training"]["loss"] = changes.pop("loss", "square")
+    errors = validate(make_plan([make_config(config | changes)]))["errors"]
     assert len(errors) == (problem is not None)
     if problem:
         assert "config.yaml: methods.sgd: on gam/digits/mlp/sgd: " + problem in errors[0]

@@ -3,9 +3,8 @@
 import copy
 
 import pytest
-import yaml
 
-from boundcheck.planning.config import ConfigError, Sources, expand_sweeps
+from boundcheck.planning.config import ConfigError, Sources
 from boundcheck.planning.grid import make_plan
 
 BASE = {
@@ -14,8 +13,8 @@ BASE = {
     "models": {"mlp": {"kind": "mlp", "depth": 1, "width": 8}},
     "methods": {"sgd": {"kind": "sgd", "lr": 0.1}},
     "analyses": {"gradient": {"kind": "gradient_norm", "samples": 10}},
-    "papers": {
-        "gam": {
+    "studies": {
+        "own": {
             "grid": [
                 {
                     "datasets": ["digits"],
@@ -33,13 +32,8 @@ BASE = {
 
 
 @pytest.fixture
-def write(tmp_path):
-    def write(content, name="config.yaml"):
-        path = tmp_path / name
-        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
-        return path
-
-    return write
+def write(make_config):
+    return make_config
 
 
 def changed(*keys, value):
@@ -59,25 +53,25 @@ def test_overlay_merges_variants_and_replaces_lists(write):
 
 
 def test_an_overlay_with_a_name_has_only_its_own_grids(write):
-    papers = {**BASE["papers"], "other": BASE["papers"]["gam"]}
-    base = write({**BASE, "papers": papers})
+    studies = {**BASE["studies"], "other": BASE["studies"]["own"]}
+    base = write({**BASE, "studies": studies})
     changed_number = write({"methods": {"sgd": {"lr": 0.5}}}, "number.yaml")
-    scale = write({"name": "mine", "papers": {"other": BASE["papers"]["gam"]}}, "mine.yaml")
-    assert make_plan([base, changed_number]).papers == ["gam", "other"]
-    assert make_plan([base, scale]).papers == ["other"]
-    assert make_plan([base, scale, changed_number]).papers == ["other"]
+    scale = write({"name": "mine", "studies": {"other": BASE["studies"]["own"]}}, "mine.yaml")
+    assert make_plan([base, changed_number]).studies == ["own", "other"]
+    assert make_plan([base, scale]).studies == ["other"]
+    assert make_plan([base, scale, changed_number]).studies == ["other"]
     with pytest.raises(ConfigError, match="at least one block"):
         make_plan([base, write({"name": "empty"}, "empty.yaml")])
 
 
-BLOCK = ("papers", "gam", "grid", 0)
+BLOCK = ("studies", "own", "grid", 0)
 
 
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        (changed("nmae", value=1), ["nmae: unknown key", "allowed", "papers"]),
-        (changed(*BLOCK, "epochs", value=3), ["papers.gam.grid[0].epochs", "unknown key", "training"]),
+        (changed("nmae", value=1), ["nmae: unknown key", "allowed", "studies"]),
+        (changed(*BLOCK, "epochs", value=3), ["studies.own.grid[0].epochs", "unknown key", "training"]),
         (changed(*BLOCK, "training", "loss", value="hinge"), ["training.loss", "'hinge'", "cross_entropy"]),
         (changed(*BLOCK, "training", "label_smoothing", value=1.5), ["label_smoothing", "1.5", "[0, 1)"]),
         (changed(*BLOCK, "training", "epochs", value=-1), ["training.epochs", "-1"]),
@@ -90,12 +84,15 @@ BLOCK = ("papers", "gam", "grid", 0)
         (changed(*BLOCK, "training", "warmup_epochs", value=3), ["training.warmup_epochs", "3", "at most 2"]),
         (changed(*BLOCK, "training", "step_epochs", value=[1, 5]), ["training.step_epochs", "5", "at most 2"]),
         (changed(*BLOCK, "training", "lr_schedule", value="step"), ["training.step_epochs", "needs"]),
-        (changed("papers", "gam", "grid", value=[]), ["papers", "at least one block"]),
-        (changed("papers", value={"train": BASE["papers"]["gam"]}), ["papers.train", "the name of a rule", "measure"]),
+        (changed("studies", "own", "grid", value=[]), ["studies", "at least one block"]),
+        (
+            changed("studies", value={"train": BASE["studies"]["own"]}),
+            ["studies.train", "the name of a rule"],
+        ),
         (changed("name", value="reference"), ["name", "'reference' is where reports are kept"]),
         (changed(*BLOCK, "training", "epochs", value=1.0), ["training.epochs", "1.0"]),
         (changed(*BLOCK, "training", "label_smoothing", value=float("nan")), ["label_smoothing", "nan"]),
-        (changed("papers", value=None), ["papers", "None", "a mapping of keys"]),
+        (changed("studies", value=None), ["studies", "None", "a mapping of keys"]),
     ],
 )
 def test_a_mistake_is_named(write, config, words):
@@ -112,7 +109,7 @@ HOSTILE += ["a\n", "a\nb", "a\tb", ".a", "../up", "/root", "a\\b", "a`b", "a*", 
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("section", ["datasets", "models", "methods", "analyses", "papers"])
+@pytest.mark.parametrize("section", ["datasets", "models", "methods", "analyses", "studies"])
 def test_hostile_names_are_refused(write, section, name):
     config = copy.deepcopy(BASE)
     config[section][name] = next(iter(config[section].values()))
@@ -134,7 +131,7 @@ def test_a_sweep_makes_no_hostile_name(write, value):
 
 
 def test_the_error_names_the_overlay_that_sets_the_key(write):
-    base, overlay = write(BASE), write({"papers": {"gam": {"grid": [{"datasets": []}]}}}, "overlay.yaml")
+    base, overlay = write(BASE), write({"studies": {"own": {"grid": [{"datasets": []}]}}}, "overlay.yaml")
     with pytest.raises(ConfigError, match=r"overlay\.yaml"):
         make_plan([base, overlay])
 
@@ -213,38 +210,6 @@ def test_a_recorder_without_kind_has_no_variants_beside_it(write):
         make_plan([write(changed(*BLOCK, "record", value=[{"every": 1}]))])
 
 
-def test_a_new_paper_needs_something_to_decide(write):
-    base, grid = write(BASE), BASE["papers"]["gam"]["grid"]
-    with pytest.raises(ConfigError) as caught:
-        make_plan([base, write({"papers": {"gan": {"grid": grid}}}, "overlay.yaml")])
-    problem = "has neither checks nor claims; allowed: gam, or a new paper with some"
-    assert str(caught.value).endswith(f"overlay.yaml: papers.gan: {problem}")
-    claims = {"entropy": {"kind": "lower_value"}}
-    assert make_plan([base, write({"papers": {"gan": {"grid": grid, "claims": claims}}}, "claims.yaml")]).papers == [
-        "gam",
-        "gan",
-    ]
-
-
 def test_a_sweep_inside_a_number_is_named(write):
     with pytest.raises(ConfigError, match=r"methods.sgd.sweep: lr: got 0.1; allowed: a mapping"):
         make_plan([write(changed("methods", "sgd", "sweep", value={"lr.x": [1]}))])
-
-
-def test_sweeps_make_one_variant_per_combination():
-    sources = Sources([])
-    config = copy.deepcopy(BASE)
-    config["models"]["mlp"] = {"kind": "mlp", "sweep": {"width": [4, 8], "depth": [1, 2]}}
-    config["methods"]["gam"] = {"kind": "gam", "base": {"kind": "sgd", "lr": 1}, "sweep": {"base.lr": [0.1, 0.2]}}
-    expanded = expand_sweeps(config, sources)
-    assert expanded["models"]["mlp"] == [f"mlp_width{w}_depth{d}" for w in (4, 8) for d in (1, 2)]
-    assert config["models"]["mlp_width8_depth1"] == {"kind": "mlp", "width": 8, "depth": 1}
-    assert config["methods"]["gam_lr0.2"] == {"kind": "gam", "base": {"kind": "sgd", "lr": 0.2}}
-
-
-def test_a_sweep_must_not_shadow_a_variant():
-    config = copy.deepcopy(BASE)
-    config["models"]["m"] = {"kind": "mlp", "sweep": {"width": [4]}}
-    config["models"]["m_width4"] = {"kind": "mlp"}
-    with pytest.raises(ConfigError, match="already a variant"):
-        expand_sweeps(config, Sources([]))

@@ -4,7 +4,6 @@ import copy
 import json
 
 import pytest
-import yaml
 
 from boundcheck.planning.config import ConfigError
 from boundcheck.planning.grid import make_plan
@@ -19,8 +18,8 @@ CONFIG = {
         "gam": {"kind": "gam", "form": "exact", "rho": 0.1, "alpha": 0.1, "base": {"kind": "sgd", "lr": 0.1}},
     },
     "analyses": {"gradient": {"kind": "gradient_norm", "samples": 10}, "spectrum": {"kind": "hessian_spectrum"}},
-    "papers": {
-        "gam": {
+    "studies": {
+        "own": {
             "grid": [
                 {
                     "datasets": ["digits"],
@@ -45,11 +44,9 @@ CONFIG = {
 
 
 @pytest.fixture
-def plan_of(tmp_path):
+def plan_of(make_config):
     def plan_of(config):
-        path = tmp_path / "config.yaml"
-        path.write_text(yaml.safe_dump(config))
-        return make_plan([path])
+        return make_plan([make_config(config)])
 
     return plan_of
 
@@ -61,12 +58,12 @@ def specs(plan):
 def test_cells_times_seeds(plan_of):
     plan = plan_of(CONFIG)
     assert len(plan.batches) == 2 * 2 * 2 + 1  # widths x methods x batches of 3 seeds, and the net
-    assert "gam/digits/mlp_width8/sgd/seeds_0-2" in plan.batches
-    assert plan.batches["gam/digits/mlp_width8/sgd/seeds_3-5"].train["seeds"] == [3, 4, 5]
+    assert "own/digits/mlp_width8/sgd/seeds_0-2" in plan.batches
+    assert plan.batches["own/digits/mlp_width8/sgd/seeds_3-5"].train["seeds"] == [3, 4, 5]
 
 
 def test_a_multiple_of_the_epochs_moves_the_last_snapshot(plan_of):
-    spec = plan_of(CONFIG).batches["gam/digits/mlp_width8/sgd_long/seeds_0-2"].train
+    spec = plan_of(CONFIG).batches["own/digits/mlp_width8/sgd_long/seeds_0-2"].train
     assert spec["training"]["epochs"] == 8
     assert spec["snapshots"] == [0, 8]
     assert "training" not in spec["method"]
@@ -81,53 +78,86 @@ def test_a_changed_number_touches_its_cells_only(plan_of):
     config = copy.deepcopy(CONFIG)
     config["methods"]["gam"]["rho"] = 0.2
     after = specs(plan_of(config))
-    assert {folder for folder in before if before[folder] != after[folder]} == {"gam/digits/net/gam/seeds_0-2"}
+    assert {folder for folder in before if before[folder] != after[folder]} == {"own/digits/net/gam/seeds_0-2"}
 
 
 def test_more_seeds_are_new_batches(plan_of):
     config = copy.deepcopy(CONFIG)
-    config["papers"]["gam"]["grid"][1]["seeds"] = 6
+    config["studies"]["own"]["grid"][1]["seeds"] = 6
     before, after = specs(plan_of(CONFIG)), specs(plan_of(config))
     assert {folder: after[folder] for folder in before} == before
-    assert set(after) - set(before) == {"gam/digits/net/gam/seeds_3-5"}
+    assert set(after) - set(before) == {"own/digits/net/gam/seeds_3-5"}
 
 
 def test_a_cell_with_two_settings_is_refused(plan_of):
     config = copy.deepcopy(CONFIG)
-    config["papers"]["gam"]["grid"].append({**config["papers"]["gam"]["grid"][0], "training": {"epochs": 3}})
+    config["studies"]["own"]["grid"].append({**config["studies"]["own"]["grid"][0], "training": {"epochs": 3}})
     with pytest.raises(ConfigError, match="two blocks with different training"):
         plan_of(config)
 
 
 def test_a_block_may_have_its_own_seeds_per_job(plan_of):
     config = copy.deepcopy(CONFIG)
-    config["papers"]["gam"]["grid"][1]["seeds_per_job"] = 1
+    config["studies"]["own"]["grid"][1]["seeds_per_job"] = 1
     net = [folder for folder in plan_of(config).batches if "/net/" in folder]
-    assert net == [f"gam/digits/net/gam/seeds_{seed}-{seed}" for seed in range(3)]
+    assert net == [f"own/digits/net/gam/seeds_{seed}-{seed}" for seed in range(3)]
 
 
 def test_a_cell_with_two_seeds_per_job_is_refused(plan_of):
     config = copy.deepcopy(CONFIG)
-    config["papers"]["gam"]["grid"].append({**config["papers"]["gam"]["grid"][1], "seeds_per_job": 1})
+    config["studies"]["own"]["grid"].append({**config["studies"]["own"]["grid"][1], "seeds_per_job": 1})
     with pytest.raises(ConfigError, match="two blocks with different seeds_per_job"):
         plan_of(config)
 
 
 def test_blocks_that_share_a_cell_join_their_analyses(plan_of):
     config = copy.deepcopy(CONFIG)
-    config["papers"]["gam"]["grid"].append({**config["papers"]["gam"]["grid"][0], "analyses": ["spectrum"]})
-    batch = plan_of(config).batches["gam/digits/mlp_width8/sgd/seeds_0-2"]
+    config["studies"]["own"]["grid"].append({**config["studies"]["own"]["grid"][0], "analyses": ["spectrum"]})
+    batch = plan_of(config).batches["own/digits/mlp_width8/sgd/seeds_0-2"]
     assert [variant["name"] for variant in batch.analyses] == ["gradient", "spectrum"]
 
 
 def test_the_check_spec_lists_the_batches(plan_of):
-    spec = plan_of(CONFIG).check_spec("gam")
+    spec = plan_of(CONFIG).check_spec("own")
     assert "digits/net/gam/seeds_0-2" in spec["batches"]
     assert len(spec["batches"]) == 9
 
 
 def test_code_follows_the_kinds(plan_of):
     plan = plan_of(CONFIG)
-    folders = "gam/digits/mlp_width8/sgd/seeds_0-2", "gam/digits/mlp_width16/sgd/seeds_0-2"
+    folders = "own/digits/mlp_width8/sgd/seeds_0-2", "own/digits/mlp_width16/sgd/seeds_0-2"
     assert plan.train_code(folders[0]) == plan.train_code(folders[1])
-    assert plan.train_code(folders[0]) != plan.train_code("gam/digits/net/gam/seeds_0-2")
+    assert plan.train_code(folders[0]) != plan.train_code("own/digits/net/gam/seeds_0-2")
+
+
+def test_a_cell_has_the_roles_of_all_its_blocks_and_a_role_retrains_nothing(plan_of):
+    config = copy.deepcopy(CONFIG)
+    block = config["studies"]["own"]["grid"][0]
+    config["studies"]["own"]["grid"].append({**block, "methods": ["sgd"], "role": "control"})
+    before, after = plan_of(CONFIG), plan_of(config)
+    assert specs(before) == specs(after)
+    cells = after.check_spec("own")["cells"]
+    assert cells["digits/mlp_width8/sgd"]["roles"] == ["main", "control"]
+    assert cells["digits/mlp_width8/sgd_long"]["roles"] == ["main"]
+    assert cells["digits/net/gam"] == {"roles": ["main"], "measured": False}
+
+
+def test_what_a_claim_says_counts_in_the_report_alone(plan_of):
+    config = copy.deepcopy(CONFIG)
+    claim = {"kind": "lower_value", "statement": "GAM is flatter.", "reference": "a paper", "quantity": "sharpness"}
+    config["studies"]["own"]["claims"] = {"flatter": claim}
+    before = plan_of(config)
+    claim["statement"] = "GAM ends flatter."
+    after = plan_of(config)
+    assert before.check_spec("own") == after.check_spec("own")
+    assert before.report_spec() != after.report_spec()
+    assert after.report_spec()["statements"]["own"]["flatter"]["statement"] == "GAM ends flatter."
+    claim["quantity"] = "trace"
+    assert plan_of(config).check_spec("own") != before.check_spec("own")
+
+
+def test_the_checks_ask_the_kinds_of_the_cells(plan_of):
+    config = copy.deepcopy(CONFIG)
+    before = plan_of(config).check_code("own")
+    config["studies"]["own"]["grid"][1]["methods"] = ["sgd"]  # no GAM any more
+    assert plan_of(config).check_code("own") != before

@@ -4,7 +4,6 @@ import json
 import os
 
 import pytest
-import yaml
 
 from boundcheck.planning.grid import make_plan
 from boundcheck.planning.source_state import fetched_state, origin_state
@@ -67,7 +66,7 @@ def test_nothing_is_no_state(tmp_path):
 
 
 @pytest.fixture
-def plan(images, tmp_path, monkeypatch):
+def plan(images, make_config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     block = {"datasets": ["mine", "digits"], "models": ["mlp"], "methods": ["sgd"], "seeds": 3, "training": {}}
     config = {
@@ -76,27 +75,28 @@ def plan(images, tmp_path, monkeypatch):
         "models": {"mlp": {"kind": "mlp", "depth": 1, "width": 3}},
         "methods": {"sgd": {"kind": "sgd", "lr": 0.1}},
         "analyses": {},
-        "papers": {"gam": {"grid": [block]}},
+        "studies": {"own": {"grid": [block]}},
     }
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    make_config(config)
     return make_plan(["config.yaml"])
 
 
 def test_a_folder_that_went_away_after_fetching_is_not_missed(plan, images, tmp_path):
-    state = plan.origin_state("mine")
-    assert plan.missing_origin("mine") == []
+    (data,) = [name for name in plan.fetches if name.startswith("image_folder-")]
+    state = plan.origin_state(data)
+    assert plan.missing_origin(data) == []
     images.rename(tmp_path / "elsewhere")
-    (problem,) = plan.missing_origin("mine")
+    (problem,) = plan.missing_origin(data)
     assert "config.yaml" in problem
     assert f"datasets.mine.path: got {str(images)!r}: nothing is there" in problem
-    (tmp_path / "data/mine").mkdir(parents=True)
-    (tmp_path / "data/mine/arrays.safetensors").touch()
-    provenance = {"spec": plan.fetch_spec("mine"), "source": state}
-    (tmp_path / "data/mine/provenance.json").write_text(json.dumps(provenance))
-    assert plan.origin_state("mine") == state
-    plan.config["datasets"]["mine"]["path"] = str(tmp_path / "typo")
-    assert plan.origin_state("mine") == "none", "arrays of another path say nothing of this one"
-    assert plan.missing_origin("mine")
+    (tmp_path / "data" / data).mkdir(parents=True)
+    (tmp_path / "data" / data / "arrays.safetensors").touch()
+    provenance = {"spec": plan.fetch_spec(data), "source": state}
+    (tmp_path / "data" / data / "provenance.json").write_text(json.dumps(provenance))
+    assert plan.origin_state(data) == state
+    other = {"spec": {**plan.fetch_spec(data), "path": "typo"}, "source": state}
+    (tmp_path / "data" / data / "provenance.json").write_text(json.dumps(other))
+    assert plan.origin_state(data) == "none", "arrays of another path say nothing of this one"
 
 
 def test_other_datasets_have_no_origin(plan):

@@ -55,16 +55,25 @@ def _measurement_rows(seed, sharpness, zeroth, snapshots, steps_per_epoch, phase
     return rows
 
 
-def _provenance(dataset, model, method, seeds, epochs, runs):
+def settings_of(cell, epochs=5):
+    """What a check spec says of a cell."""
+    dataset, model, method = cell.split("/")
     activation = "relu" if model.endswith("relu") else "tanh"
     return {
-        "spec": {
-            "dataset": {"name": dataset, "kind": dataset},
-            "model": {"name": model, "kind": "mlp", "depth": 2, "width": 8, "activation": activation},
-            "method": {"name": method, "kind": method.partition("_")[0]},
-            "seeds": list(seeds),
-            "training": {"loss": "cross_entropy", "epochs": epochs, "batch_size": 32},
-        },
+        "dataset": {"name": dataset, "kind": dataset},
+        "model": {"name": model, "kind": "mlp", "depth": 2, "width": 8, "activation": activation},
+        "method": {"name": method, "kind": method.partition("_")[0]},
+        "training": {"loss": "cross_entropy", "epochs": epochs, "batch_size": 32},
+        "record": [{"kind": "loss"}],
+        "roles": ["main"],
+        "measured": True,
+    }
+
+
+def _provenance(cell, seeds, epochs, runs):
+    method = cell.rpartition("/")[2]
+    return {
+        "spec": {**settings_of(cell, epochs), "seeds": list(seeds)},
         "code": "0123456789abcdef",
         "versions": {"python": "3.11.2", "torch": "2.14.1"},
         "device": "cpu",
@@ -84,7 +93,7 @@ def write_batch():
     def write(
         results, cell, accuracy=0.9, sharpness=3.0, zeroth=0.6, seeds=SEEDS, diverged=(), epochs=5, steps_per_epoch=20
     ):
-        dataset, model, method = cell.split("/")
+        method = cell.rpartition("/")[2]
         phase = sum(map(ord, method))
         batch = f"{cell}/seeds_{seeds[0]}-{seeds[-1]}"
         curves, measured, runs = [], [], []
@@ -98,7 +107,7 @@ def write_batch():
         folder = results / batch
         tables.write(_tidy(curves, tables.TIDY), tables.TIDY, folder / "curves.parquet")
         tables.write(_tidy(measured, tables.MEASUREMENTS), tables.MEASUREMENTS, folder / "measurements.parquet")
-        (folder / "provenance.json").write_text(json.dumps(_provenance(dataset, model, method, seeds, epochs, runs)))
+        (folder / "provenance.json").write_text(json.dumps(_provenance(cell, seeds, epochs, runs)))
         return batch
 
     return write
@@ -152,8 +161,9 @@ def make_scale(write_batch, claims_of):
         skipped = {"dataset": "mnist5k", "model": "mlp", "method": "entropy_sgd", "reason": "no Langevin steps here"}
         spec = {
             "scale": "test",
-            "paper": "gam",
+            "study": "gam",
             "batches": [*batches, "mnist5k/mlp_relu/sam/seeds_0-2"],
+            "cells": {cell: settings_of(cell) for cell in (*cells, "mnist5k/mlp_relu/sam")},
             "skipped": [skipped],
             "checks": checks,
             "claims": claims,

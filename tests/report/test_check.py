@@ -141,18 +141,18 @@ def test_nothing_on_disk_is_no_error(scale, tmp_path):
 
 def test_every_paper_of_the_default_scale_without_a_result(root, tmp_path):
     plan = make_plan([root / "config/config.yaml"])
-    assert len(plan.papers) == 4
-    for paper in plan.papers:
-        check(plan.check_spec(paper), tmp_path / "nowhere", tmp_path / paper)
-        claims = pq.read_table(tmp_path / paper / "claims.parquet").to_pandas()
-        assert len(claims) == len(plan.config["papers"][paper]["claims"])
+    assert len(plan.studies) == 4
+    for study in plan.studies:
+        check(plan.check_spec(study), tmp_path / "nowhere", tmp_path / study)
+        claims = pq.read_table(tmp_path / study / "claims.parquet").to_pandas()
+        assert len(claims) == len(plan.config["studies"][study]["claims"])
         without_runs = claims["kind"] == "frequency_response"
-        assert set(claims.loc[~without_runs, "decision"]) == {"not run"}, paper
-        assert set(claims.loc[without_runs, "decision"]) <= {"supported"}, paper
+        assert set(claims.loc[~without_runs, "decision"]) == {"not run"}, study
+        assert set(claims.loc[without_runs, "decision"]) <= {"supported"}, study
 
 
 def test_a_paper_without_batches_or_claims(tmp_path):
-    check({"batches": [], "skipped": [], "checks": {}, "claims": {}}, tmp_path, tmp_path)
+    check({"batches": [], "cells": {}, "skipped": [], "checks": {}, "claims": {}}, tmp_path, tmp_path)
     assert all(len(pq.read_table(tmp_path / f"{name}.parquet")) == 0 for name in SCHEMAS)
 
 
@@ -168,7 +168,7 @@ def test_damaged_batches_are_missing_with_the_reason(scale, name, content, reaso
     spec, results = scale
     file = results / "gam" / "mnist5k/mlp/sam/seeds_0-2" / name
     file.unlink() if content is None else file.write_bytes(content)
-    runs = read_tables(spec["batches"], [], results / "gam").runs
+    runs = read_tables(spec["batches"], spec["cells"], [], results / "gam").runs
     sam = runs[(runs["model"] == "mlp") & (runs["method"] == "sam")]
     assert set(sam["status"]) == {"missing"}
     assert sam["reason"].str.startswith(reason).all()
@@ -177,7 +177,7 @@ def test_damaged_batches_are_missing_with_the_reason(scale, name, content, reaso
 def test_missing_measurements_leave_the_runs_done(scale):
     spec, results = scale
     (results / "gam" / "mnist5k/mlp/sam/seeds_0-2/measurements.parquet").unlink()
-    read = read_tables(spec["batches"], [], results / "gam")
+    read = read_tables(spec["batches"], spec["cells"], [], results / "gam")
     sam = read.runs[(read.runs["model"] == "mlp") & (read.runs["method"] == "sam")]
     assert set(sam["status"]) == {"done"}
     assert set(sam["reason"]) == {"there is no measurements.parquet"}
@@ -189,7 +189,7 @@ def test_a_seed_that_was_not_trained_is_missing(scale):
     provenance = json.loads(file.read_text())
     provenance["runs"].pop()
     file.write_text(json.dumps(provenance))
-    runs = read_tables(spec["batches"][:1], [], results / "gam").runs
+    runs = read_tables(spec["batches"][:1], spec["cells"], [], results / "gam").runs
     assert runs["status"].tolist() == ["done", "done", "missing"]
 
 
@@ -201,6 +201,6 @@ def test_seeds_of(batch, seeds):
 
 
 def test_an_unknown_kind_is_named(tmp_path):
-    spec = {"batches": [], "skipped": [], "checks": {}, "claims": {"x": {"kind": "nonsense"}}}
+    spec = {"batches": [], "cells": {}, "skipped": [], "checks": {}, "claims": {"x": {"kind": "nonsense"}}}
     with pytest.raises(ValueError, match=r"nonsense.*theorem_holds"):
         check(spec, tmp_path, tmp_path)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from boundcheck.cells.resolved import resolved_settings
 from boundcheck.data.fetch import fetch
 from boundcheck.measuring.measure import measure
 from boundcheck.methods.adaptive_momentum import AdaptiveMomentum
@@ -37,7 +38,7 @@ def arrays(tmp_path_factory):
 
 def checked(plan, cells, arrays, folder):
     """The check rows and the decisions of the paper, from its cells cut down to forty steps of two seeds."""
-    batches = {batch.cell.partition("/")[2]: batch for batch in plan.of_paper("dag_momentum")}
+    batches = {batch.cell.partition("/")[2]: batch for batch in plan.of_study("dag_momentum")}
     for cell in cells:
         spec = copy.deepcopy(dict(plan.measure_spec(batches[cell].folder)))
         spec["training"] = {**spec["training"], "epochs": STEPS, "evaluate_every": STEPS}
@@ -48,7 +49,9 @@ def checked(plan, cells, arrays, folder):
             measure(spec, arrays, output / "snapshots", output / "measurements.parquet")
     spec = plan.check_spec("dag_momentum")
     spec |= {"batches": [f"{cell}/seeds_0-1" for cell in cells], "skipped": []}
-    spec["unmeasured"] = [f"{cell}/seeds_0-1" for cell in cells if not batches[cell].analyses]
+    for cell in cells:
+        settings = resolved_settings(plan.measure_spec(batches[cell].folder))
+        spec["cells"][cell] |= {**settings, "training": {**settings["training"], "epochs": STEPS}}
     check(spec, folder, folder)
     claims = pd.read_parquet(folder / "claims.parquet").set_index("claim")
     return pd.read_parquet(folder / "checks.parquet"), claims

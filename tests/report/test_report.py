@@ -56,8 +56,8 @@ class Page(HTMLParser):
 @pytest.fixture(scope="session")
 def report_spec(checked_scale):
     spec, _ = checked_scale
-    config = {"name": "test", "papers": {"gam": {"claims": spec["claims"]}}, "marker": "effective-config-é"}
-    return {"scale": "test", "papers": ["gam"], "config": config}
+    config = {"name": "test", "marker": "effective-config-é"}
+    return {"scale": "test", "studies": ["gam"], "config": config, "statements": {"gam": spec["claims"]}}
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +77,7 @@ def files(folder):
 
 
 def test_a_paper_is_introduced_where_its_claims_need_it(report_spec, checked_scale, tmp_path):
-    report(report_spec | {"papers": ["weight_norm"]}, checked_scale[1], tmp_path / "other")
+    report(report_spec | {"studies": ["weight_norm"]}, checked_scale[1], tmp_path / "other")
     words = Page((tmp_path / "other" / "index.html").read_text(encoding="utf-8")).words
     assert "The body of the paper could not be read" in words
 
@@ -193,7 +193,7 @@ def test_what_is_stale_goes_and_the_rest_stays(report_spec, checked_scale, built
     (output / "figures" / "gam_old_0.svg").write_text("<svg/>")
     (output / "tables" / "old.csv").write_text("a\n")
     (output / "notes.txt").write_text("mine")
-    report({**report_spec, "papers": []}, checked_scale[1], output)
+    report({**report_spec, "studies": []}, checked_scale[1], output)
     assert sorted(files(output)) == ["index.html", "notes.txt", "tables/verdicts.csv"]
 
 
@@ -218,16 +218,18 @@ def test_text_is_escaped(report_spec, checked_scale, tmp_path):
     rows = pq.read_table(path).to_pylist()
     evil = '<script>alert("1")</script>'
     for row in rows:
-        row |= {"statement": evil, "reason": evil, "reference": f"arXiv:2303.03108 {evil}", "unit": evil}
+        row |= {"reason": evil, "unit": evil}
     tables.write({name: [row[name] for row in rows] for name in tables.CLAIMS.names}, tables.CLAIMS, path)
-    report(report_spec, tmp_path / "results", tmp_path / "out")
+    words = {"statement": evil, "reference": f"arXiv:2303.03108 {evil}"}
+    statements = {"gam": dict.fromkeys(report_spec["statements"]["gam"], words)}
+    report({**report_spec, "statements": statements}, tmp_path / "results", tmp_path / "out")
     text = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "<script" not in text
     assert evil in Page(text).words
 
 
 def test_an_unknown_paper_stands_under_its_key(tmp_path):
-    report({"scale": "test", "papers": ["other"], "config": {"papers": {}}}, tmp_path, tmp_path / "out")
+    report({"scale": "test", "studies": ["other"], "config": {}, "statements": {}}, tmp_path, tmp_path / "out")
     page = Page((tmp_path / "out" / "index.html").read_text(encoding="utf-8"))
     assert "other" in page.ids
     assert "No claim is configured." in page.words

@@ -15,6 +15,7 @@ import torch
 import boundcheck.methods.adamw
 import boundcheck.methods.gam  # noqa: F401  (so that no child pays for it)
 from boundcheck.jobs import command_line as command
+from boundcheck.planning.specs import SpecFiles
 from boundcheck.training.loop import Loop
 from boundcheck.training.train import train
 
@@ -59,8 +60,11 @@ def run(job):
     paths = pathlib.Path(job["arrays"]), pathlib.Path(job["output"])
     if "signal" in job:
         signal_in_step(5, job["signal"])
+        specs = SpecFiles()
+        spec = specs.path(job["output"] + ".specs", job["spec"])
+        specs.write(spec)
         arguments = ["--data", job["arrays"], "--output", job["output"]]
-        return command.main(["train", "--spec", json.dumps(job["spec"]), *arguments])
+        return command.main(["train", "--spec", spec, *arguments])
     die_before_file_operation(job.get("deadly", 0))
     train(job["spec"], *paths, checkpoint_seconds=0)
     return 0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import re
 import shutil
 
 import pandas as pd
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file, save_file
 from torchvision import models as zoo
 
@@ -201,7 +201,7 @@ def test_a_teacher_that_does_not_fit_is_refused_before_the_first_step(spec, data
 OVERLAY = {
     "name": "taught",
     "datasets": {"resnet34": {"kind": "teacher", "model": "resnet34", "weights": "IMAGENET1K_V1"}},
-    "papers": {
+    "studies": {
         "binary_filter": {
             "grid": [
                 {
@@ -218,24 +218,24 @@ OVERLAY = {
 
 
 @pytest.fixture
-def planned(root, tmp_path):
+def planned(root, make_config):
     def planned(overlay):
-        file = tmp_path / "overlay.yaml"
-        file.write_text(yaml.safe_dump(overlay))
-        return make_plan([root / "config/config.yaml", file])
+        return make_plan([root / "config/config.yaml", make_config(overlay, "overlay.yaml")])
 
     return planned
 
 
 def test_the_plan_fetches_the_teacher_and_a_change_of_it_reruns(planned):
     plan = planned(OVERLAY)
-    assert plan.datasets == ["digits", "resnet34"]
-    assert plan.pattern("dataset") == "digits|resnet34"
     (batch,) = plan.batches.values()
-    expected = {"name": "resnet34", **OVERLAY["datasets"]["resnet34"], "file": "data/resnet34/arrays.safetensors"}
+    assert list(plan.fetches) == list(batch.data)
+    digits, teacher = batch.data
+    assert digits == "digits"
+    assert plan.pattern("data") == re.escape(digits) + "|" + re.escape(teacher)
+    expected = {"name": "resnet34", **OVERLAY["datasets"]["resnet34"], "file": f"data/{teacher}/arrays.safetensors"}
     assert batch.train["training"]["teacher"] == batch.teacher == expected
-    assert plan.fetch_spec("resnet34") == OVERLAY["datasets"]["resnet34"]
-    assert "resnet34" in plan.report_spec()["config"]["datasets"]
+    assert plan.fetch_spec(teacher) == OVERLAY["datasets"]["resnet34"]
+    assert "resnet34" in plan.report_spec()["config"]["studies"]["binary_filter"]["datasets"]
     assert "boundcheck.data.teacher" in train_modules(batch.train)
     assert "boundcheck.data.teacher" in measure_modules(plan.measure_spec(batch.folder))
     plain = make_plan(["config/config.yaml"])
@@ -253,13 +253,13 @@ def test_the_plan_fetches_the_teacher_and_a_change_of_it_reruns(planned):
 )
 def test_bad_settings_are_refused_by_the_plan(planned, change, message):
     overlay = copy.deepcopy(OVERLAY)
-    overlay["papers"]["binary_filter"]["grid"][0]["training"] |= change
+    overlay["studies"]["binary_filter"]["grid"][0]["training"] |= change
     with pytest.raises(ConfigError, match=message):
         planned(overlay)
 
 
 def test_a_teacher_is_no_dataset(planned):
     overlay = copy.deepcopy(OVERLAY)
-    overlay["papers"]["binary_filter"]["grid"][0]["datasets"] = ["resnet34"]
+    overlay["studies"]["binary_filter"]["grid"][0]["datasets"] = ["resnet34"]
     with pytest.raises(ConfigError, match="datasets: resnet34 is a teacher without examples; name it in"):
         planned(overlay)

@@ -84,7 +84,8 @@ def test_arrays_of_all_seeds_come_back_by_seed(spec_of, arrays, tmp_path, model)
         spec = spec_of(seeds=seeds, snapshots=[0], record=record, **changes)
         train(spec, arrays, tmp_path / "digits" / "net" / "sgd" / f"seeds_{seeds[0]}-{seeds[1]}")
     batches = [f"digits/net/sgd/seeds_{name}" for name in ("0-1", "2-3")]
-    tables = read_tables([*batches, "digits/net/sgd/seeds_4-5"], [], tmp_path)
+    cells = {"digits/net/sgd": {"roles": ["main"], "measured": False}}
+    tables = read_tables([*batches, "digits/net/sgd/seeds_4-5"], cells, [], tmp_path)
     found = tables.arrays("digits", "net", "sgd", "keeper")
     curves = tables.curves[tables.curves["quantity"] == "train_loss"]
     assert sorted(found) == [0, 1, 2, 3]

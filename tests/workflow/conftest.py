@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SMALL = {
     "name": "small",
-    "papers": {
+    "studies": {
         "gam": {
             "grid": [
                 {

@@ -60,18 +60,18 @@ def add(project):
         "METHODS: dict[str, str] = {\n",
         'METHODS: dict[str, str] = {\n    "sign_descent": "boundcheck.methods.sign_descent:SignDescentMethod",\n',
     )
-    project.edit("config/config.yaml", "methods:\n", "methods:\n  sign: {kind: sign_descent, lr: 0.01}\n")
+    project.edit("config/studies/gam.yaml", "methods:\n", "methods:\n  sign: {kind: sign_descent, lr: 0.01}\n")
 
 
 def test_a_toy_method(finished, tmp_path):
     project = finished.copied(tmp_path)
     add(project)
     assert project.planned() == {}, "a new file, registry line and variant rerun nothing"
-    project.config["papers"]["gam"]["grid"][0]["methods"].append("sign")
+    project.config["studies"]["gam"]["grid"][0]["methods"].append("sign")
     project.write_config("config/small.yaml", project.config)
     planned = project.planned()
     planned.pop("all")
-    assert planned == {"train_batch": 1, "measure_batch": 1, "check_paper": 1, "report": 1}
+    assert planned == {"train_batch": 1, "measure_batch": 1, "check_study": 1, "report": 1}
     folder = "results/small/gam/tiny_digits/tiny_mlp/sign/seeds_0-2"
     project.snakemake(f"{folder}/curves.parquet")
     assert (project.folder / folder / "provenance.json").exists()

@@ -8,6 +8,8 @@ import shlex
 import pandas as pd
 import pytest
 
+from boundcheck.planning.specs import read_spec
+
 pytestmark = pytest.mark.xdist_group("finished")  # one worker, one finished run
 
 
@@ -78,6 +80,34 @@ def test_a_job_repeats_from_the_first_line_of_its_log(finished, tmp_path):
         assert (tmp_path / "again" / name).read_bytes() == (finished.folder / "results" / cell / name).read_bytes()
 
 
+def test_every_job_reads_a_spec_that_is_named_by_its_content(finished):
+    written = [*finished.folder.glob("results/small/specs/*"), *finished.folder.glob("data/specs/*")]
+    named = {finished.folder / word for log in finished.folder.glob("logs/**/*.log") for word in spec_words(log)}
+    assert set(written) == named
+    assert all(read_spec(path) for path in written)
+    assert len(written) == 1 + 2 + 2 + 1 + 1  # fetch, train, measure, check, report
+
+
+def spec_words(log):
+    words = shlex.split(log.read_text().splitlines()[0])
+    return [words[words.index("--spec") + 1]]
+
+
+def test_a_job_refuses_a_spec_that_was_changed(finished, tmp_path):
+    project = finished.copied(tmp_path)
+    (spec,) = project.folder.glob("data/specs/*")
+    spec.write_text(spec.read_text() + " ")
+    words = ["fetch", "--spec", str(spec), "--output", "data/digits/arrays.safetensors"]
+    assert "has another content than its name says" in project.boundcheck(*words, expect=1)
+
+
+def test_provenance_and_tables_hold_all_settings(finished):
+    runs = pd.read_parquet(finished.folder / "results/small/gam/runs.parquet")
+    method = json.loads(runs.set_index("method").method_spec["gam_exact"].iloc[0])
+    assert (method["rho"], method["form"], method["base"]["nesterov"]) == (0.1, "exact", False)
+    assert set(runs.roles) == {'["main"]'}
+
+
 def test_status_and_why_speak_of_the_finished_run(finished):
     overlays = ["--configfile", "config/test.yaml", "config/small.yaml"]
     assert "2 batches: 2 done" in finished.boundcheck("status", *overlays)
@@ -92,3 +122,17 @@ def test_status_and_why_speak_of_the_finished_run(finished):
 def test_one_worker_has_all_that_share_the_run(request):
     """pytest-xdist hands its groups over in the names of tests, which not every pytest lets it change."""
     assert request.node.nodeid.endswith("@finished")
+
+
+def test_a_job_of_a_cluster_reads_no_newer_spec_than_it_was_planned_with(finished, tmp_path):
+    """It plans anew from a config that has changed meanwhile, and writes no spec of its own."""
+    project = finished.copied(tmp_path)
+    project.config["studies"]["gam"]["methods"] = {"sgd": {"lr": 0.2}}
+    project.write_config("config/small.yaml", project.config)
+    before = sorted(project.folder.glob("results/small/specs/*"))
+    job = "train_batch:study=gam,dataset=tiny_digits,model=tiny_mlp,method=sgd,seeds=seeds_0-2"
+    remote = ["--mode", "remote", "--no-hooks", "--nolock", "--force", "--allowed-rules", "train_batch"]
+    project.snakemake(*remote, "--target-jobs", job, expect=1)
+    log = (project.folder / "logs/train/small/gam/tiny_digits/tiny_mlp/sgd/seeds_0-2.log").read_text()
+    assert "a job of a config that has changed since its run began; start Snakemake again" in log
+    assert sorted(project.folder.glob("results/small/specs/*")) == before

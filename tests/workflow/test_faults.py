@@ -14,6 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from boundcheck.planning.fetches import data_name
+
 pytestmark = pytest.mark.xdist_group("finished")  # one worker, one finished run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +36,7 @@ def held(finished, tmp_path):
     project = finished.copied(tmp_path)
     project.edit("workflow/rules/train.smk", "--threads {threads}", "--threads {threads} --checkpoint-seconds 0")
     project.edit("src/boundcheck/training/checkpoint.py", WRITTEN, HELD)
-    block = project.config["papers"]["gam"]["grid"][0]
+    block = project.config["studies"]["gam"]["grid"][0]
     block |= {"methods": ["sgd"], "training": {"epochs": 5, "batch_size": 50}, "snapshots": [0, 5], "analyses": []}
     project.write_config("config/small.yaml", project.config)
     return project
@@ -140,12 +142,16 @@ def test_a_second_snakemake_says_that_there_is_a_first(held, tmp_path):
 HOSTILE_PATH = "no such 'folder\"; touch stolen; $(touch stolen) {input} ü"
 
 
+ABSENT = {"kind": "image_folder", "path": HOSTILE_PATH, "size": 8}
+FETCH_LOG = f"logs/fetch/{data_name(ABSENT)}.log"
+
+
 @pytest.fixture(scope="module")
 def holes(finished, tmp_path_factory):
     """A run with `--keep-going` in which a dataset beside the good one is not there, and its preview."""
     project = finished.copied(tmp_path_factory.mktemp("holes"))
-    project.config["datasets"] = {"absent": {"kind": "image_folder", "path": HOSTILE_PATH, "size": 8}}
-    block = project.config["papers"]["gam"]["grid"][0]
+    project.config["datasets"] = {"absent": ABSENT}
+    block = project.config["studies"]["gam"]["grid"][0]
     block["datasets"].append("absent")
     block["methods"].append("adamw")
     project.write_config("config/small.yaml", project.config)
@@ -172,16 +178,16 @@ def test_the_other_cells_finish(holes):
 
 
 def test_the_error_names_the_path_and_no_shell_reads_it(holes):
-    last = (holes.folder / "logs/fetch/absent.log").read_text().splitlines()[-1]
+    last = (holes.folder / FETCH_LOG).read_text().splitlines()[-1]
     assert last.startswith("boundcheck fetch: DataError: ")
     assert HOSTILE_PATH in last
     assert not list(holes.folder.rglob("stolen"))
 
 
 def test_without_keep_going_it_is_said_before_the_first_job(holes):
-    (holes.folder / "logs/fetch/absent.log").rename(holes.folder / "absent.log")
+    (holes.folder / FETCH_LOG).rename(holes.folder / "absent.log")
     said = holes.snakemake(expect=1)
-    (holes.folder / "absent.log").rename(holes.folder / "logs/fetch/absent.log")
+    (holes.folder / "absent.log").rename(holes.folder / FETCH_LOG)
     assert "config/small.yaml: datasets.absent.path: got " in said
     assert "nothing is there" in said
     assert "localrule fetch" not in said
@@ -190,7 +196,7 @@ def test_without_keep_going_it_is_said_before_the_first_job(holes):
 def test_status_names_the_log_of_the_failure(holes):
     said = holes.boundcheck("status", "--configfile", *CONFIGS)
     assert "6 batches: 3 done, 3 failed" in said
-    assert re.search(r"failed +gam/absent/tiny_mlp/sgd/seeds_0-2 +logs/fetch/absent.log", said)
+    assert re.search(rf"failed +gam/absent/tiny_mlp/sgd/seeds_0-2 +{FETCH_LOG}", said)
 
 
 def test_the_preview_decides_from_what_is_there_and_lists_what_is_not(holes):
@@ -202,7 +208,7 @@ def test_the_preview_decides_from_what_is_there_and_lists_what_is_not(holes):
     absent = pd.read_csv(tables / "gam_absent.csv")
     assert set(absent.dataset) == {"absent"}
     assert set(absent.method) == {"sgd", "gam_exact", "adamw"}
-    assert absent.reason.str.startswith("failed; logs/fetch/absent.log: boundcheck fetch: DataError").all()
+    assert absent.reason.str.startswith(f"failed; {FETCH_LOG}: boundcheck fetch: DataError").all()
     verdicts = pd.read_csv(tables / "verdicts.csv").set_index("name")
     assert verdicts.loc["first_order_flatness_dominates", "decision"] == "supported"
 

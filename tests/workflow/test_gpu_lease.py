@@ -97,7 +97,7 @@ def num_locks(folder):
 def test_jobs_of_the_profile_lease(start, project, tmp_path):
     """While another process holds GPU 0, both a training and a measurement take GPU 1."""
     assert start("0,1").gpu() == "0"
-    project.config["papers"]["gam"]["grid"][0]["methods"] = ["sgd"]
+    project.config["studies"]["gam"]["grid"][0]["methods"] = ["sgd"]
     project.write_config("config/small.yaml", project.config)
     project.environment |= {"CUDA_VISIBLE_DEVICES": "0,1", "TMPDIR": str(tmp_path)}
     output = project.snakemake("--workflow-profile", "workflow/profiles/local-gpu", "--until", "measure_batch")

@@ -23,8 +23,8 @@ SMALL = {
     "dag_momentum": {"kind": "autoencoder", "code": 2, "widths": [4]},
 }
 PLAN = make_plan(["config/config.yaml", "config/paper.yaml"])
-BY_MODEL = {(batch.paper, batch.model): batch for batch in PLAN.batches.values()}
-BY_METHOD = {(batch.paper, batch.method): batch for batch in PLAN.batches.values()}
+BY_MODEL = {(batch.study, batch.model): batch for batch in PLAN.batches.values()}
+BY_METHOD = {(batch.study, batch.method): batch for batch in PLAN.batches.values()}
 
 
 def one_step(batch, model_variant, method_variant):

@@ -6,6 +6,7 @@ import sys
 import pytest
 import yaml
 
+from boundcheck.planning.config import Sources
 from boundcheck.planning.grid import make_plan
 
 CONFIGS = ["config.yaml", "test.yaml", "paper.yaml", "cifar.yaml"]
@@ -21,27 +22,30 @@ def test_job_counts_are_cells_times_batches(project, root, name):
     counts = project.planned(configs=[f"config/{name}"])
     assert counts["train_batch"] == len(plan.batches) > 0
     assert counts["measure_batch"] == sum(bool(batch.analyses) for batch in plan.batches.values()) > 0
-    assert counts["fetch"] == len(plan.datasets)
-    assert counts["check_paper"] == len(plan.papers)
+    assert counts["fetch"] == len(plan.fetches)
+    assert counts["check_study"] == len(plan.studies)
     assert counts["report"] == counts["all"] == 1
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "test.yaml"])
 def test_no_paper_has_more_than_80_jobs_at_the_small_scales(root, name):
     plan = make_plan(files(root, name))
-    for paper in plan.papers:
-        batches = plan.of_paper(paper)
-        datasets = {batch.dataset for batch in batches}
-        assert len(batches) + sum(bool(batch.analyses) for batch in batches) + len(datasets) + 1 <= 80, paper
+    for study in plan.studies:
+        batches = plan.of_study(study)
+        datasets = {data for batch in batches for data in batch.data}
+        assert len(batches) + sum(bool(batch.analyses) for batch in batches) + len(datasets) + 1 <= 80, study
 
 
 @pytest.mark.parametrize("name", CONFIGS[1:])
 def test_an_overlay_leaves_no_cell_of_the_default_behind(root, name):
-    overlay = yaml.safe_load((root / "config" / name).read_text())
-    default = yaml.safe_load((root / "config/config.yaml").read_text())
+    overlay = Sources([root / "config" / name]).merged()
     plan = make_plan(files(root, name))
-    assert plan.scale == overlay["name"] != default["name"]
-    assert set(plan.papers) == {key for key, paper in overlay["papers"].items() if paper.get("grid")}
+    assert plan.scale == overlay["name"] != "default"
+    assert set(plan.studies) == {key for key, study in overlay["studies"].items() if study.get("grid")}
+    for key in plan.studies:
+        named = [block["methods"] for block in overlay["studies"][key]["grid"]]
+        methods = set(plan.scopes[key].resolve("methods", [method for block in named for method in block]))
+        assert {batch.method for batch in plan.of_study(key)} == methods
 
 
 @pytest.mark.parametrize(
@@ -50,9 +54,9 @@ def test_an_overlay_leaves_no_cell_of_the_default_behind(root, name):
         ("data", {"fetch"}),
         ("train", {"fetch", "train_batch"}),
         ("measure", {"fetch", "train_batch", "measure_batch"}),
-        ("check", {"fetch", "train_batch", "measure_batch", "check_paper"}),
-        ("gam", {"fetch", "train_batch", "measure_batch", "check_paper"}),
-        ("report", {"fetch", "train_batch", "measure_batch", "check_paper"}),
+        ("check", {"fetch", "train_batch", "measure_batch", "check_study"}),
+        ("gam", {"fetch", "train_batch", "measure_batch", "check_study"}),
+        ("report", {"fetch", "train_batch", "measure_batch", "check_study"}),
     ],
 )
 def test_named_targets(project, target, rules):
@@ -62,23 +66,50 @@ def test_named_targets(project, target, rules):
 def test_a_users_mistake_shows_no_traceback(project):
     project.edit("config/small.yaml", "epochs: 2", "epochs: -2")
     output = project.snakemake("-n", expect=1)
-    assert "config/small.yaml: papers.gam.grid[0].training.epochs: got -2" in output
+    assert "config/small.yaml: studies.gam.grid[0].training.epochs: got -2" in output
     assert "Traceback" not in output
 
 
 def test_a_number_that_a_method_rejects_stops_before_the_plan(project):
-    project.edit("config/config.yaml", "form: exact, rho: 0.1", "form: exact, rho: -0.1")
+    project.edit("config/studies/gam.yaml", "form: exact, rho: 0.1", "form: exact, rho: -0.1")
     output = project.snakemake("-n", expect=1)
-    assert "config/config.yaml: methods.gam_exact: rho: got -0.1; allowed: a number >= 0" in output
+    assert "config/studies/gam.yaml: methods.gam_exact: rho: got -0.1; allowed: a number >= 0" in output
     assert "Traceback" not in output
     assert not (project.folder / "results").exists()
 
 
 def test_an_unknown_kind_lists_the_known_ones(project):
-    project.edit("config/config.yaml", "kind: mlp", "kind: mpl")
+    project.edit("config/studies/gam.yaml", "mlp: {kind: mlp", "mlp: {kind: mpl")
     output = project.snakemake("-n", expect=1)
-    assert "models.mlp: unknown kind 'mpl'; allowed: " in output
+    assert "config/studies/gam.yaml: models.mlp: unknown kind 'mpl'; allowed: " in output
     assert "resnet" in output
+
+
+def test_a_repeated_configfile_is_refused_with_the_right_form(project):
+    output = project.run(
+        "snakemake",
+        "-n",
+        "--cores",
+        "1",
+        "--configfile",
+        "config/test.yaml",
+        "--configfile",
+        "config/small.yaml",
+        expect=1,
+    )
+    assert "allowed: once, as --configfile config/test.yaml config/small.yaml" in output
+    assert "Traceback" not in output
+
+
+def test_a_value_of_the_command_line_is_blamed_on_no_file(project):
+    output = project.snakemake("-n", "--config", "studies={gam: {methods: {sgd: {lr: -1}}}}", expect=1)
+    assert "config: --config: studies.gam.methods.sgd: lr: got -1; allowed" in output
+
+
+def test_a_dry_run_writes_no_spec(project):
+    project.snakemake("-n")
+    assert not (project.folder / "results").exists()
+    assert not (project.folder / "data").exists()
 
 
 def test_planning_imports_neither_torch_nor_pandas(root):

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.xdist_group("finished")  # one worker, one finished run
 SGD = Path("results/small/gam/tiny_digits/tiny_mlp/sgd/seeds_0-2")
 GAM = SGD.parents[1] / "gam_exact/seeds_0-2"
 REPORT = {"report": 1}
-CHECK = {"check_paper": 1, **REPORT}
+CHECK = {"check_study": 1, **REPORT}
 REWORDED = (
     "methods/gam.py",
     "training/train.py",
@@ -57,7 +57,7 @@ def configured(change):
 
     def edited(text):
         config = yaml.safe_load(text)
-        change(config, config["papers"]["gam"]["grid"][0])
+        change(config, config["studies"]["gam"]["grid"][0])
         return yaml.safe_dump(config, sort_keys=False)
 
     return edited
@@ -84,6 +84,7 @@ def test_nothing_for_a_touch_a_comment_a_blank_line_or_a_docstring(copied, edit)
     assert planned(copied) == {}
 
 
+ANOTHER_CLAIM = {"kind": "theorem_holds", "check": "zeroth_below_first", "statement": "So it is.", "reference": "here"}
 EDITS = {
     "a method": ("src/boundcheck/methods/gam.py", more_code, jobs(1, 1)),
     "the training loop": ("src/boundcheck/training/loop.py", more_code, jobs(2, 2)),
@@ -92,13 +93,18 @@ EDITS = {
     "a template": ("src/boundcheck/report/templates/style.css", lambda text: f"{text}\nb {{ color: red }}\n", REPORT),
     "a caption": ("workflow/report/page.rst", lambda text: f"{text}\nMore words.\n", {}),
     "a method's number": (
-        "config/config.yaml",
+        "config/studies/gam.yaml",
         lambda text: text.replace("form: exact, rho: 0.1", "form: exact, rho: 0.2"),
         jobs(1, 1),
     ),
-    "a claim": (
-        "config/config.yaml",
-        lambda text: text.replace("GAM ends at a lower sharpness", "GAM ends at a smaller sharpness"),
+    "what a claim says": (
+        "src/boundcheck/claims/gam/claims.yaml",
+        lambda text: text.replace("GAM ends at a lower", "GAM ends at a smaller"),
+        REPORT,
+    ),
+    "what decides a claim": (
+        "config/small.yaml",
+        configured(lambda config, block: config["studies"]["gam"].update(claims={"one": ANOTHER_CLAIM})),
         CHECK,
     ),
     "more seeds": ("config/small.yaml", configured(lambda config, block: block.update(seeds=6)), jobs(2, 2)),
@@ -113,7 +119,7 @@ EDITS = {
         jobs(2, 2, fetch=1),
     ),
     "how data are fetched": ("src/boundcheck/data/fetch.py", more_code, jobs(2, 2, fetch=1)),
-    "a deleted dataset": ("data/tiny_digits/arrays.safetensors", None, {}),  # what was made of it stands
+    "a deleted dataset": ("data/digits/arrays.safetensors", None, {}),  # what was made of it stands
     "a deleted curve": (SGD / "curves.parquet", None, jobs(1, 1)),
     "a deleted measurement": (SGD / "measurements.parquet", None, {"measure_batch": 1, **CHECK}),
     "a deleted snapshot folder": (SGD / "snapshots", None, jobs(1, 1)),

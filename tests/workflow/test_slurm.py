@@ -96,7 +96,7 @@ def wait_for(condition, what, run):
 def story(slurm, new_project, tmp_path_factory):
     """The finished project; its `log` is Snakemake's output, `events` are the jobs that were disturbed."""
     project = new_project(tmp_path_factory.mktemp("story"))
-    project.config["papers"]["gam"]["grid"][0]["training"]["epochs"] = EPOCHS
+    project.config["studies"]["gam"]["grid"][0]["training"]["epochs"] = EPOCHS
     project.write_config("config/small.yaml", project.config)
     project.edit("workflow/profiles/slurm/profile.yaml", "mem_mb: 8000 * attempt", f"mem_mb: {MEMORY} * attempt")
     project.edit("workflow/profiles/slurm/profile.yaml", "checks: 40", "checks: 1")
@@ -159,7 +159,7 @@ def running_training(slurm, project, method, run):
 def test_every_job_went_through_slurm(story, slurm):
     completed = [job[-1].split("_wildcards")[0] for job in slurm.jobs("COMPLETED").values()]
     rules = sorted(name.removeprefix("rule_") for name in completed if name.startswith("rule_"))
-    assert rules == ["check_paper", "measure_batch", "measure_batch", "report", "train_batch", "train_batch"]
+    assert rules == ["check_study", "measure_batch", "measure_batch", "report", "train_batch", "train_batch"]
     assert (story.folder / "reports/small/index.html").exists()
 
 
@@ -220,7 +220,7 @@ def test_only_training_and_measuring_hold_a_gpu(story, slurm):
     rules = {number: job[-1].split("_wildcards")[0] for number, job in slurm.jobs("COMPLETED").items()}
     named = {number: rule for number, rule in rules.items() if rule.startswith("rule_")}
     assert {rule for number, rule in named.items() if number in holders} == {"rule_train_batch", "rule_measure_batch"}
-    assert {rule for number, rule in named.items() if number not in holders} == {"rule_check_paper", "rule_report"}
+    assert {rule for number, rule in named.items() if number not in holders} == {"rule_check_study", "rule_report"}
 
 
 def test_afterwards_a_local_plan_has_nothing_to_do(story):

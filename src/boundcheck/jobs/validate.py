@@ -112,9 +112,9 @@ def _study_errors(plan: Plan) -> Iterator[str]:
                     built = build(registry, deciding_settings(variant))
                 except (ValueError, TypeError) as error:
                     yield str(plan.sources.error(key, _with_hint(variant, str(error))))
-                else:
-                    mistakes = claim_mistakes(built, list(settings.get("checks", {})), plan.scopes[study].variants)
-                    yield from (str(plan.sources.error(key, mistake)) for mistake in mistakes)
+                    continue
+                mistakes = claim_mistakes(built, list(settings.get("checks", {})), plan.scopes[study].variants)
+                yield from (str(plan.sources.error(key, mistake)) for mistake in mistakes)
         for number, block in enumerate(settings["grid"]):
             yield from _block_errors(plan, study, number, block)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,24 @@ KEPT_REPORTS = "reference"
 TEACHER = "teacher"  # the kind of dataset that has no examples
 
 
-def make_plan(files: Sequence[str | Path], values: Mapping[str, Any] | None = None) -> Plan:
+def make_plan(
+    files: Sequence[str | Path],
+    values: Mapping[str, Any] | None = None,
+    check: Callable[[Config, Sources], None] = validate_schema,
+) -> Plan:
     """The plan of the merged config files, before any kind is imported.
 
     Args:
         files: config files in the order of merging.
         values: those of `--config`, which come last.
+        check: what refuses a config that is not of the schema.
 
     Raises:
         ConfigError: every mistake that was found, one a line, with file, key, value and what is allowed.
     """
     sources = Sources(files, values)
     config = json.loads(json.dumps(sources.merged()))
-    validate_schema(config, sources)
+    check(config, sources)
     studies: Config = config["studies"]
     for study in studies.values():
         study["grid"] = [_with_defaults(block, study.get("defaults", {})) for block in study.get("grid", [])]

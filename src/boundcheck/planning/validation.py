@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from boundcheck.atomic_files import write_text
-from boundcheck.planning.config import ConfigError
+from boundcheck.planning import schema
+from boundcheck.planning.code_version import code_version
+from boundcheck.planning.config import Config, ConfigError, Sources
 from boundcheck.planning.grid import make_plan
 from boundcheck.planning.plan import Plan
 
@@ -29,7 +31,7 @@ def validated_plan(files: Sequence[str | Path], values: Mapping[str, Any] | None
     Raises:
         ConfigError: every mistake that was found, one a line.
     """
-    plan = make_plan(files, values)
+    plan = make_plan(files, values, _validate_schema_once)
     answer = _answer(plan, files, values)
     if answer["errors"]:
         raise ConfigError("\n".join(answer["errors"]))
@@ -41,12 +43,18 @@ def validated_plan(files: Sequence[str | Path], values: Mapping[str, Any] | None
     return plan
 
 
+def _validate_schema_once(config: Config, sources: Sources) -> None:
+    """As `validate_schema`, but a config that was found right is not looked at again: the check is most of a plan."""
+    path = _cached("schema", config, code_version("boundcheck.planning.schema", files=[schema.FILE]))
+    if not path.exists():
+        schema.validate_schema(config, sources)
+        _keep(path, "")
+
+
 def _answer(plan: Plan, files: Sequence[str | Path], values: Mapping[str, Any] | None) -> dict[str, Any]:
-    digest = hashlib.sha256(f"{json.dumps(plan.config, sort_keys=True)}{plan.kinds_code()}".encode())
-    path = CACHE / f"validate-{digest.hexdigest()[:24]}.json"
+    path = _cached("validate", plan.config, plan.kinds_code())
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))
-    path.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "boundcheck", "validate", "--json", "--values", json.dumps(dict(values or {}))]
     done = subprocess.run([*command, "--files", *map(str, files)], capture_output=True, text=True, check=False)
     if done.returncode:
@@ -57,7 +65,14 @@ def _answer(plan: Plan, files: Sequence[str | Path], values: Mapping[str, Any] |
     return answer
 
 
+def _cached(name: str, config: Config, code: str) -> Path:
+    """The file that keeps what was found for a config by this code."""
+    digest = hashlib.sha256(f"{json.dumps(config, sort_keys=True)}{code}".encode())
+    return CACHE / f"{name}-{digest.hexdigest()[:24]}.json"
+
+
 def _keep(path: Path, answer: str) -> None:
     write_text(answer, path)
-    for old in sorted(CACHE.glob("validate-*.json"), key=lambda file: file.stat().st_mtime)[:-KEPT]:
+    name = path.name.partition("-")[0]
+    for old in sorted(CACHE.glob(f"{name}-*.json"), key=lambda file: file.stat().st_mtime)[:-KEPT]:
         old.unlink(missing_ok=True)

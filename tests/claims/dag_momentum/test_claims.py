@@ -647,7 +647,7 @@ def selected(claim, cells):
 @pytest.mark.parametrize("overlays", [[], ["config/paper.yaml"]], ids=["default", "paper"])
 def test_every_claim_and_check_of_a_scale_selects_a_cell(overlays):
     plan = make_plan([ROOT / file for file in ("config/config.yaml", *overlays)])
-    cells = {(batch.dataset, batch.model, batch.method) for batch in plan.of_paper("dag_momentum")}
+    cells = {(batch.dataset, batch.model, batch.method) for batch in plan.of_study("dag_momentum")}
     spec = plan.check_spec("dag_momentum")
     for name, variant in (*spec["checks"].items(), *spec["claims"].items()):
         assert selected(variant, cells), name
