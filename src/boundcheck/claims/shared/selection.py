@@ -13,11 +13,11 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 
-from boundcheck.settings import settings
+from boundcheck.settings import in_words, settings
 from boundcheck.verdicts import Reason, Tables, because
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ MAIN = "main"
 Settings = Mapping[str, Any]
 CellKey = tuple[str, str, str]
 Cells = Mapping[CellKey, Settings]
-Selector = Mapping[str, Any] | Sequence[Mapping[str, Any] | str] | str
+Selector = Annotated[
+    Mapping[str, Any] | Sequence[Mapping[str, Any] | str] | str,
+    in_words("a selector, {kind: ..., and settings}, a list of them, or a name"),
+]
 Recorded = Callable[[Settings, str], Sequence[str]]  # of a cell: patterns of the quantities in "curves", "measurements"
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
