@@ -53,6 +53,7 @@ class Model(Protocol):
     Optional: `activation`, the name of its only nonlinearity besides normalisation and softmax; `outside_theory`, why
     the theorems on weight normalisation do not cover it, or None; `normalises_rows`, whether its hidden layers use
     their rows as w/‖w‖.
+    Kinds of binary networks are a `BinaryModel` (models/binary_model.py), which theory asks about the latent weights.
     """
 
     stackable: ClassVar[bool]
@@ -72,7 +73,8 @@ class Method(Protocol):
 
     Optional: `converges(training)`, whether GAM's convergence theorem covers a training with these settings;
     `follows`, what a step moves along: "gradient", −η times the batch's; "past gradients", minus a sum of it and
-    earlier ones with weights ≥ 0 (heavy-ball momentum); None, anything else.
+    earlier ones with weights ≥ 0 (heavy-ball momentum); None, anything else; `as_filter(factors)` of methods for
+    binary networks, the filter of gradients that decides the bits.
     """
 
     num_gradients: int  # gradient evaluations per step; a Hessian-vector product counts as one

@@ -14,6 +14,8 @@ from boundcheck.methods import METHODS
 from boundcheck.models.binary_layers import binary_layers, binary_parameters, real_parameters, sign
 from boundcheck.registry import build_part
 from boundcheck.settings import among
+from boundcheck.theory.arguments import FloatArray
+from boundcheck.theory.binary_filter.mappings import FilterMap, StateSpaceMap
 
 if TYPE_CHECKING:
     from boundcheck.methods.adamw import AdamWMethod
@@ -92,6 +94,7 @@ class BinaryMethod(ABC):
 
     real: Mapping[str, Any]
     init_scale: float
+    clip: bool = False
     num_gradients: ClassVar[int] = 1
     second_order: ClassVar[bool] = False
 
@@ -110,6 +113,17 @@ class BinaryMethod(ABC):
             layer.weight.mul_(self.init_scale)
         return model
 
+    def as_filter(self, factors: FloatArray) -> FilterMap | StateSpaceMap | None:
+        """The filter of gradients whose sign decides the bits; None where the bits are not those of such a filter.
+
+        There is none for Adam, for clipped latent weights, for a threshold, for approximate mappings, and for sums
+        that never forget (weight decay 0).
+
+        Args:
+            factors: the factors of the learning rate's schedule, (T,).
+        """
+        return None
+
     @abstractmethod
     def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
         """The optimizer of the binary parameters; it works element by element, so a stack needs nothing special."""
@@ -120,7 +134,7 @@ class BinaryMethod(ABC):
         parts = [self.binary_optimizer(binary)] if binary else []  # type: ignore[arg-type]
         if real:
             parts.append(self.real_method().optimizer(nn.ParameterList(real), num_stacked))
-        return BinaryTraining(parts, binary if getattr(self, "clip", False) else (), self)
+        return BinaryTraining(parts, binary if self.clip else (), self)
 
     def real_method(self) -> SGDMethod | AdamWMethod:
         """The method that `real` describes.

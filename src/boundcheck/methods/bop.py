@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from boundcheck.methods.binary_training import BitsMethod, RealVariant, flip, set_to_signs
 from boundcheck.settings import NotNegative, ShareAboveZero, check, settings
+from boundcheck.theory.arguments import FloatArray
+from boundcheck.theory.binary_filter.mappings import FilterMap
+
+LARGEST_NEGLIGIBLE_THRESHOLD = 1e-6  # in units of the gradient: below it hardly any flip waits for the threshold
 
 
 class Bop(Optimizer):
@@ -82,3 +87,10 @@ class BopMethod(BitsMethod):
     def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> Bop:
         """See BinaryMethod."""
         return Bop(parameters, self.gamma, self.threshold, self.decay)
+
+    def as_filter(self, factors: FloatArray) -> FilterMap | None:
+        """See BinaryMethod: the first-order filter with α = γ, unless the threshold is felt."""
+        if self.threshold >= LARGEST_NEGLIGIBLE_THRESHOLD:
+            return None
+        ones = np.ones_like(factors)
+        return FilterMap(self.gamma * (factors if self.decay else ones), ones, ones, 0.0, 0.0)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from boundcheck.methods.binary_training import BitsMethod, RealVariant, flip, set_to_signs
 from boundcheck.settings import NotNegative, ShareAboveZero, check, settings
+from boundcheck.theory.arguments import FloatArray
+from boundcheck.theory.binary_filter.mappings import FilterMap
 
 Rate = Literal["alpha", "gamma", "delta"]
 Rates = Sequence[Rate]
@@ -178,3 +181,9 @@ class GradientFilterMethod(BitsMethod):
             initial_inertia=start,
             initial_momentum=start,
         )
+
+    def as_filter(self, factors: FloatArray) -> FilterMap:
+        """See BinaryMethod."""
+        ones, start = np.ones_like(factors), self.initial_inertia or 0.0
+        rates = {name: getattr(self, name) * (factors if name in self.decay else ones) for name in RATES}
+        return FilterMap(rates["alpha"], rates["gamma"], ones, start, start, rates["delta"])

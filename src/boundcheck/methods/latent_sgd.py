@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -12,6 +13,8 @@ from torch.optim import Optimizer
 from boundcheck.methods.binary_training import BinaryMethod, RealVariant
 from boundcheck.methods.sgd import SGDMethod
 from boundcheck.settings import NotNegative, Positive, Share, ShareBelowOne, check, settings
+from boundcheck.theory.arguments import FloatArray
+from boundcheck.theory.binary_filter.mappings import FilterMap, StateSpaceMap
 
 Form = Literal["average", "heavy_ball"]
 
@@ -44,6 +47,14 @@ class LatentSGDMethod(BinaryMethod):
         """See BinaryMethod."""
         method = SGDMethod(self.lr, self.momentum, self.nesterov, self.weight_decay, self.dampening)
         return method.optimizer(nn.ParameterList(parameters))
+
+    def as_filter(self, factors: FloatArray) -> StateSpaceMap | None:
+        """See BinaryMethod."""
+        rate = self.lr * self.weight_decay
+        if not rate or self.clip:
+            return None
+        dampening = self.dampening if self.momentum else 0.0  # torch dampens nothing but a momentum
+        return StateSpaceMap(rate * factors, self.momentum, dampening, self.nesterov, self.weight_decay)
 
 
 class DecoupledSGD(Optimizer):
@@ -126,3 +137,11 @@ class LatentDecoupledSGDMethod(BinaryMethod):
     def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> DecoupledSGD:
         """See BinaryMethod."""
         return DecoupledSGD(parameters, self.lr, self.momentum, self.weight_decay, self.form, self.hold_rate)
+
+    def as_filter(self, factors: FloatArray) -> FilterMap | None:
+        """See BinaryMethod: none either where the weight decay moves (`hold_rate`)."""
+        if not self.weight_decay or self.hold_rate or self.clip:
+            return None
+        ones, gamma = np.ones_like(factors), 1 - self.momentum
+        inertia = self.weight_decay * (gamma if self.form == "heavy_ball" else 1.0)
+        return FilterMap(self.lr * self.weight_decay * factors, gamma * ones, ones, inertia, 0.0)

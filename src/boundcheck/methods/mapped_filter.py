@@ -23,7 +23,8 @@ from boundcheck.methods.moving_filters import (
 from boundcheck.methods.state_space_filter import StateSpaceFilter
 from boundcheck.registry import build_part
 from boundcheck.settings import among, check, settings
-from boundcheck.theory.binary_filter.mappings import largest_real_rate, sgd_rates
+from boundcheck.theory.arguments import FloatArray
+from boundcheck.theory.binary_filter.mappings import FilterMap, StateSpaceMap, largest_real_rate, sgd_rates
 
 LATENT = {kind: METHODS[kind] for kind in ("latent_sgd", "latent_sgd_decoupled", "latent_adamw", "latent_adam")}
 LatentVariant = Annotated[Mapping[str, Any], among("methods", *LATENT)]
@@ -34,6 +35,13 @@ OtherMapping = Literal["state_space", "riccati", Approximation]
 FilterMapping = Literal["exact", OtherMapping]
 APPROXIMATIONS: tuple[Approximation, ...] = get_args(Approximation)
 MAPPINGS: tuple[OtherMapping, ...] = get_args(OtherMapping)
+EXACT = ("exact", "state_space", "riccati")
+EXACT_AT_A_CONSTANT_RATE = ("first_roots", "frozen_roots", "scaled_alpha")
+
+
+def is_exact(mapping: str, rate_is_constant: bool) -> bool:
+    """Whether a mapping has every bit of torch's SGD with momentum, under any schedule or at a constant rate."""
+    return mapping in EXACT or (rate_is_constant and mapping in EXACT_AT_A_CONSTANT_RATE)
 
 
 def mapped_filter(
@@ -152,3 +160,7 @@ class MappedFilterMethod(BinaryMethod):
     def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
         """See BinaryMethod."""
         return mapped_filter(self.latent_method(), parameters, self.mapping)
+
+    def as_filter(self, factors: FloatArray) -> FilterMap | StateSpaceMap | None:
+        """See BinaryMethod: that of the latent training, unless the mapping is an approximation."""
+        return self.latent_method().as_filter(factors) if self.mapping in EXACT else None

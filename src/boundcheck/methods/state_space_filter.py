@@ -12,6 +12,8 @@ from torch.optim import Optimizer
 
 from boundcheck.methods.binary_training import BitsMethod, RealVariant, flip, set_to_signs
 from boundcheck.settings import NotNegative, Positive, ShareBelowOne, check, settings
+from boundcheck.theory.arguments import FloatArray
+from boundcheck.theory.binary_filter.mappings import StateSpaceMap
 
 
 class StateSpaceFilter(Optimizer):
@@ -121,3 +123,8 @@ class StateSpaceFilterMethod(BitsMethod):
         return StateSpaceFilter(
             parameters, self.rate, self.momentum, self.dampening, self.nesterov, self.initial_inertia
         )
+
+    def as_filter(self, factors: FloatArray) -> StateSpaceMap:
+        """See BinaryMethod."""
+        rate = self.rate * factors
+        return StateSpaceMap(rate, self.momentum, self.dampening, self.nesterov, self.initial_inertia)

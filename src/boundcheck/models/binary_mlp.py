@@ -19,6 +19,7 @@ from boundcheck.models.binary_layers import (
     WeightGradient,
     initialize_binary,
 )
+from boundcheck.models.binary_model import BinaryModel
 from boundcheck.models.construction import allocate, initialize_linear
 from boundcheck.models.mlp import StackableLinear
 from boundcheck.settings import Count, Positive, settings
@@ -85,7 +86,7 @@ class BinaryMLPNetwork(nn.Module):
 
 
 @settings
-class BinaryMLP:
+class BinaryMLP(BinaryModel):
     """A fully connected network with binary hidden layers.
 
     Args:
@@ -111,6 +112,11 @@ class BinaryMLP:
     activation_gradient: ActivationGradient = "bireal"
     batch_norm_eps: Positive = 1e-5
     stackable: ClassVar[bool] = True
+
+    @property
+    def normalisation_eps(self) -> float:
+        """See BinaryModel."""
+        return self.batch_norm_eps
 
     def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
         """The network on the meta device: shapes without values."""

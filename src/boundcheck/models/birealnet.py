@@ -18,6 +18,7 @@ from boundcheck.models.binary_layers import (
     WeightGradient,
     initialize_binary,
 )
+from boundcheck.models.binary_model import BinaryModel
 from boundcheck.models.construction import allocate, initialize_linear
 from boundcheck.models.convolution import PadChannels, conv, image_channels
 from boundcheck.settings import Count, Positive, settings
@@ -44,7 +45,7 @@ class BiRealBlock(nn.Module):
 
 
 @settings
-class BiRealNet:
+class BiRealNet(BinaryModel):
     """A Bi-Real network.
 
     Depths 6n + 2 are those for CIFAR: a real 3×3 convolution, three stages of 2n single-convolution blocks with

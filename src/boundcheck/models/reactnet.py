@@ -16,6 +16,7 @@ from boundcheck.models.binary_layers import (
     Scaling,
     WeightGradient,
 )
+from boundcheck.models.binary_model import BinaryModel
 from boundcheck.models.birealnet import binary_initialized
 from boundcheck.models.convolution import conv, image_channels
 from boundcheck.settings import Count, Positive, settings
@@ -69,7 +70,7 @@ class ReActBlock(nn.Module):
 
 
 @settings
-class ReActNet:
+class ReActNet(BinaryModel):
     """ReActNet-A. With `width` 32 and images of ImageNet it has 28,253,184 binary weights in 31 convolutions.
 
     Args:

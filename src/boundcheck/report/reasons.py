@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from boundcheck.report import reasons_weight_norm
+from boundcheck.report import reasons_binary_filter, reasons_weight_norm
 from boundcheck.report.wording import plural
 from boundcheck.verdicts import Reason
 
@@ -96,6 +96,21 @@ def _tightness(worst: float, median: float, of: str = "") -> str:
     return f"tightness{of and ' of '}{of} {worst:.4g} (worst), {median:.4g} (median)"
 
 
+def _within_margin(
+    reference: str,
+    margin: str,
+    at_least: bool,
+    inside: Sequence[str],
+    beyond: Sequence[str],
+    undecided: Sequence[str],
+) -> str:
+    relation = f"at most {margin} worse than" if at_least else f"within ±{margin} of"
+    text = f"{reference} is {relation} {', '.join(inside) or 'none of the others'}"
+    if beyond:
+        text += f"; beyond it: {', '.join(beyond)}"
+    return f"{text}; the interval crosses the margin for {', '.join(undecided)}" if undecided else text
+
+
 WORDINGS: dict[str, Wording] = {
     "text": "{text}",
     # selection
@@ -144,5 +159,8 @@ WORDINGS: dict[str, Wording] = {
     "equal_differences": "all {num} seeds give one and the same difference, so that their spread is unknown",
     "hardly_trained": _hardly_trained,
     "margin": "{effect:+.3g}% from the baseline, allowed ±{margin:g}%",
+    "within_margin": _within_margin,
+    "no_two_groups": "no two groups were run on one dataset and model",
+    **reasons_binary_filter.WORDINGS,
     **reasons_weight_norm.WORDINGS,
 }

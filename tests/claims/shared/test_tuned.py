@@ -2,13 +2,16 @@
 
 import pytest
 
-from boundcheck.claims.shared.tuned import SimilarWhenTuned
+from boundcheck.claims import CLAIMS
+from boundcheck.registry import build
+from boundcheck.report.reasons import worded
 
-GROUPS = {"new": ["new_*"], "old": ["old_*"]}
+GROUPS = {"new": "new_*", "old": {"name": "old_*"}}
 
 
 def claim(**settings):
     base = {
+        "kind": "similar_when_tuned",
         "quantity": "test_accuracy",
         "groups": GROUPS,
         "reference_group": "new",
@@ -16,7 +19,7 @@ def claim(**settings):
         "scale": 100,
         "unit": "points",
     }
-    return SimilarWhenTuned("s", "r", **(base | settings))
+    return build(CLAIMS, base | settings)
 
 
 def accuracies(make_tables, new, old, **more):
@@ -47,8 +50,8 @@ def test_better_is_no_fault_where_at_least_as_good_is_claimed(make_tables):
     assert verdict.decision == "supported"
     assert verdict.effect == pytest.approx(100 * (0.98 - 2.71 / 3))
     assert verdict.unit == "points from old"
-    assert verdict.reason == "new is at most 2 points worse than old"
-    assert claim().decide(tables).reason == "new is within ±2 points of none of the others; beyond it: old"
+    assert worded(verdict.reason) == "new is at most 2 points worse than old"
+    assert worded(claim().decide(tables).reason) == "new is within ±2 points of none of the others; beyond it: old"
 
 
 def test_a_setting_is_chosen_by_the_other_seeds(make_tables):
@@ -69,7 +72,7 @@ def test_the_figure_says_tuned_only_where_there_was_a_choice(make_tables):
 def test_the_effect_is_the_least_favourable_difference(make_tables):
     values = {"new_a": [0.5, 0.51, 0.52], "old_a": [0.55, 0.56, 0.57], "far_a": [0.4, 0.41, 0.42]}
     tables = make_tables({("d", "m", name): dict(enumerate(found)) for name, found in values.items()})
-    groups = GROUPS | {"far": ["far_*"]}
+    groups = GROUPS | {"far": "far_*"}
     for at_least, effect, unit in ((True, -5, "points from old"), (False, 10, "points from far")):
         verdict = claim(groups=groups, at_least=at_least).decide(tables)
         assert verdict.effect == pytest.approx(effect)
@@ -91,15 +94,30 @@ def test_lower_may_be_better(make_tables):
 
 def test_no_pair(make_tables):
     tables = make_tables({("d", "m", "new_a"): {0: 1.0}, ("d", "other", "old_a"): {0: 1.0}})
-    assert claim().decide(tables).decision == "not run"
+    verdict = claim().decide(tables)
+    assert verdict.decision == "not run"
+    assert worded(verdict.reason) == "no two groups were run on one dataset and model"
+
+
+@pytest.mark.parametrize(("model", "never"), [("m", []), ("other", ["no_two_groups"])])
+def test_a_grid_without_two_groups_on_one_network_can_never_decide(model, never):
+    def cell(model, method):
+        names = {"dataset": "d", "model": model, "method": method}
+        specs = {key: {"name": name} for key, name in names.items()}
+        return {**specs, "training": {}, "record": [], "roles": ["main"], "seeds": [0, 1, 2]}
+
+    cells = {("d", "m", "new_a"): cell("m", "new_a"), ("d", model, "old_a"): cell(model, "old_a")}
+    cells["d", "m", "third"] = cell("m", "third")  # of no group
+    selected = claim().selects(cells)
+    assert len(selected.cells) == 2
+    assert [reason.kind for reason in selected.never] == never
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"margin": 0}, "margin: got 0; allowed: > 0"),
+        ({"margin": 0}, "margin"),
         ({"reference_group": "third"}, "groups: got new, old; allowed: two or more groups, one of them"),
-        ({"groups": {"new": ["a"], "old": "b"}}, "groups: allowed: a list of names"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):

@@ -3,138 +3,153 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from boundcheck.claims.binary_filter.bit_comparisons import Comparison, comparisons, mismatch_figure, mismatch_table
-from boundcheck.claims.shared.pairs import absences
+from boundcheck.claims.binary_filter.relations import RELATIONS, SelectsTwins, Twins, is_clipped
+from boundcheck.claims.shared.kinds import model_of
 from boundcheck.claims.shared.rows import check_rows
-from boundcheck.claims.shared.theorem_holds import TheoremHolds
+from boundcheck.claims.shared.selection import CellKey, Cells, cells_of, matches, only_cells
+from boundcheck.claims.shared.values import absent_runs
 from boundcheck.contracts import NAN
-from boundcheck.verdicts import Decision, Tables, Verdict
+from boundcheck.settings import settings
+from boundcheck.verdicts import Decision, Tables, Verdict, because
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class SameBits:
+@settings(kw_only=True)
+class SameBits(SelectsTwins):
     """Two trainings have the same bits at every step: a row per pair, cell and seed, bound 0 on the differing share.
 
-    The premise is that of the mapping table: identity straight-through gradient, no active clipping, layers scaled as
-    stated (before a normalisation with ϵ < 1e-20, where they are), and (`needs_float64`) double precision, as float32
-    may decide a near-tie either way. The row's step is the first at which a bit differs, or else the last.
+    The premise is that of the mapping table: a straight-through gradient that is not cut off, no active clipping, and
+    layers scaled as the relation allows (before a normalisation with ϵ < 1e-20, where they are). `filter` also needs
+    double precision, as float32 may decide a near-tie either way. The row's step is the first at which a bit differs,
+    or else the last.
 
     Scaling of form 1 changes no bit in exact arithmetic, and with a power of two for each scale (`form_1_dyadic`) none
     in float arithmetic either. With s = mean|w| itself, pre-activations that equal their mean over the batch, as sums
-    of ±1 often do at first, are 0 behind the normalisation only up to rounding, so that their sign is one of chance:
-    for `form_1` can be stated only what compares equal roundings.
+    of ±1 often do at first, are 0 behind the normalisation only up to rounding, so that chance decides their sign: for
+    `form_1` only `rescaled` can be stated, which compares equal roundings.
 
     Args:
-        pairs: names of two methods each.
         theorem: what is stated, for the report.
-        needs_float64: false where both trainings do the same arithmetic up to powers of two.
-        scaling: of the layers that it is stated for: `none`, `form_1_dyadic`, `form_2`; `form_1` where `needs_float64`
-            is false.
     """
 
-    pairs: Sequence[Sequence[str]]
     theorem: str = "share of differing bits = 0"
-    needs_float64: bool = True
-    scaling: str = "none"
 
     def __post_init__(self) -> None:
-        check_pairs(self.pairs)
-        allowed = ("none", "form_1_dyadic", "form_2", *(() if self.needs_float64 else ("form_1",)))
-        if self.scaling not in allowed:
-            raise ValueError(f"scaling: got {self.scaling!r}; allowed: {', '.join(allowed)}")
+        if impossible := [name for name in self.relations if not RELATIONS[name].scalings]:
+            allowed = ", ".join(name for name, relation in RELATIONS.items() if relation.scalings)
+            raise ValueError(f"relations: got {', '.join(impossible)}; allowed: {allowed}")
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """See Check."""
         import pandas as pd
 
-        found = list(comparisons(tables, self.pairs))
+        cells = cells_of(tables.runs)
+        compared = comparisons(tables, self.related(cells))
         keys = pd.DataFrame(
-            [(c.dataset, c.model, c.label, c.seed, c.decided_at, self._epochs(tables, c)) for c in found],
+            [(*c.network, c.label, c.seed, c.decided_at, float(c.training["epochs"])) for c in compared],
             columns=["dataset", "model", "method", "seed", "step", "epoch"],
         )
-        premises = [self._premise(tables, c) for c in found]
         return check_rows(
             keys,
             self.theorem,
             "upper",
             bound=0.0,
-            measured=[float(c.differing.mean()) for c in found],
-            premise_holds=np.array(premises, dtype=bool),
+            measured=[float(c.differing.mean()) for c in compared],
+            premise_holds=np.array([self._premise(tables, cells, c) for c in compared], dtype=bool),
         )
 
-    @staticmethod
-    def _epochs(tables: Tables, found: Comparison) -> float:
-        runs = tables.runs
-        return float(runs.loc[runs["method"] == found.pair[0], "training"].iloc[0]["epochs"])
-
-    def _premise(self, tables: Tables, found: Comparison) -> bool:
-        runs = tables.runs
-        where = (runs["dataset"] == found.dataset) & (runs["model"] == found.model) & (runs["seed"] == found.seed)
-        mine = runs[where & runs["method"].isin(found.pair)]
-        model = mine["model_spec"].iloc[0]
-        is_plain = model.get("weight_gradient", "identity") == "identity"
-        is_plain &= model.get("scaling", "none") == self.scaling
-        is_plain &= self.scaling == "none" or model.get("batch_norm_eps", 1e-5) < 1e-20
-        precise = not self.needs_float64 or all(t["precision"] == "float64" for t in mine["training"])
-        clipped = [m for m, spec in zip(mine["method"], mine["method_spec"], strict=True) if spec.get("clip")]
-        return is_plain and precise and all(self._never_large(tables, found, method) for method in clipped)
-
-    def _never_large(self, tables: Tables, found: Comparison, method: str) -> bool:
-        c = tables.curves
-        mine = (c["dataset"] == found.dataset) & (c["model"] == found.model) & (c["seed"] == found.seed)
-        largest = c.loc[mine & (c["method"] == method) & (c["quantity"] == "largest_latent"), "value"]
-        return bool(len(largest) and largest.max() < 1)
+    def _premise(self, tables: Tables, cells: Cells, compared: Comparison) -> bool:
+        first, second = (cells[key] for key in compared.twins)
+        relation = next(RELATIONS[name] for name in self.relations if RELATIONS[name].holds(first, second))
+        model = first["model"]
+        is_stated = model["weight_gradient"] == "identity" and model["scaling"] in relation.scalings
+        is_precise = not relation.needs_float64 or compared.training["precision"] == "float64"
+        is_unclipped = not any(_clip_was_active(tables, cells, key, compared.seed) for key in compared.twins)
+        return is_stated and is_precise and is_unclipped and model_of(first).cancels_scale
 
 
-@dataclass(frozen=True)
-class BitsDiffer:
-    """Where theory says that an equivalence ends, bits differ: in every seed of every pair that was run, or in one.
+@settings(kw_only=True)
+class BitsAgree(SelectsTwins):
+    """A check of kind `same_bits` holds for the selected pairs wherever its premise does, and that of some.
+
+    The effect is the number of bits that differ where the premise holds. One bit is enough to contradict it; it is
+    `vacuous` where the premise holds nowhere.
 
     Args:
-        statement: what is stated.
-        reference: where.
-        pairs: names of two methods each.
-        models: models that count; none: all.
-        everywhere: whether theory says so of every run, else that it can happen, which no run contradicts.
+        check: the name of the check, which compares these pairs.
     """
 
-    statement: str
-    reference: str
-    pairs: Sequence[Sequence[str]]
-    models: Sequence[str] = ()
-    everywhere: bool = True
-
-    def __post_init__(self) -> None:
-        check_pairs(self.pairs)
+    check: str
 
     def decide(self, tables: Tables) -> Verdict:
-        """`supported` where bits differ in all runs, or in one if not `everywhere`; `contradicted` where never."""
-        found = [c for c in comparisons(tables, self.pairs) if not self.models or c.model in self.models]
-        if not found:
-            return Verdict("not run", absences(_of_pairs(tables, self.pairs).runs) or "no pair has the bits of both")
-        same = [c for c in found if c.mismatches == 0]
-        firsts = [c.first_mismatch for c in found if c.mismatches]
-        reason = f"bits differ in {len(found) - len(same)} of {len(found)} pairs of runs"
-        if firsts:
-            first, last = min(firsts), max(firsts)
-            reason += f", first at step {first:g}" if first == last else f", first at steps {first:g} to {last:g}"
-        ends = [100 * float(c.differing[-1]) for c in found]
+        """Count the bits that differ, of the pairs whose premise holds."""
+        pairs = self.related(cells_of(tables.runs))
+        absent = absent_runs(_of(tables, pairs).runs)
+        compared = comparisons(tables, pairs)
+        rows = tables.checks[tables.checks["check"] == self.check]
+        premises = rows[rows["premise_holds"].astype(bool)]
+        names = ("dataset", "model", "method", "seed")
+        checked, held = (set(frame[list(names)].itertuples(index=False, name=None)) for frame in (rows, premises))
+        compared = [c for c in compared if (*c.network, c.label, c.seed) in checked]
+        if not compared:
+            return Verdict("not run", absent or [because("no_bits")])
+        counted = [c for c in compared if (*c.network, c.label, c.seed) in held]
+        num_wrong = sum(c.mismatches for c in counted)
+        numbers = {
+            "num_wrong": num_wrong,
+            "num_steps": sum(len(c.steps) - 1 for c in counted),
+            "num_pairs": len(counted),
+            "num_flips": sum(c.num_flips for c in counted),
+            "num_undecided": len(compared) - len(counted),
+        }
+        decision: Decision = "contradicted" if num_wrong else "supported" if counted else "vacuous"
         return Verdict(
-            self._decision(len(firsts), len(same)),
-            reason,
-            effect=float(np.mean(ends)),
+            decision,
+            [because("bits_compared", **numbers), *absent],
+            effect=float(num_wrong) if counted else NAN,
+            unit="bits that differ",
+            num_runs=len(counted),
+            cells=_with_premise(compared, counted),
+            figures=[mismatch_figure(compared)] if num_wrong else [],
+        )
+
+
+@settings(kw_only=True)
+class BitsDiffer(SelectsTwins):
+    """Where theory says that an equivalence ends, bits differ: in every seed of every pair that was run, or in one.
+
+    Of `clipped` pairs only those count whose clipping was active, with a latent weight that reached 1.
+
+    Args:
+        everywhere: whether theory says so of every run; else that it can happen, which no run contradicts.
+    """
+
+    everywhere: bool = True
+
+    def decide(self, tables: Tables) -> Verdict:
+        """`supported` where bits differ in all runs, or in one if not `everywhere`; `contradicted` where in none."""
+        cells = cells_of(tables.runs)
+        pairs = self.related(cells)
+        compared = [c for c in comparisons(tables, pairs) if not _is_idle_clip(tables, cells, c)]
+        if not compared:
+            return Verdict("not run", absent_runs(_of(tables, pairs).runs) or [because("no_bits")])
+        firsts = [c.first_mismatch for c in compared if c.mismatches]
+        steps = [min(firsts), max(firsts)] if firsts else []
+        return Verdict(
+            self._decision(len(firsts), len(compared) - len(firsts)),
+            [because("bits_differ", num=len(firsts), num_pairs=len(compared), first_steps=steps)],
+            effect=float(np.mean([100 * float(c.differing[-1]) for c in compared])),
             unit="% of bits at the end",
-            num_runs=len({(c.dataset, c.model, c.pair, c.seed) for c in found}),
-            cells=mismatch_table(found),
-            figures=[mismatch_figure(found)],
+            num_runs=len(compared),
+            cells=mismatch_table(compared),
+            figures=[mismatch_figure(compared)],
         )
 
     def _decision(self, num_different: int, num_same: int) -> Decision:
@@ -143,65 +158,31 @@ class BitsDiffer:
         return "inconclusive" if num_same and self.everywhere else "supported"
 
 
-@dataclass(frozen=True)
-class BitsAgree:
-    """The check `check` of kind same_bits holds wherever its premise does, with what was compared as evidence.
-
-    Args:
-        statement: what is stated.
-        reference: where.
-        check: the check's name in the config.
-        pairs: names of two methods each, those of the check.
-    """
-
-    statement: str
-    reference: str
-    check: str
-    pairs: Sequence[Sequence[str]]
-
-    def __post_init__(self) -> None:
-        check_pairs(self.pairs)
-
-    def decide(self, tables: Tables) -> Verdict:
-        """As `theorem_holds`; the effect is the number of bits that differ where the premise holds."""
-        verdict = TheoremHolds(self.check, self.statement, self.reference).decide(_of_pairs(tables, self.pairs))
-        rows = tables.checks[(tables.checks["check"] == self.check) & tables.checks["premise_holds"].astype(bool)]
-        keys = set(zip(rows["dataset"], rows["model"], rows["method"], rows["seed"], strict=True))
-        found = list(comparisons(tables, self.pairs))
-        if not found:
-            return verdict
-        held = [c for c in found if (c.dataset, c.model, c.label, c.seed) in keys]
-        steps, flips = sum(len(c.steps) - 1 for c in held), sum(c.num_flips for c in held)
-        wrong = sum(c.mismatches for c in held)
-        reason = (
-            f"{wrong} of the bits differ over {steps} recorded steps of {len(held)} pairs of runs with {flips} flips"
-        )
-        if len(held) < len(found):
-            reason += f"; {len(found) - len(held)} more, whose premise fails, decide nothing"
-        why = absences(_of_pairs(tables, self.pairs).runs) if verdict.decision == "supported" else verdict.reason
-        labels = {(c.dataset, c.model, c.label) for c in held}
-        table = mismatch_table(found)
-        for row in table:
-            premise = (row["dataset"], row["model"], row["method"]) in labels
-            row["premise"] = "holds" if premise else "fails"
-        return replace(
-            verdict,
-            reason="; ".join(filter(None, (reason, why))),
-            effect=float(wrong),
-            unit="bits that differ",
-            tightness=NAN,
-            cells=table,
-            figures=[mismatch_figure(found)] if wrong else [],
-        )
+def _clip_was_active(tables: Tables, cells: Cells, key: CellKey, seed: int) -> bool:
+    """Whether clipping may have changed a latent weight: one reached 1, or none was recorded."""
+    if not matches({"clip": True}, cells[key]["method"]):
+        return False
+    curves = only_cells(tables, [key]).curves
+    largest = curves.loc[(curves["seed"] == seed) & (curves["quantity"] == "largest_latent"), "value"]
+    return not (len(largest) and largest.max() < 1)
 
 
-def _of_pairs(tables: Tables, pairs: Sequence[Sequence[str]]) -> Tables:
-    """The tables with the runs of these methods only, so that reasons name no others."""
-    return tables._replace(runs=tables.runs[tables.runs["method"].isin({name for pair in pairs for name in pair})])
+def _is_idle_clip(tables: Tables, cells: Cells, compared: Comparison) -> bool:
+    """Whether the two trainings differ by a clipping that changed nothing."""
+    first, second = compared.twins
+    return is_clipped(cells[first], cells[second]) and not _clip_was_active(tables, cells, second, compared.seed)
 
 
-def check_pairs(pairs: Sequence[Sequence[str]]) -> None:
-    """Refuse what is no list of pairs of names, with a ValueError."""
-    good = not isinstance(pairs, str) and len(pairs) > 0
-    if not (good and all(not isinstance(pair, str) and len(pair) == 2 for pair in pairs)):
-        raise ValueError(f"pairs: got {pairs!r}; allowed: a list of pairs of methods")
+def _with_premise(compared: Sequence[Comparison], counted: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """The table of mismatches that says of each pair whether its premise holds in some seed."""
+    held = {(*c.network, c.label) for c in counted}
+    rows = mismatch_table(compared)
+    return [
+        {**row, "premise": "holds" if (row["dataset"], row["model"], row["method"]) in held else "fails"}
+        for row in rows
+    ]
+
+
+def _of(tables: Tables, pairs: Sequence[Twins]) -> Tables:
+    """The tables of these cells only, so that reasons name no others."""
+    return only_cells(tables, {key for pair in pairs for key in pair})

@@ -3,76 +3,50 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
-from boundcheck.claims.shared.pairs import absences, matching
+from boundcheck.claims.binary_filter.relations import one_of_equals
+from boundcheck.claims.shared.kinds import method_of, model_of
 from boundcheck.claims.shared.rows import RUN
+from boundcheck.claims.shared.selection import CELL, CellKey, Cells, SelectsCells, Settings, cells_of
 from boundcheck.claims.shared.statistics import Interval, student_interval
+from boundcheck.claims.shared.values import absent_runs
 from boundcheck.contracts import NAN
-from boundcheck.theory.binary_filter import flips as theory
-from boundcheck.verdicts import Decision, Figure, Tables, Verdict
+from boundcheck.settings import NotNegative, settings
+from boundcheck.theory.binary_filter.flips import filter_flip_ratio
+from boundcheck.verdicts import Decision, Figure, Reason, Tables, Verdict, because
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RATES = ("alpha", "gamma", "delta")
 
+def predicted_ratios(cell: Settings, factors: np.ndarray, gradient_std: float) -> np.ndarray | None:
+    """Flip ratio (T,) of a cell by theory; None where there is no formula.
 
-def predicted_ratios(
-    method: Mapping[str, Any], model: Mapping[str, Any], factor: np.ndarray, gradient_std: float
-) -> np.ndarray | None:
-    """Flip ratio (T,) of a method variant by theory; None where there is no formula.
-
-    There is none for what is no filter of the gradient alone (Adam, clipping, layers of form 2, a threshold), for wrong
-    mappings, and for sums that never forget (weight decay 0).
+    There is none for what is no filter of the gradient alone (see `as_filter` of the method), and for layers whose
+    latent weights do not get the gradient of their bits.
 
     Args:
-        method: the variant.
-        model: that of the network, for its layers and the scale of the start.
-        factor: the schedule's factors, (T,).
+        cell: its resolved settings.
+        factors: the factors of the learning rate's schedule, (T,).
         gradient_std: standard deviation of a weight's gradient, for a start that is remembered.
     """
-    kind, decay, momentum = method["kind"], method.get("weight_decay", 0.0), method.get("momentum", 0.0)
-    if model.get("scaling") == "form_2" or model.get("weight_gradient") == "clipped" or method.get("clip"):
+    method, model = method_of(cell), model_of(cell)
+    if not (hasattr(method, "as_filter") and hasattr(model, "passes_gradient_on")):
         return None
-    if kind == "mapped_filter":
-        is_exact = method.get("mapping", "exact") in ("exact", "riccati", "state_space")
-        return predicted_ratios(method["latent"], model, factor, gradient_std) if is_exact else None
-    start = latent_variance(method, model) / gradient_std**2 if gradient_std > 0 else 0.0
-    if kind == "bop" and method.get("threshold", 1e-8) < 1e-6:
-        return theory.scheduled_flip_ratio(
-            method["gamma"] * (factor if method.get("decay", True) else 1.0 + 0 * factor)
-        )
-    if kind == "gradient_filter":
-        decaying, preset = method.get("decay", ["alpha"]), start * (method.get("initial_inertia") or 0.0) ** 2
-        rates = [method.get(rate, 1.0) * (factor if rate in decaying else 1.0 + 0 * factor) for rate in RATES]
-        return theory.scheduled_flip_ratio(*rates, start_variance=preset, start_momentum=preset)
-    if kind == "latent_sgd_decoupled" and decay and not method.get("hold_rate"):
-        inertia = decay * (1 - momentum if method.get("form") == "heavy_ball" else 1.0)
-        alpha = method["lr"] * decay * factor
-        return theory.scheduled_flip_ratio(alpha, 1 - momentum, start_variance=start * inertia**2)
-    if kind in ("latent_sgd", "state_space_filter"):
-        rate = method["rate"] if kind == "state_space_filter" else method["lr"] * decay
-        inertia = decay if kind == "latent_sgd" else method.get("initial_inertia", 0.0)
-        is_dampened = kind == "state_space_filter" or momentum  # torch dampens nothing but a momentum
-        form = momentum, method.get("dampening", 0.0) if is_dampened else 0.0, method.get("nesterov", False)
-        if rate:
-            return theory.scheduled_sgd_flip_ratio(rate * factor, *form, start_variance=start * inertia**2)
-    return None
+    mapped = method.as_filter(factors) if model.passes_gradient_on else None
+    if mapped is None:
+        return None
+    start = model.latent_variance(method.init_scale) / gradient_std**2 if gradient_std > 0 else 0.0
+    return filter_flip_ratio(mapped, start)
 
 
-def latent_variance(method: Mapping[str, Any], model: Mapping[str, Any]) -> float:
-    """That of the initial latent weights: c²/3 of U(−c, c)."""
-    scale = model.get("init_scale", 0.1 if model["kind"] == "binary_mlp" else 0.001) * method.get("init_scale", 1.0)
-    return 0.0 if model.get("init", "uniform") == "zero" else scale**2 / 3
-
-
-@dataclass(frozen=True)
-class FlipRatioFormula:
+@settings(kw_only=True)
+class FlipRatioFormula(SelectsCells):
     """The flip ratio between evaluations is that of white gradients through the same filter, up to a factor.
 
     Compared from epoch `from_epoch` to the last evaluation but one, as means; the effect is the geometric mean over
@@ -80,101 +54,100 @@ class FlipRatioFormula:
     that of no cell outside, `contradicted` where it lies outside, else `inconclusive`. Real gradients have a mean that
     moves, which the formula knows nothing of.
 
+    Of selected cells that have the same bits by theory one counts. Cells without a formula are left out and named.
+
     Args:
-        statement: what is stated.
-        reference: where.
-        methods: names of methods; patterns are allowed. Cells without a formula are left out and named in the reason.
         factor: how far measured and predicted may be apart.
         from_epoch: the first epoch that counts.
     """
 
-    statement: str
-    reference: str
-    methods: Sequence[str]
-    factor: float = 2.0
-    from_epoch: float = 2.0
+    factor: Annotated[float, Field(gt=1)] = 2.0
+    from_epoch: NotNegative = 2.0
 
-    def __post_init__(self) -> None:
-        if not self.factor > 1:
-            raise ValueError(f"factor: got {self.factor}; allowed: > 1")
+    quantity: ClassVar[str] = "flip_ratio"
+    source: ClassVar[str] = "curves"
+
+    def chosen(self, cells: Cells) -> list[CellKey]:
+        """The selected cells, sorted, one of those that have the same bits."""
+        return one_of_equals(cells, super().chosen(cells))
 
     def decide(self, tables: Tables) -> Verdict:
         """Predict every run's epochs and compare."""
+        tables = self.only(tables)
         courses = self._courses(tables)
-        if courses is None or not len(courses):
-            planned = matching(list(tables.runs["method"].unique()), self.methods)
-            absent = absences(tables.runs[tables.runs["method"].isin(planned)])
-            return Verdict("not run", absent or "no run recorded its flip ratio")
+        if courses is None:
+            return Verdict("not run", absent_runs(tables.runs) or [because("no_run_has", quantity=self.quantity)])
         last = courses.groupby(list(RUN))["epoch"].transform("max")
         used = courses[(courses["epoch"] >= self.from_epoch) & (courses["epoch"] < last) & (courses["measured"] > 0)]
         means = used.groupby(list(RUN))[["measured", "predicted"]].mean().reset_index()
         means["log"] = np.log(means["measured"] / means["predicted"])
         interval = student_interval(list(means.groupby("seed")["log"].mean()))
-        limit = math.log(self.factor)
-        decision = _side(interval, limit)
-        groups: Any = means.groupby(["dataset", "model", "method"])["log"]
-        sides = {"/".join(cell): _side(student_interval(list(logs)), limit) for cell, logs in groups}
-        beyond = [cell for cell, side in sides.items() if side == "contradicted"]
-        if decision == "supported" and beyond:
+        sides = self._sides(means)
+        decision = _side(interval, math.log(self.factor))
+        if decision == "supported" and "contradicted" in sides.values():
             decision = "inconclusive"
-        table = means.groupby(["dataset", "model", "method"]).agg(
-            measured=("measured", "mean"), predicted=("predicted", "mean"), log=("log", "mean"), n=("seed", "nunique")
-        )
-        within = int((table["log"].abs() <= limit).sum())
-        table["measured / predicted"] = np.exp(table.pop("log"))
-        reason = f"within a factor {self.factor:g} in {within} of {len(table)} cells"
-        if beyond:
-            reason += f"; beyond it with their intervals: {', '.join(beyond)}"
-        done = tables.runs.loc[tables.runs["status"] == "done", list(RUN)]
-        recorded = self._cells(tables.curves[tables.curves["quantity"] == "flip_ratio"].merge(done, on=list(RUN)))
-        if left_out := sorted(recorded - self._cells(courses)):
-            reason += f"; left out, as there is no formula: {', '.join(left_out)}"
+        cells = _table(means)
         return Verdict(
             decision,
-            reason,
+            self._reasons(tables, courses, cells, sides),
             math.exp(interval.mean),
             math.exp(interval.low),
             math.exp(interval.high),
             unit="measured / predicted",
             num_runs=interval.num,
-            cells=[{str(k): v for k, v in row.items()} for row in table.reset_index().to_dict("records")],
+            cells=cells,
             figures=_figures(tables, courses),
         )
 
-    def _cells(self, rows: pd.DataFrame) -> set[str]:
-        """dataset/model/method of the rows of the claim's methods."""
-        mine = rows[rows["method"].isin(matching(list(rows["method"].unique()), self.methods))]
-        return {"/".join(cell) for cell in zip(mine["dataset"], mine["model"], mine["method"], strict=True)}
+    def _sides(self, means: pd.DataFrame) -> dict[CellKey, Decision]:
+        """What the runs of each cell say on their own."""
+        groups: Any = means.groupby(list(CELL))["log"]
+        return {cell: _side(student_interval(list(logs)), math.log(self.factor)) for cell, logs in groups}
+
+    def _reasons(
+        self,
+        tables: Tables,
+        courses: pd.DataFrame,
+        cells: list[dict[str, Any]],
+        sides: Mapping[CellKey, Decision],
+    ) -> list[Reason]:
+        num = sum(1 / self.factor <= cell["measured / predicted"] <= self.factor for cell in cells)
+        beyond = [cell for cell, side in sides.items() if side == "contradicted"]
+        reasons = [because("within_factor", factor=self.factor, num=num, num_cells=len(cells), beyond=beyond)]
+        done = tables.runs.loc[tables.runs["status"] == "done", list(RUN)]
+        recorded = tables.curves[tables.curves["quantity"] == self.quantity].merge(done, on=list(RUN))
+        if left_out := sorted(_cells_in(recorded) - _cells_in(courses)):
+            reasons.append(because("no_formula", cells=left_out))
+        return reasons
 
     def _courses(self, tables: Tables) -> pd.DataFrame | None:
-        """A row per run and epoch: measured, predicted."""
+        """A row per finished run and epoch: measured, predicted. None where there is none."""
         import pandas as pd
 
-        names = matching(list(tables.runs["method"].unique()), self.methods)
-        done = tables.runs[(tables.runs["status"] == "done") & tables.runs["method"].isin(names)]
-        curves = tables.curves[tables.curves["method"].isin(names) & (tables.curves["index"] == -1)]
+        cells = cells_of(tables.runs)
+        curves = tables.curves[tables.curves["index"] == -1]
+        by_run = dict(list(curves.groupby(list(RUN))))
+        done = tables.runs[tables.runs["status"] == "done"]
         parts = []
-        found: Any = done.itertuples()
-        for run in found:
-            where = np.logical_and.reduce([curves[key] == getattr(run, key) for key in RUN])
-            mine = curves[where]
-            table = mine.pivot_table(index=["epoch", "step"], columns="quantity", values="value").reset_index()
-            if "flip_ratio" not in table or "lr_factor" not in table:
+        for run in done[list(RUN)].itertuples(index=False, name=None):
+            course = by_run.get(run, curves[:0])
+            table = course.pivot_table(index=["epoch", "step"], columns="quantity", values="value").reset_index()
+            if not {"flip_ratio", "lr_factor"} <= set(table.columns):
                 continue
             table = table.dropna(subset=["flip_ratio", "lr_factor"]).sort_values("step")
-            predicted = self._predicted(run, table)
+            predicted = _predicted(cells[run[:3]], table)
             if predicted is not None:
-                keys = {key: getattr(run, key) for key in RUN}
                 part = pd.DataFrame({"epoch": table["epoch"], "measured": table["flip_ratio"], "predicted": predicted})
-                parts.append(part.assign(**keys))
-        return pd.concat(parts, ignore_index=True) if parts else None
+                parts.append(part.assign(**dict(zip(RUN, run, strict=True))))
+        return pd.concat(parts, ignore_index=True) if any(map(len, parts)) else None
 
-    @staticmethod
-    def _predicted(run: Any, table: pd.DataFrame) -> np.ndarray | None:
-        steps = np.diff(table["step"].to_numpy(), prepend=0).astype(int)
-        factor = np.repeat(table["lr_factor"].to_numpy(), steps)
-        ratios = predicted_ratios(run.method_spec, run.model_spec, factor, float(table["gradient_rms"].iloc[0]))
-        return None if ratios is None else np.array([p.mean() for p in np.split(ratios, np.cumsum(steps)[:-1])])
+
+def _predicted(cell: Settings, table: pd.DataFrame) -> np.ndarray | None:
+    """The means (n,) of the predicted ratios over the steps that end at each of the n rows."""
+    steps = np.diff(table["step"].to_numpy(), prepend=0).astype(int)
+    factors = np.repeat(table["lr_factor"].to_numpy(), steps)
+    ratios = predicted_ratios(cell, factors, float(table["gradient_rms"].iloc[0]))
+    return None if ratios is None else np.array([part.mean() for part in np.split(ratios, np.cumsum(steps)[:-1])])
 
 
 def _side(interval: Interval, limit: float) -> Decision:
@@ -184,15 +157,28 @@ def _side(interval: Interval, limit: float) -> Decision:
     return "contradicted" if interval.low > limit or interval.high < -limit else "inconclusive"
 
 
+def _cells_in(rows: pd.DataFrame) -> set[CellKey]:
+    return set(zip(rows["dataset"], rows["model"], rows["method"], strict=True))
+
+
+def _table(means: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row for each cell: the means over its runs."""
+    table = means.groupby(list(CELL)).agg(
+        measured=("measured", "mean"), predicted=("predicted", "mean"), log=("log", "mean"), n=("seed", "nunique")
+    )
+    table["measured / predicted"] = np.exp(table.pop("log"))
+    return [{str(k): v for k, v in row.items()} for row in table.reset_index().to_dict("records")]
+
+
 def _figures(tables: Tables, courses: pd.DataFrame) -> list[Figure]:
     """A figure for each network, a panel for each method: the flip ratio of every layer, of all, and the formula."""
     import pandas as pd
 
     rows = tables.curves[tables.curves["quantity"] == "flip_ratio"].merge(courses[[*RUN, "epoch"]], on=[*RUN, "epoch"])
-    groups = rows.groupby(["dataset", "model", "method", "index", "epoch"])["value"]
+    groups = rows.groupby([*CELL, "index", "epoch"])["value"]
     data = groups.agg(y="mean", low="min", high="max").reset_index()
     data = data.assign(series=[f"layer {i}" if i >= 0 else "all layers" for i in data["index"]], role="measured")
-    groups = courses.groupby(["dataset", "model", "method", "epoch"])["predicted"]
+    groups = courses.groupby([*CELL, "epoch"])["predicted"]
     predicted = groups.mean().reset_index(name="y").assign(series="all layers", low=NAN, high=NAN, role="formula")
     data = pd.concat([data, predicted], ignore_index=True)
     data = data[data["y"] > 0].rename(columns={"method": "panel", "epoch": "x"})

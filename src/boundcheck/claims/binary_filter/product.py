@@ -2,231 +2,170 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from boundcheck.claims.binary_filter.bit_comparisons import Comparison, comparisons
-from boundcheck.claims.shared.pairs import absences, matching, run_values
+from boundcheck.claims.binary_filter.product_grid import Family, Grid, Position, grid_figures, grid_table
+from boundcheck.claims.binary_filter.relations import MAGNITUDES, Twins
+from boundcheck.claims.shared.selection import (
+    CellKey,
+    Cells,
+    Recorded,
+    Selected,
+    Selector,
+    SelectsCells,
+    Settings,
+    cells_of,
+    is_equal,
+    matches,
+    only_cells,
+)
 from boundcheck.claims.shared.statistics import student_interval
-from boundcheck.contracts import NAN
-from boundcheck.verdicts import Decision, Figure, Tables, Verdict
-
-if TYPE_CHECKING:
-    import pandas as pd
+from boundcheck.claims.shared.values import ByCell, absent_runs, quantity_rows, values_by_cell
+from boundcheck.settings import settings
+from boundcheck.verdicts import Decision, Reason, Tables, Verdict, because
 
 
-class Setting(NamedTuple):
-    """Where a training stands in the grid."""
-
-    lr: float
-    decay: float
-    start: float  # scale of w₀
-
-    @property
-    def product(self) -> float:
-        """lr·weight_decay, to six digits."""
-        return float(f"{self.lr * self.decay:.6g}")
-
-    def acts_like(self, other: Setting) -> bool:
-        """Whether both have the same bits by theory: equal lr·weight_decay, and equal w₀/lr."""
-        return self.product == other.product and bool(np.isclose(self.start / self.lr, other.start / other.lr))
-
-
-Family = Mapping[str, Setting]
-Found = Mapping[tuple[str, str], Sequence[Comparison]]
-
-
-@dataclass(frozen=True)
-class ActThroughProduct:
+@settings(kw_only=True)
+class ActThroughProduct(SelectsCells):
     """Trainings have equal bits where lr·weight_decay and w₀/lr are equal, and other bits where one of them is not.
 
-    Every two trainings of `proportional`, and every two of `fixed`, are compared. `contradicted` where a bit of two
-    differs whose product and w₀/lr are equal; else `supported` where all others do differ, in every seed, and
-    `inconclusive` where some do not. The effect says how much the start alone matters: of each seed the largest
-    difference of accuracy between two trainings of `fixed` with one product, its mean and interval over seeds.
+    Compared are trainings that differ from one at the centre of the grid in learning rate, weight decay and start
+    only: every two of those with the start of the centre, and every two of those whose start is in proportion to the
+    learning rate. `contradicted` where a bit of two differs whose product and w₀/lr are equal; else `supported` where
+    all others do differ, in every seed, and `inconclusive` where some do not. The effect says how much the start alone
+    matters: of each seed the largest difference of accuracy between two trainings of one start and one product, its
+    mean and interval over seeds.
 
     Args:
-        statement: what the paper states.
-        reference: where it does.
-        proportional: methods of the grid whose `init_scale` is in proportion to lr; patterns are allowed.
-        fixed: methods of the grid with one `init_scale`.
-        centre: the method of both that the heat maps measure the agreement of bits against.
+        centre: selector of the method at the centre, one of the selected cells.
     """
 
-    statement: str
-    reference: str
-    proportional: Sequence[str]
-    fixed: Sequence[str]
-    centre: str
+    centre: Selector
 
-    @property
-    def methods(self) -> list[str]:
-        """Every pattern, for the check of names."""
-        return [*self.proportional, *self.fixed, self.centre]
+    def chosen(self, cells: Cells) -> list[CellKey]:
+        """The cells of the grid, sorted."""
+        return sorted({key for family in self._families(cells).values() for key in family})
+
+    def selects(self, cells: Cells, recorded: Recorded | None = None) -> Selected:
+        """See SelectsCells; never decided also where the grid has no two cells that act alike."""
+        plain = super().selects(cells, recorded)
+        is_grid = any(_is_compared(family) for family in self._families(cells).values())
+        return plain if is_grid or plain.never else plain._replace(never=[because("no_grid")])
 
     def decide(self, tables: Tables) -> Verdict:
         """Compare all pairs of cells."""
-        specs = tables.runs[tables.runs["status"] == "done"].drop_duplicates("method").set_index("method")
-        families = {"w₀ ∝ lr": _family(specs, self.proportional), "w₀ fixed": _family(specs, self.fixed)}
-        settings = {name: setting for family in families.values() for name, setting in family.items()}
-        pairs = {pair for family in families.values() for pair in combinations(sorted(family), 2)}
-        found = {pair: runs for pair in sorted(pairs) if (runs := list(comparisons(tables, [pair])))}
-        alike = [c for (a, b), runs in found.items() if settings[a].acts_like(settings[b]) for c in runs]
-        others = [c for (a, b), runs in found.items() if not settings[a].acts_like(settings[b]) for c in runs]
-        absent = absences(tables.runs[tables.runs["method"].isin(matching(list(tables.runs["method"]), self.methods))])
-        if not alike or not others or self.centre not in settings:
-            return Verdict(
-                "not run", absent or "the grid lacks cells of equal product and w₀/lr, others, or its centre"
-            )
-        accuracy = _accuracy(tables, settings)
+        cells = cells_of(tables.runs)
+        centre, families = self._centre(cells), self._families(cells)
+        tables = only_cells(tables, {key for family in families.values() for key in family})
+        positions = {key: position for family in families.values() for key, position in family.items()}
+        compared = comparisons(tables, _pairs(families))
+        alike = [c for c in compared if _act_alike(c.twins, positions)]
+        others = [c for c in compared if not _act_alike(c.twins, positions)]
+        absent = absent_runs(tables.runs)
+        if centre is None or not alike or not others:
+            return Verdict("not run", absent or [because("no_grid")])
+        accuracy = _accuracy(tables)
         interval = student_interval(list(_spread(families["w₀ fixed"], accuracy).values()))
-        decision, reason = _decision(alike, others)
-        spread = (
-            f"at one fixed w₀ accuracies of one product lie up to {interval.mean:.3g} points apart (mean over seeds)"
-        )
-        equal = [self._equal(family, found) for family in families.values()]
+        decision, reason = _decided(alike, others)
+        grid = Grid(families, centre, _agreement(compared), accuracy)
         return Verdict(
             decision,
-            "; ".join(filter(None, (reason, spread, absent))),
+            [reason, because("spread_of_accuracy", points=interval.mean), *absent],
             interval.mean,
             interval.low,
             interval.high,
             unit="points, the largest difference at one fixed w₀",
             num_runs=interval.num,
-            cells=_cells(families, accuracy, equal),
-            figures=_figures(families, accuracy, equal, self.centre),
+            cells=grid_table(grid),
+            figures=grid_figures(grid),
         )
 
-    def _equal(self, family: Family, found: Found) -> dict[str, tuple[float, float]]:
-        """Of each method the bits (%) equal at the end to its product's at the centre's lr, and to the centre's."""
-        centre = family.get(self.centre)
-        column = {s.product: name for name, s in family.items() if centre is not None and s.lr == centre.lr}
-        return {
-            name: (_agreement(name, column.get(setting.product), found), _agreement(name, self.centre, found))
-            for name, setting in family.items()
-        }
+    def _centre(self, cells: Cells) -> CellKey | None:
+        """The cell at the centre; None where no cell, or several, could be it."""
+        centres = [key for key in super().chosen(cells) if matches(self.centre, cells[key]["method"])]
+        return centres[0] if len(centres) == 1 else None
+
+    def _families(self, cells: Cells) -> dict[str, Family]:
+        """Where each training stands: those whose start is in proportion to lr, and those with the centre's start."""
+        centre = self._centre(cells)
+        if centre is None:
+            return {"w₀ ∝ lr": {}, "w₀ fixed": {}}
+        selected = [key for key in super().chosen(cells) if _is_beside(key, centre, cells)]
+        positions = {key: Position(*(cells[key]["method"][name] for name in MAGNITUDES)) for key in selected}
+        ordered = sorted(positions, key=lambda key: (positions[key].decay, positions[key].lr))
+        middle = positions[centre]
+        proportional = {key: positions[key] for key in ordered if positions[key].has_start_per_rate_of(middle)}
+        fixed = {key: positions[key] for key in ordered if positions[key].start == middle.start}
+        return {"w₀ ∝ lr": proportional, "w₀ fixed": fixed}
 
 
-def _family(specs: pd.DataFrame, patterns: Sequence[str]) -> dict[str, Setting]:
-    """Where each method stands, by weight decay and learning rate."""
-    names = matching(list(specs.index), patterns)
-    variants = {name: specs["method_spec"][name] for name in names}
-    found = {n: Setting(v["lr"], v["weight_decay"], v.get("init_scale", 1.0)) for n, v in variants.items()}
-    return dict(sorted(found.items(), key=lambda item: (item[1].decay, item[1].lr)))
+def _is_beside(key: CellKey, centre: CellKey, cells: Cells) -> bool:
+    """Whether a training differs from the centre's in learning rate, weight decay and start only."""
+
+    def others(method: Settings) -> Settings:
+        return {name: value for name, value in method.items() if name not in ("name", *MAGNITUDES)}
+
+    mine, theirs = cells[key], cells[centre]
+    is_same_kind = is_equal(others(mine["method"]), others(theirs["method"]))
+    return key[:2] == centre[:2] and is_same_kind and is_equal(mine["training"], theirs["training"])
 
 
-def _decision(alike: Sequence[Comparison], others: Sequence[Comparison]) -> tuple[Decision, str]:
-    wrong = sum(c.mismatches for c in alike)
+def _pairs(families: dict[str, Family]) -> list[Twins]:
+    return sorted({pair for family in families.values() for pair in combinations(sorted(family), 2)})
+
+
+def _act_alike(twins: Twins, positions: Family) -> bool:
+    first, second = twins
+    return positions[first].acts_like(positions[second])
+
+
+def _is_compared(family: Family) -> bool:
+    """Whether a family has two trainings that act alike, and two that do not."""
+    return len({_act_alike(pair, family) for pair in combinations(family, 2)}) == 2
+
+
+def _decided(alike: Sequence[Comparison], others: Sequence[Comparison]) -> tuple[Decision, Reason]:
+    num_wrong = sum(c.mismatches for c in alike)
     same = sorted({c.label for c in others if not c.mismatches})
     ends = [100 * float(c.differing[-1]) for c in others]
-    num_same = sum(not c.mismatches for c in others)
-    reason = (
-        f"{wrong} bits differ between {len(alike)} pairs of runs of equal product and w₀/lr; of {len(others)} pairs of "
-        f"runs of another product or w₀/lr {len(others) - num_same} have other bits, {min(ends):.3g}% to "
-        f"{max(ends):.3g}% at the end"
+    reason = because(
+        "products",
+        num_wrong=num_wrong,
+        num_alike=len(alike),
+        num_others=len(others),
+        num_different=sum(c.mismatches > 0 for c in others),
+        differing=[min(ends), max(ends)],
+        same=same,
     )
-    if same:
-        reason += f"; none differs in {', '.join(same)}"
-    return ("contradicted" if wrong else "inconclusive" if same else "supported"), reason
+    return ("contradicted" if num_wrong else "inconclusive" if same else "supported"), reason
 
 
-def _agreement(name: str, other: str | None, found: Found) -> float:
-    """Bits (%) that two methods have in common at the end, mean over runs; NaN where they were not compared."""
-    if name == other:
-        return 100.0
-    runs = found.get((min(name, other), max(name, other)), ()) if other is not None else ()
-    return 100 * (1 - float(np.mean([c.differing[-1] for c in runs]))) if runs else NAN
+def _agreement(compared: Sequence[Comparison]) -> dict[frozenset[CellKey], float]:
+    """By pair of cells, the bits (%) that both have in common at the end, mean over runs."""
+    ends: dict[frozenset[CellKey], list[float]] = {}
+    for comparison in compared:
+        ends.setdefault(frozenset(comparison.twins), []).append(float(comparison.differing[-1]))
+    return {pair: 100 * (1 - float(np.mean(shares))) for pair, shares in ends.items()}
 
 
-def _accuracy(tables: Tables, names: Mapping[str, Any]) -> dict[str, dict[int, float]]:
-    """In percent, by method and seed."""
-    runs = tables.runs[tables.runs["method"].isin(names)]
-    rows = tables.curves[(tables.curves["quantity"] == "test_accuracy") & tables.curves["method"].isin(names)]
-    found: dict[str, dict[int, float]] = {name: {} for name in names}
-    for (_, _, method, seed), value in run_values(rows, runs, "last", True).items():
-        found[method][seed] = 100 * value
-    return found
+def _accuracy(tables: Tables) -> ByCell:
+    """In percent."""
+    values = values_by_cell(quantity_rows(tables, "curves", "test_accuracy"), tables.runs, "last")
+    return {key: {seed: 100 * value for seed, value in by_seed.items()} for key, by_seed in values.items()}
 
 
-def _spread(family: Family, accuracy: Mapping[str, Mapping[int, float]]) -> dict[int, float]:
-    """By seed, the largest difference of accuracy between methods of equal product."""
-    by_product: dict[float, list[str]] = {}
-    for name, setting in family.items():
-        by_product.setdefault(setting.product, []).append(name)
+def _spread(family: Family, accuracy: ByCell) -> dict[int, float]:
+    """By seed, the largest difference of accuracy between trainings of equal product."""
+    by_product: dict[float, list[CellKey]] = {}
+    for key, position in family.items():
+        by_product.setdefault(position.product, []).append(key)
     spreads: dict[int, float] = {}
-    for names in by_product.values():
-        seeds = set.intersection(*(set(accuracy[name]) for name in names))
-        for seed in seeds:
-            values = [accuracy[name][seed] for name in names]
+    for keys in by_product.values():
+        for seed in set.intersection(*(set(accuracy.get(key, {})) for key in keys)):
+            values = [accuracy[key][seed] for key in keys]
             spreads[seed] = max(spreads.get(seed, 0.0), max(values) - min(values))
     return spreads
-
-
-def _cells(
-    families: Mapping[str, Family],
-    accuracy: Mapping[str, Mapping[int, float]],
-    equal: Sequence[Mapping[str, tuple[float, float]]],
-) -> list[dict[str, Any]]:
-    return [
-        {
-            "method": method,
-            "start": name,
-            "lr": setting.lr,
-            "weight decay": setting.decay,
-            "product": setting.product,
-            "accuracy (%)": float(np.mean(list(accuracy[method].values()) or [NAN])),
-            "bits equal to its product's (%)": agreement[method][0],
-            "bits equal to the centre's (%)": agreement[method][1],
-            "n": len(accuracy[method]),
-        }
-        for (name, family), agreement in zip(families.items(), equal, strict=True)
-        for method, setting in family.items()
-    ]
-
-
-def _figures(
-    families: Mapping[str, Family],
-    accuracy: Mapping[str, Mapping[int, float]],
-    equal: Sequence[Mapping[str, tuple[float, float]]],
-    centre: str,
-) -> list[Figure]:
-    grid = (
-        "Left the starts are in proportion to the learning rate, right they are equal. Equal products of learning rate "
-        "and weight decay lie on the diagonals from lower left to upper right."
-    )
-    middle = next(family[centre] for family in families.values() if centre in family)
-    at = f"lr {middle.lr:g}"
-    means = [{m: float(np.mean(list(accuracy[m].values()) or [NAN])) for m in family} for family in families.values()]
-    shares = [[{m: values[i] for m, values in agreement.items()} for agreement in equal] for i in (0, 1)]
-    return [
-        _heatmap(families, means, "test accuracy (%)", f"{grid} Test accuracy, mean over seeds."),
-        _heatmap(
-            families,
-            shares[0],
-            "bits equal at the end (%)",
-            f"Bits equal to those of the training with the same product at {at} on its side, mean over seeds. {grid}",
-        ),
-        _heatmap(
-            families,
-            shares[1],
-            "bits equal at the end (%)",
-            f"Bits equal to those of one training, {at} and weight decay {middle.decay:g}, mean over seeds. {grid}",
-        ),
-    ]
-
-
-def _heatmap(families: Mapping[str, Family], values: Sequence[Mapping[str, float]], label: str, caption: str) -> Figure:
-    import pandas as pd
-
-    rows = [
-        (panel, f"{setting.decay:g}", setting.lr, value)
-        for (panel, family), mine in zip(families.items(), values, strict=True)
-        for method, setting in family.items()
-        if np.isfinite(value := mine[method])
-    ]
-    data = pd.DataFrame(rows, columns=["panel", "series", "x", "y"]).assign(role="measured", low=NAN, high=NAN)
-    return Figure(data, "heatmap", "learning rate (rows: weight decay)", label, caption)

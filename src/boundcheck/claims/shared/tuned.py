@@ -1,116 +1,194 @@
-"""Claims of equivalence: a number is the same as another group's within a margin, each method at its best setting."""
+"""Claims of equivalence: a number is the same as another group's within a margin, each group at its best setting."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from statistics import fmean
+from typing import Any
 
-from boundcheck.claims.shared.figures import interval_figure
-from boundcheck.claims.shared.pairs import absences, matching, run_values
+from boundcheck.claims.shared.figures import in_words, interval_figure
+from boundcheck.claims.shared.selection import (
+    CellKey,
+    Cells,
+    Recorded,
+    Selected,
+    Selector,
+    SelectsCells,
+    cells_of,
+    matches,
+    only_cells,
+)
 from boundcheck.claims.shared.statistics import Interval, pool, student_interval
-from boundcheck.verdicts import Decision, Figure, Tables, Verdict
-
-if TYPE_CHECKING:
-    import pandas as pd
+from boundcheck.claims.shared.values import absent_runs, quantity_rows, values_by_cell
+from boundcheck.settings import Positive, settings
+from boundcheck.verdicts import Decision, Figure, Reason, Tables, Verdict, because
 
 BySeed = dict[int, float]
+Network = tuple[str, str]  # dataset and model
 
 
-@dataclass(frozen=True)
-class SimilarWhenTuned:
+@settings(kw_only=True)
+class SimilarWhenTuned(SelectsCells):
     """A group of methods is within a margin of others at equal dataset, model and seed, each at its best setting.
 
     The best setting of a group is chosen for each seed by the other seeds (leave one out), so that no seed chooses the
-    setting that it is judged by. The differences of the others, one per seed, pooled over the cells, decide:
+    setting that it is judged by. The differences of the others, one per seed, pooled over the networks, decide:
     `supported` where the 95% interval of every group lies within ±margin (or, `at_least`, above −margin),
     `contradicted` where one lies beyond, otherwise `inconclusive`. The effect is the least favourable difference, that
     of the reference group from the group which the unit names. Diverged settings lose.
 
     Args:
-        statement: what the paper states.
-        reference: where it does.
         quantity: a quantity of the curves, its last value counts.
-        groups: names of methods (patterns are allowed) by the name of their group.
+        groups: selectors of methods by the name of their group.
         reference_group: the group that the others are compared with.
         margin: the largest difference that counts as none, in the unit of the scaled values.
         at_least: whether the reference group may be better than the others by any amount.
         scale: what values are multiplied by (100: accuracies in points).
         unit: of the scaled values.
         higher_is_better: what best means.
-        paper_value: the paper's own figure, where one is sourced.
     """
 
-    statement: str
-    reference: str
     quantity: str
-    groups: Mapping[str, Sequence[str]]
+    groups: Mapping[str, Selector]
     reference_group: str
-    margin: float
+    margin: Positive
     at_least: bool = False
-    scale: float = 1.0
+    scale: Positive = 1.0
     unit: str = ""
     higher_is_better: bool = True
-    paper_value: str = "not available"
 
     def __post_init__(self) -> None:
-        if not self.margin > 0:
-            raise ValueError(f"margin: got {self.margin}; allowed: > 0")
         if len(self.groups) < 2 or self.reference_group not in self.groups:
             allowed = f"two or more groups, one of them the reference {self.reference_group!r}"
             raise ValueError(f"groups: got {', '.join(self.groups) or 'none'}; allowed: {allowed}")
-        if any(isinstance(patterns, str) or not patterns for patterns in self.groups.values()):
-            raise ValueError("groups: allowed: a list of names for each")
 
     @property
-    def methods(self) -> list[str]:
-        """Every pattern, for the check of names."""
-        return [pattern for patterns in self.groups.values() for pattern in patterns]
+    def others(self) -> list[str]:
+        """The names of the groups that are compared with the reference group."""
+        return [name for name in self.groups if name != self.reference_group]
+
+    def chosen(self, cells: Cells) -> list[CellKey]:
+        """The selected cells of all groups, sorted."""
+        return [key for key in super().chosen(cells) if self._groups_of(key, cells)]
+
+    def selects(self, cells: Cells, recorded: Recorded | None = None) -> Selected:
+        """See SelectsCells; never decided also where no network has the reference group and another."""
+        plain = super().selects(cells, recorded)
+        beside: dict[Network, set[str]] = {}
+        for key in plain.cells:
+            beside.setdefault(key[:2], set()).update(self._groups_of(key, cells))
+        is_compared = any(self.reference_group in groups and len(groups) > 1 for groups in beside.values())
+        return plain if is_compared or plain.never else plain._replace(never=[because("no_two_groups")])
 
     def decide(self, tables: Tables) -> Verdict:
         """Tune each group, compare with the reference group."""
         values = self._values(tables)
-        tuned = {cell: {name: self._tuned(found) for name, found in groups.items()} for cell, groups in values.items()}
-        others = [name for name in self.groups if name != self.reference_group]
-        sign = 1 if self.higher_is_better else -1
-        pooled: dict[str, Interval] = {}
-        rows: list[dict[str, Any]] = []
-        for name in others:
-            by_cell = []
-            for (dataset, model), groups in tuned.items():
-                mine, base = groups.get(name, {}), groups.get(self.reference_group, {})
-                differences = {seed: sign * (base[seed] - mine[seed]) for seed in mine.keys() & base.keys()}
-                if differences:
-                    by_cell.append(differences)
-                    rows.append(self._row(dataset, model, name, values[dataset, model], groups, differences))
-            if by_cell:
-                pooled[name] = student_interval(list(pool(by_cell).values()))
+        tuned = {
+            network: {name: self._tuned(by_method) for name, by_method in groups.items()}
+            for network, groups in values.items()
+        }
+        differences = {name: self._differences(name, tuned) for name in self.others}
+        pooled = {
+            name: student_interval(list(pool(list(by_network.values())).values()))
+            for name, by_network in differences.items()
+            if by_network
+        }
         if not pooled:
-            planned = matching(list(tables.runs["method"].unique()), self.methods)
-            absent = absences(tables.runs[tables.runs["method"].isin(planned)])
-            reason = absent or "no two groups were run on one dataset and model"
-            return Verdict("not run", reason, paper_value=self.paper_value)
+            absent = absent_runs(self.only(tables).runs)
+            return Verdict("not run", absent or [because("no_two_groups")])
+        rows = [
+            self._row(network, name, values[network], tuned[network], by_seed)
+            for name, by_network in differences.items()
+            for network, by_seed in by_network.items()
+        ]
         decision, reason = self._decision(pooled)
         against, worst = min(pooled.items(), key=lambda item: item[1].mean if self.at_least else -abs(item[1].mean))
         return Verdict(
             decision,
-            reason,
+            [reason],
             worst.mean,
             worst.low,
             worst.high,
             unit=f"{self.unit} from {against}".strip(),
             num_runs=worst.num,
-            paper_value=self.paper_value,
             cells=rows,
             figures=[self._figure(rows, pooled)],
         )
+
+    def _groups_of(self, key: CellKey, cells: Cells) -> list[str]:
+        return [name for name, selector in self.groups.items() if matches(selector, cells[key]["method"])]
+
+    def _values(self, tables: Tables) -> dict[Network, dict[str, dict[str, BySeed]]]:
+        """By network, then by group, then by method, then by seed."""
+        cells = cells_of(tables.runs)
+        chosen = only_cells(tables, self.chosen(cells))
+        rows = quantity_rows(chosen, "curves", self.quantity)
+        values: dict[Network, dict[str, dict[str, BySeed]]] = {}
+        for key, by_seed in sorted(values_by_cell(rows, chosen.runs, "last").items()):
+            for group in self._groups_of(key, cells):
+                of_group = values.setdefault(key[:2], {}).setdefault(group, {})
+                of_group[key[2]] = {seed: self.scale * value for seed, value in by_seed.items()}
+        return values
+
+    def _tuned(self, methods: dict[str, BySeed]) -> BySeed:
+        """By seed, the value of the setting that is best on the other seeds."""
+        seeds = sorted(set().union(*methods.values()))
+        complete = {name: by_seed for name, by_seed in methods.items() if len(by_seed) == len(seeds)} or methods
+        best = max if self.higher_is_better else min
+        tuned = {}
+        for seed in seeds:
+            means = {name: _mean_without(by_seed, seed) for name, by_seed in complete.items() if seed in by_seed}
+            if means:
+                tuned[seed] = complete[best(means, key=lambda name: means[name])][seed]
+        return tuned
+
+    def _differences(self, name: str, tuned: Mapping[Network, Mapping[str, BySeed]]) -> dict[Network, BySeed]:
+        """By network and seed, by how much the reference group is better than this one."""
+        sign = 1 if self.higher_is_better else -1
+        by_network = {}
+        for network, groups in tuned.items():
+            mine, reference = groups.get(name, {}), groups.get(self.reference_group, {})
+            if common := mine.keys() & reference.keys():
+                by_network[network] = {seed: sign * (reference[seed] - mine[seed]) for seed in sorted(common)}
+        return by_network
+
+    def _decision(self, pooled: Mapping[str, Interval]) -> tuple[Decision, Reason]:
+        inside = [n for n, i in pooled.items() if i.low >= -self.margin and (self.at_least or i.high <= self.margin)]
+        beyond = [n for n, i in pooled.items() if i.high < -self.margin or (not self.at_least and i.low > self.margin)]
+        undecided = [name for name in pooled if name not in (*inside, *beyond)]
+        decision: Decision = "contradicted" if beyond else "inconclusive" if undecided else "supported"
+        margin = f"{self.margin:g} {self.unit}".strip()
+        sides = {"inside": inside, "beyond": beyond, "undecided": undecided}
+        return decision, because(
+            "within_margin", reference=self.reference_group, margin=margin, at_least=self.at_least, **sides
+        )
+
+    def _row(
+        self,
+        network: Network,
+        name: str,
+        values: Mapping[str, Mapping[str, BySeed]],
+        tuned: Mapping[str, BySeed],
+        differences: BySeed,
+    ) -> dict[str, Any]:
+        interval, reference = student_interval(list(differences.values())), self.reference_group
+        return {
+            "dataset": network[0],
+            "model": network[1],
+            "method": name,
+            "settings": len(values[name]),
+            f"settings of {reference}": len(values[reference]),
+            "value": fmean(tuned[name].values()),
+            f"value of {reference}": fmean(tuned[reference].values()),
+            **_interval(interval),
+            "n": interval.num,
+        }
 
     def _figure(self, rows: Sequence[Mapping[str, Any]], pooled: Mapping[str, Interval]) -> Figure:
         is_tuned = any(row["settings"] > 1 or row[f"settings of {self.reference_group}"] > 1 for row in rows)
         best = ", both at their best settings (chosen by the other seeds)" if is_tuned else ""
         others = "other, tuned" if is_tuned else "other"
-        label = f"{self.reference_group} − {others}: {self.quantity.replace('_', ' ')} ({self.unit})"
+        label = f"{self.reference_group} − {others}: {in_words(self.quantity)} ({self.unit})"
         caption = (
             f"Difference of {self.reference_group} from each other method{best}: mean over seeds and its 95% interval; "
             f"the margin is {'−' if self.at_least else '±'}{self.margin:g}."
@@ -118,66 +196,10 @@ class SimilarWhenTuned:
         evidence = [*rows, *({"method": f"pooled, {n}", **_interval(i)} for n, i in pooled.items())]
         return interval_figure(evidence, label, caption)
 
-    def _values(self, tables: Tables) -> dict[tuple[str, str], dict[str, dict[str, BySeed]]]:
-        """(dataset, model) -> group -> method -> seed -> value."""
-        names = {group: matching(list(tables.runs["method"].unique()), p) for group, p in self.groups.items()}
-        all_names = [name for found in names.values() for name in found]
-        runs: pd.DataFrame = tables.runs[tables.runs["method"].isin(all_names)]
-        rows = tables.curves[(tables.curves["quantity"] == self.quantity) & tables.curves["method"].isin(all_names)]
-        found: dict[tuple[str, str], dict[str, dict[str, BySeed]]] = {}
-        for (dataset, model, method, seed), value in run_values(rows, runs, "last", self.higher_is_better).items():
-            for group, methods in names.items():
-                if method in methods:
-                    cell = found.setdefault((dataset, model), {}).setdefault(group, {})
-                    cell.setdefault(method, {})[seed] = self.scale * value
-        return found
 
-    def _tuned(self, methods: dict[str, BySeed]) -> BySeed:
-        """By seed, the value of the setting that is best on the other seeds."""
-        seeds = sorted(set().union(*methods.values()))
-        whole = {name: by_seed for name, by_seed in methods.items() if len(by_seed) == len(seeds)} or methods
-        best = max if self.higher_is_better else min
-        tuned = {}
-        for seed in seeds:
-            means = {name: self._mean_without(by_seed, seed) for name, by_seed in whole.items() if seed in by_seed}
-            if means:
-                tuned[seed] = whole[best(means, key=lambda name: means[name])][seed]
-        return tuned
-
-    @staticmethod
-    def _mean_without(by_seed: BySeed, seed: int) -> float:
-        others = [value for other, value in by_seed.items() if other != seed]
-        return math.fsum(others) / len(others) if others else by_seed[seed]
-
-    def _row(
-        self, dataset: str, model: str, name: str, values: Any, groups: Mapping[str, BySeed], differences: BySeed
-    ) -> dict[str, Any]:
-        interval = student_interval(list(differences.values()))
-        mean = {group: math.fsum(by_seed.values()) / len(by_seed) for group, by_seed in groups.items() if by_seed}
-        return {
-            "dataset": dataset,
-            "model": model,
-            "method": name,
-            "settings": len(values[name]),
-            f"settings of {self.reference_group}": len(values[self.reference_group]),
-            "value": mean[name],
-            f"value of {self.reference_group}": mean[self.reference_group],
-            **_interval(interval),
-            "n": interval.num,
-        }
-
-    def _decision(self, pooled: Mapping[str, Interval]) -> tuple[Decision, str]:
-        inside = [n for n, i in pooled.items() if i.low >= -self.margin and (self.at_least or i.high <= self.margin)]
-        beyond = [n for n, i in pooled.items() if i.high < -self.margin or (not self.at_least and i.low > self.margin)]
-        margin = f"{self.margin:g} {self.unit}".strip()
-        relation = f"at most {margin} worse than" if self.at_least else f"within ±{margin} of"
-        reason = f"{self.reference_group} is {relation} {', '.join(inside) or 'none of the others'}"
-        if beyond:
-            return "contradicted", f"{reason}; beyond it: {', '.join(beyond)}"
-        undecided = [name for name in pooled if name not in inside]
-        if undecided:
-            return "inconclusive", f"{reason}; the interval crosses the margin for {', '.join(undecided)}"
-        return "supported", reason
+def _mean_without(by_seed: BySeed, seed: int) -> float:
+    others = [value for other, value in by_seed.items() if other != seed]
+    return fmean(others) if others else by_seed[seed]
 
 
 def _interval(interval: Interval) -> dict[str, float]:

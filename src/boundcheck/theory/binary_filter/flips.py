@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from boundcheck.theory.arguments import FloatArray, floats
+from boundcheck.theory.arguments import FloatArray, floats, reject
+from boundcheck.theory.binary_filter.mappings import FilterMap, StateSpaceMap
 
 
 def flip_ratio(correlation: npt.ArrayLike) -> FloatArray:
@@ -123,6 +124,28 @@ def scheduled_sgd_flip_ratio(
     rows = ([1 - direct, carried], [-share, np.full_like(beta, momentum)])
     forward = np.moveaxis(np.array(rows), -1, 0)  # (T, 2, 2)
     return propagated_flip_ratio(forward, np.stack([direct, share], -1), np.diag([start_variance, 0.0]))
+
+
+def filter_flip_ratio(mapped: FilterMap | StateSpaceMap, latent_variance: float = 0.0) -> FloatArray:
+    """Flip ratio of a filter at each step: `scheduled_flip_ratio` or `scheduled_sgd_flip_ratio` of its numbers.
+
+    Args:
+        mapped: the filter; its weight decay does not move (`keep` is 1).
+        latent_variance: mean square of the initial latent weights w_0, in units of the gradient's variance.
+
+    Returns:
+        (T,), in [0, 1].
+
+    Raises:
+        ValueError: the weight decay moves.
+    """
+    start = latent_variance * mapped.inertia**2
+    if isinstance(mapped, StateSpaceMap):
+        form = mapped.momentum, mapped.dampening, mapped.nesterov
+        return scheduled_sgd_flip_ratio(mapped.rate, *form, start_variance=start)
+    reject("keep", mapped.keep, bool(np.any(mapped.keep != 1)), "1 at every step")
+    rates = mapped.alpha, mapped.gamma, mapped.delta
+    return scheduled_flip_ratio(*rates, start_variance=start, start_momentum=latent_variance * mapped.momentum**2)
 
 
 def propagated_flip_ratio(forward: FloatArray, push: FloatArray, start: FloatArray) -> FloatArray:

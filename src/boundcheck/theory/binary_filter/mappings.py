@@ -32,7 +32,8 @@ class FilterMap(NamedTuple):
     """I_t = keep_t (1−α_t) I_{t−1} + α_t M_t, M_t = (1−γ_t) M_{t−1} + γ_t ĝ_t; I_0 = −inertia·w_0, M_0 = −momentum·w_0.
 
     `alpha`, `gamma`, `keep` (T,), one for each step; `keep` is 1 unless the weight decay moves. ĝ_t is the gradient,
-    or what the row says.
+    or what the row says. A filter of the third order has a third average in front of M, with the rates `delta` (T,)
+    and the same start as M; 1: there is none.
     """
 
     alpha: FloatArray
@@ -40,6 +41,7 @@ class FilterMap(NamedTuple):
     keep: FloatArray
     inertia: float
     momentum: float
+    delta: FloatArray | float = 1.0
 
 
 class StateSpaceMap(NamedTuple):
