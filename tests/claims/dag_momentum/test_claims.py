@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from boundcheck import tables as schemas
-from boundcheck.claims.dag_momentum import descent, kl, laws, lyapunov, runs
+from boundcheck.claims.dag_momentum import descent, kl, laws, lyapunov, runs, step_check
+from boundcheck.claims.dag_momentum import steps as step_module
 from boundcheck.claims.dag_momentum.breaks import DescentBreaks
 from boundcheck.claims.dag_momentum.certified import APrioriCurvature, CertifiedMode
 from boundcheck.claims.dag_momentum.convergence import WeightsConverge
@@ -28,11 +29,12 @@ from boundcheck.claims.dag_momentum.runs import (
 from boundcheck.claims.dag_momentum.steps import momentum_steps, worst_of_stretches
 from boundcheck.contracts import NAN
 from boundcheck.planning.grid import make_plan
-from boundcheck.verdicts import Tables
+from boundcheck.verdicts import Tables, Views
 
 ROOT = Path(__file__).resolve().parents[3]
 EIGENVALUES = np.array([4.0, 1.0, 0.2])
 L = 4.0
+DERIVE = step_module._derived
 SPECS = {
     "gd": {"kind": "gradient_descent", "lr": 0.4},
     "am": {"kind": "adaptive_momentum", "lr": 0.3, "s": 0.5},
@@ -49,6 +51,7 @@ SPECS = {
     "hb_beyond": {"kind": "heavy_ball", "lr": 0.3, "momentum": 0.7},
     "hb_damped": {"kind": "heavy_ball", "lr": 0.1, "momentum": 0.1},
     "hb_light": {"kind": "heavy_ball", "lr": 0.009, "momentum": 0.98},
+    "nesterov": {"kind": "nesterov", "lr": 0.1, "momentum": 0.7},
     "polyak": {"kind": "polyak", "curvature": 4.0, "strong_convexity": 0.2},
 }
 
@@ -90,10 +93,12 @@ def run(spec, seed, num_steps):
 
 def tables_of(*methods, num_steps=60, change=None, measurements=()):
     """Tables of runs of SPECS, two seeds each; `change(step, quantity, value)` may replace a recorded value."""
-    curves, runs = [], []
+    curves, rows = [], []
     for method in methods:
         for seed in (0, 1):
-            runs.append(("quad", "net", method, seed, "done", "", SPECS[method], {"kind": "dag_net"}))
+            rows.append(
+                ("quad", "net", method, seed, "done", "", SPECS[method], {"kind": "dag_net"}, {"precision": "float64"})
+            )
             for step, quantity, value in run(SPECS[method], seed, num_steps):
                 kept = change(step, quantity, value) if change else value
                 if kept is not None:
@@ -103,7 +108,7 @@ def tables_of(*methods, num_steps=60, change=None, measurements=()):
         curves=pd.DataFrame(curves, columns=[*cell, *schemas.TIDY.names]),
         measurements=pd.DataFrame(list(measurements), columns=[*cell, *schemas.MEASUREMENTS.names]),
         checks=pd.DataFrame([], columns=schemas.CHECKS.names),
-        runs=pd.DataFrame(runs, columns=[*cell, "seed", "status", "reason", "method_spec", "model_spec"]),
+        runs=pd.DataFrame(rows, columns=[*cell, "seed", "status", "reason", "method_spec", "model_spec", "training"]),
         skipped=pd.DataFrame([], columns=[*cell, "reason"]),
     )
 
@@ -202,7 +207,7 @@ def test_the_path_ahead_is_the_one_that_is_left(monkeypatch):
     """With c = 1 and C as found the bound is 2 (1 + s) η √gap · max √gap/‖g‖, for θ = 1/2."""
     tables = tables_of("am", num_steps=40)
     found = FiniteLength(stretches=40).rows(tables)
-    steps = momentum_steps(tables, ["adaptive_momentum"])
+    steps = momentum_steps(tables, ["adaptive"])
     one = steps[steps["seed"] == 0].reset_index(drop=True)
     gap, g, d = (one[name].to_numpy() for name in ("objective", "gradient_norm", "update_norm"))
     gap = gap - gap[-1]
@@ -220,7 +225,7 @@ def test_the_path_ahead_is_the_one_that_is_left(monkeypatch):
 def test_the_linear_rate_is_that_of_the_pl_constant_along_the_run():
     tables = tables_of("am", num_steps=40)
     found = MomentumLinearRate(stretches=40).rows(tables)
-    one = momentum_steps(tables, ["adaptive_momentum"])
+    one = momentum_steps(tables, ["adaptive"])
     one = one[one["seed"] == 0]
     gap, g = one["objective"].to_numpy() - one["objective"].to_numpy()[-1], one["gradient_norm"].to_numpy()
     mu = min(g[k] ** 2 / (2 * gap[k]) for k in range(39))
@@ -275,15 +280,15 @@ def test_the_envelope_is_the_sum_of_what_every_step_gives(monkeypatch):
     tables = tables_of("am", "gd")
     found = MomentumEnvelope().rows(tables)
     assert found["holds"].astype(bool).all()
-    steps = momentum_steps(tables, ["adaptive_momentum"])
+    steps = momentum_steps(tables, methods=["am"])
     one = steps[steps["seed"] == 0]
     row = found[(found["method"] == "am") & (found["seed"] == 0)].iloc[-1]
     summed = (one["gradient_norm"][one["step"] < row["step"]] ** 2).sum()
     constant = float(descent.decrease(0.3, L, 0.5))
     assert row["bound"] == pytest.approx(one["objective"].iloc[0] - constant * summed, rel=1e-12)
-    decrease = runs.decrease
+    decrease = step_check.decrease
     drop = found["bound"].max()  # the excess over 0.3 must shrink below what was measured
-    monkeypatch.setattr(runs, "decrease", lambda *a: 20 * drop * decrease(*a))
+    monkeypatch.setattr(step_check, "decrease", lambda *a: 20 * drop * decrease(*a))
     assert not MomentumEnvelope().rows(tables)["holds"].astype(bool).all()
 
 
@@ -313,7 +318,7 @@ def test_without_a_certificate_the_largest_measured_curvature_counts():
             return None
         return value
 
-    steps = momentum_steps(tables_of("am", change=sparse), ["adaptive_momentum"])
+    steps = momentum_steps(tables_of("am", change=sparse), ["adaptive"])
     assert set(steps["curvature"]) == {L}
     assert steps["certified"].all()
     assert MomentumMonotone().rows(tables_of("am", change=sparse))["holds"].astype(bool).all()
@@ -327,6 +332,28 @@ def test_one_rise_is_enough():
     bad = found[~found["holds"].astype(bool)]
     assert bad["step"].tolist() == [32, 32]
     assert not MomentumDescent().rows(tables_of("am", change=raised))["holds"].fillna(True).astype(bool).all()
+
+
+def test_the_laws_of_methods_decide_what_they_are_held_to():
+    """Polyak's method is heavy ball with numbers of its own; Nesterov's has a law that no bound here is about."""
+    laws = {"am": "adaptive", "gd": "adaptive", "hb": "heavy_ball", "nesterov": "nesterov", "polyak": "heavy_ball"}
+    steps = momentum_steps(tables_of(*laws, num_steps=2)).drop_duplicates("method")
+    found = steps.set_index("method")[["rule", "s", "momentum"]]
+    assert found["rule"].to_dict() == laws
+    assert (found.loc["am", "s"], found.loc["gd", "s"], found.loc["hb", "momentum"]) == (0.5, 0.0, 0.7)
+    root = 0.2**0.5
+    assert found.loc["polyak", "momentum"] == pytest.approx(((2 - root) / (2 + root)) ** 2, rel=1e-12)
+    assert found["s"].isna().tolist() == [False, False, True, True, True]
+
+
+def test_the_steps_of_a_table_are_derived_once(monkeypatch):
+    tables, derived = tables_of("am")._replace(views=Views()), []
+    monkeypatch.setattr(step_module, "_derived", lambda table: derived.append(1) or DERIVE(table))
+    same = [check.rows(tables._replace(checks=tables.checks)) for check in (MomentumDescent(), MomentumDescent())]
+    assert derived == [1]
+    assert same[0].equals(same[1])
+    assert len(momentum_steps(tables._replace(curves=tables.curves[tables.curves["seed"] == 0]))) == 60
+    assert derived == [1, 1]
 
 
 def test_a_stretch_shows_its_worst_step():

@@ -9,29 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boundcheck.claims.dag_momentum.steps import (
-    ADAPTIVE,
-    CELL,
-    HEAVY_BALL,
-    KINDS,
-    energy_tolerance,
-    joined,
-    momentum_steps,
-    sampling,
-)
+from boundcheck.claims.dag_momentum.outcomes import by_seed, not_run, per_cell, per_run, verdict
+from boundcheck.claims.dag_momentum.steps import energy_tolerance, momentum_steps, sampling
 from boundcheck.claims.shared.figures import curve_figure
-from boundcheck.claims.shared.pairs import absences
-from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.statistics import pool, student_interval
 from boundcheck.theory.dag_momentum.baselines import heavy_ball_step_limit
 from boundcheck.theory.dag_momentum.step import step_limit
-from boundcheck.verdicts import Figure, Tables, Verdict
+from boundcheck.verdicts import Decision, Figure, Tables, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-SEED = ("dataset", "model", "seed")
+SEED = ["dataset", "model", "seed"]
+LIMITS = {"adaptive": step_limit, "heavy_ball": heavy_ball_step_limit}  # of η, from L and the number of the law
+MEANS = ("rises", "steps", "first rise", "last E / first E")  # columns of the evidence
 
 
 @dataclass(frozen=True)
@@ -65,103 +56,89 @@ class DescentBreaks:
 
     def decide(self, tables: Tables) -> Verdict:
         """Count the steps at which E rises by more than rounding."""
-        both = [momentum_steps(tables, KINDS, methods=names) for names in (self.methods, self.certified)]
+        both = [momentum_steps(tables, methods=names) for names in (self.methods, self.certified)]
         if not all(len(steps) for steps in both):
-            return Verdict("not run", joined("no steps were recorded of both sides", absences(tables.runs)))
-        least = both[1].groupby(list(SEED))["curvature"].min()
-        beyond, within = (_rises(steps, least, _limits(tables.runs)) for steps in both)
-        evidence, shares = [], []
-        for is_beyond, runs in ((True, beyond), (False, within)):
-            for cell, part in runs.groupby(list(CELL)):
-                as_stated = (part["rises"] > 0).all() if is_beyond else (part["rises"] == 0).all()
-                row = {**dict(zip(CELL, cell, strict=True)), "side": "beyond" if is_beyond else "within"}
-                row |= {"least η/limit": part["η/limit"].min(), "largest η/limit": part["η/limit"].max()}
-                row |= {name: part[name].mean() for name in ("rises", "steps", "first rise", "last E / first E")}
-                row |= {"largest rise": part["largest rise"].max(), "last ‖g‖²": part["last ‖g‖²"].mean()}
-                evidence.append({**row, "n": len(part), "decision": "supported" if as_stated else "contradicted"})
-                if is_beyond:
-                    percent = 100 * part["rises"] / part["steps"]
-                    shares.append(dict(zip(part["seed"], percent, strict=True)))
-        interval = student_interval(list(pool(shares).values()))
+            return not_run("no steps were recorded of both sides", tables)
+        least = both[1].groupby(SEED)["curvature"].min()
+        beyond, within = (per_run(steps, lambda part: _rises(part, least)) for steps in both)
+        evidence = [*_evidence(beyond, "beyond"), *_evidence(within, "within")]
+        shares = [by_seed(part, "share of rises") for _, part in per_cell(beyond)]
+        decision, reason = self._decided(beyond, within, sampling(both[1]))
+        sides = {cell["method"]: cell["side"] for cell in evidence}
+        return verdict(
+            decision,
+            reason,
+            student_interval(list(pool(shares).values())),
+            "% of steps",
+            tables,
+            list(sides),
+            cells=evidence,
+            figures=_figures(tables, sides),
+        )
+
+    def _decided(self, beyond: pd.DataFrame, within: pd.DataFrame, sampled: str) -> tuple[Decision, str]:
         num_broken, num_kept = int((beyond["rises"] > 0).sum()), int((within["rises"] == 0).sum())
         reason = (
             f"{num_broken} of {len(beyond)} runs beyond the limit rise, {num_kept} of {len(within)} within never do; "
-            f"within, {sampling(both[1])}"
+            f"within, {sampled}"
         )
         nearest = float(beyond["η/limit"].min())
         is_short = nearest < self.times
         if is_short:
             reason += f"; the least known η/limit of those beyond is {nearest:.3g}, below {self.times:g}"
-        decision: Any = "inconclusive"
         if num_kept < len(within) or not (num_broken or is_short):
-            decision = "contradicted"
-        elif num_broken == len(beyond) and not is_short:
-            decision = "supported"
-        names = {cell["method"] for cell in evidence}
-        rows = tables.curves[tables.curves["method"].isin(names)]
-        sides = {str(cell["method"]): str(cell["side"]) for cell in evidence}
-        shown = (("objective", "objective"), ("gradient_norm", "gradient norm"))
-        figures = [_by_side(rows[rows["quantity"] == name], tables.runs, label, sides) for name, label in shown]
-        relevant = tables.runs[tables.runs["method"].isin(names)]
-        return Verdict(
-            decision,
-            joined(reason, absences(relevant)),
-            interval.mean,
-            interval.low,
-            interval.high,
-            unit="% of steps",
-            num_runs=interval.num,
-            cells=evidence,
-            figures=[figure for figure in figures if figure is not None],
-        )
+            return "contradicted", reason
+        return ("supported" if num_broken == len(beyond) and not is_short else "inconclusive"), reason
 
 
-def _by_side(rows: pd.DataFrame, runs: pd.DataFrame, name: str, sides: Mapping[str, str]) -> Figure | None:
-    """The courses of a quantity, those within the limit and those beyond it in panels of their own."""
-    figure = curve_figure(rows, runs, name)
-    if figure is None:
-        return None
-    panels = [
-        f"{panel}: {sides[series]}" for panel, series in zip(figure.data["panel"], figure.data["series"], strict=True)
-    ]
-    return replace(figure, data=figure.data.assign(panel=panels), log_y=bool((figure.data["y"] > 0).all()))
+def _rises(part: pd.DataFrame, least: pd.Series) -> dict[str, Any]:
+    """At how many steps of a run E rises, and how far."""
+    E, rise = part["objective"].to_numpy(np.float64), -part["decrease"].to_numpy(np.float64)
+    is_rise = rise > energy_tolerance(part)
+    num, num_steps = int(is_rise.sum()), int(np.isfinite(rise).sum())
+    return {
+        "rises": num,
+        "steps": num_steps,
+        "share of rises": 100 * num / num_steps,
+        "first rise": float(part["step"].to_numpy()[is_rise].min()) if num else math.nan,
+        "largest rise": float(rise[is_rise].max()) if num else 0.0,
+        "last E / first E": E[-1] / E[0],
+        "last ‖g‖²": float(part["gradient_norm"].iloc[-1]) ** 2,
+        "η/limit": _over_limit(part, least),
+    }
 
 
-def _limits(runs: pd.DataFrame) -> dict[str, Any]:
-    """By method, the limit of its step size as a function of L and of its number; none of Nesterov's."""
-    kinds = {name: (spec or {}).get("kind") for name, spec in zip(runs["method"], runs["method_spec"], strict=True)}
-    by_kind = {**dict.fromkeys(ADAPTIVE, step_limit), **dict.fromkeys(HEAVY_BALL, heavy_ball_step_limit)}
-    return {name: by_kind[kind] for name, kind in kinds.items() if kind in by_kind}
-
-
-def _over_limit(part: pd.DataFrame, least: pd.Series, limits: Mapping[str, Any]) -> float:
-    """η/limit of one run."""
-    first = part.iloc[0]
-    own = part["assumed_curvature"].dropna()
+def _over_limit(part: pd.DataFrame, least: pd.Series) -> float:
+    """η/limit of one run; NaN where its limit is not known."""
+    first, own = part.iloc[0], part["assumed_curvature"].dropna()
     L = own.iloc[-1] if len(own) else least.get(tuple(first[key] for key in SEED), math.nan)
-    number = first["momentum"] if math.isnan(first["s"]) else first["s"]
-    if first["method"] not in limits or not L > 0:
+    if first["rule"] not in LIMITS or not L > 0:
         return math.nan
-    return float(part["lr"].iloc[-1] / limits[first["method"]](L, number))
+    number = first["s"] if first["rule"] == "adaptive" else first["momentum"]
+    return float(part["lr"].iloc[-1] / LIMITS[first["rule"]](L, number))
 
 
-def _rises(steps: pd.DataFrame, least: pd.Series, limits: Mapping[str, Any]) -> pd.DataFrame:
-    """One row per run: at how many steps E rises, and how far."""
-    rows = []
-    for run, part in steps.groupby(list(RUN)):
-        E = part["objective"].to_numpy(np.float64)
-        rise = -part["decrease"].to_numpy(np.float64)
-        is_rise = rise > energy_tolerance(part)
-        first = float(part["step"].to_numpy()[is_rise].min()) if is_rise.any() else math.nan
-        largest = float(rise[is_rise].max()) if is_rise.any() else 0.0
-        found = (int(is_rise.sum()), int(np.isfinite(rise).sum()), first, largest, E[-1] / E[0])
-        g = float(part["gradient_norm"].iloc[-1])
-        rows.append((*run, *found, g**2, _over_limit(part, least, limits)))
-    columns = ("rises", "steps", "first rise", "largest rise", "last E / first E", "last ‖g‖²", "η/limit")
-    return _frame(rows, [*RUN, *columns])
+def _evidence(runs: pd.DataFrame, side: str) -> list[dict[str, Any]]:
+    """A row for every cell of one side of the limit."""
+    evidence = []
+    for cell, part in per_cell(runs):
+        is_as_stated = (part["rises"] > 0).all() if side == "beyond" else (part["rises"] == 0).all()
+        row = {**cell, "side": side, "least η/limit": part["η/limit"].min(), "largest η/limit": part["η/limit"].max()}
+        row |= {name: part[name].mean() for name in MEANS}
+        row |= {"largest rise": part["largest rise"].max(), "last ‖g‖²": part["last ‖g‖²"].mean()}
+        evidence.append({**row, "n": len(part), "decision": "supported" if is_as_stated else "contradicted"})
+    return evidence
 
 
-def _frame(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
-    import pandas as pd
+def _figures(tables: Tables, sides: Mapping[str, str]) -> list[Figure]:
+    rows = tables.curves[tables.curves["method"].isin(list(sides))]
+    shown = (("objective", "objective"), ("gradient_norm", "gradient norm"))
+    figures = [curve_figure(rows[rows["quantity"] == name], tables.runs, label) for name, label in shown]
+    return [_by_side(figure, sides) for figure in figures if figure is not None]
 
-    return pd.DataFrame(rows, columns=list(columns))
+
+def _by_side(figure: Figure, sides: Mapping[str, str]) -> Figure:
+    """The courses of a quantity, those within the limit and those beyond it in panels of their own."""
+    data = figure.data
+    panels = [f"{panel}: {sides[series]}" for panel, series in zip(data["panel"], data["series"], strict=True)]
+    return replace(figure, data=data.assign(panel=panels), log_y=bool((data["y"] > 0).all()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +11,10 @@ import numpy as np
 
 from boundcheck.claims.dag_momentum.figures import course_figure
 from boundcheck.claims.dag_momentum.kl import kl_exponent, local_kl_exponents
-from boundcheck.claims.dag_momentum.steps import CELL, KINDS, joined, momentum_steps
+from boundcheck.claims.dag_momentum.outcomes import not_run, per_cell, per_run, pooled, verdict
+from boundcheck.claims.dag_momentum.steps import momentum_steps
 from boundcheck.claims.shared.figures import COLUMNS, over_seeds
-from boundcheck.claims.shared.pairs import absences
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.claims.shared.statistics import pool, student_interval
 from boundcheck.verdicts import Figure, Tables, Verdict
 
 if TYPE_CHECKING:
@@ -51,51 +50,51 @@ class WeightsConverge:
 
     def decide(self, tables: Tables) -> Verdict:
         """Measure the tails."""
-        steps = momentum_steps(tables, KINDS, self.models, self.methods)
+        steps = momentum_steps(tables, models=self.models, methods=self.methods)
         if not len(steps):
-            return Verdict("not run", joined("no steps were recorded", absences(tables.runs)))
+            return not_run("no steps were recorded", tables)
         lowest = _last_eigenvalues(tables)
-        rows = []
-        for run, part in steps.groupby(list(RUN)):
-            value, error = lowest.get(run, (math.nan, math.nan))
-            value += part["weight_decay"].iloc[0]  # the spectrum is that of the loss without its penalty
-            lengths = part["update_norm"].to_numpy(np.float64)
-            tail = lengths[len(lengths) // 2 :].sum() / lengths.sum()
-            theta, norms = kl_exponent(part), part["gradient_norm"].to_numpy(np.float64)
-            point = _point(value, error) if norms[-1] <= self.stationary * norms[0] else "not stationary"
-            is_there = point not in ("saddle", "not stationary")
-            converged = tail <= self.tail_share and 0.45 <= theta < 1 and is_there
-            rows.append((*run, 100 * tail, theta, part["gradient_norm"].iloc[-1], value, point, converged))
-        columns = [*RUN, "tail share (%)", "KL exponent", "last ‖g‖", "λ_min", "point", "converged"]
-        return self._verdict(_frame(rows, columns), steps, tables)
-
-    def _verdict(self, found: pd.DataFrame, steps: pd.DataFrame, tables: Tables) -> Verdict:
-        evidence = []
-        for cell, part in found.groupby(list(CELL)):
-            row = {**dict(zip(CELL, cell, strict=True))}
-            row |= {name: part[name].mean() for name in ("tail share (%)", "KL exponent", "last ‖g‖")}
-            row |= {"least λ_min": part["λ_min"].min(), "points": ", ".join(sorted(set(part["point"])))}
-            decision = "supported" if part["converged"].all() else "inconclusive"
-            evidence.append({**row, "n": len(part), "decision": decision})
-        shares = [dict(zip(p["seed"], p["tail share (%)"], strict=True)) for _, p in found.groupby(list(CELL))]
-        interval = student_interval(list(pool(shares).values()))
+        found = per_run(steps, lambda part: self._end(part, lowest))
         num, points = int(found["converged"].sum()), found["point"].value_counts().sort_index()
         reason = (
             f"{num} of {len(found)} runs have converged (second half at most {100 * self.tail_share:g}% of the path, "
             f"KL exponent in [0.45, 1), ‖g‖ down to {self.stationary:g} of its start, no saddle); they end at: "
             + ", ".join(f"{name} {count}" for name, count in points.items())
         )
-        return Verdict(
+        return verdict(
             "supported" if num == len(found) else "inconclusive",
-            joined(reason, absences(tables.runs[tables.runs["method"].isin(found["method"])])),
-            interval.mean,
-            interval.low,
-            interval.high,
-            unit="% of the path",
-            num_runs=interval.num,
-            cells=evidence,
+            reason,
+            pooled(found, "tail share (%)"),
+            "% of the path",
+            tables,
+            found["method"],
+            cells=[_row(cell, part) for cell, part in per_cell(found)],
             figures=_path_figures(steps),
         )
+
+    def _end(self, part: pd.DataFrame, lowest: Mapping[Any, tuple[float, float]]) -> dict[str, Any]:
+        """How a run ends: the share of its second half, its exponent, and the point that it comes to."""
+        value, error = lowest.get(tuple(part[list(RUN)].iloc[0]), (math.nan, math.nan))
+        value += part["weight_decay"].iloc[0]  # the spectrum is that of the loss without its penalty
+        lengths, norms = (part[name].to_numpy(np.float64) for name in ("update_norm", "gradient_norm"))
+        tail, theta = lengths[len(lengths) // 2 :].sum() / lengths.sum(), kl_exponent(part)
+        point = _point(value, error) if norms[-1] <= self.stationary * norms[0] else "not stationary"
+        is_there = point not in ("saddle", "not stationary")
+        return {
+            "tail share (%)": 100 * tail,
+            "KL exponent": theta,
+            "last ‖g‖": norms[-1],
+            "λ_min": value,
+            "point": point,
+            "converged": tail <= self.tail_share and 0.45 <= theta < 1 and is_there,
+        }
+
+
+def _row(cell: dict[str, Any], part: pd.DataFrame) -> dict[str, Any]:
+    """The evidence of a cell."""
+    row = {**cell, **{name: part[name].mean() for name in ("tail share (%)", "KL exponent", "last ‖g‖")}}
+    row |= {"least λ_min": part["λ_min"].min(), "points": ", ".join(sorted(set(part["point"])))}
+    return {**row, "n": len(part), "decision": "supported" if part["converged"].all() else "inconclusive"}
 
 
 def _point(smallest_eigenvalue: float, error: float) -> str:
@@ -133,7 +132,8 @@ def _exponent_figure(steps: pd.DataFrame) -> Figure | None:
     rows = [(*run, *found) for run, part in steps.groupby(list(RUN)) for found in local_kl_exponents(part)]
     if not rows:
         return None
-    measured = over_seeds(_frame(rows, [*RUN, "x", "step", "theta"]), x="x", y="theta").assign(role="measured")
+    exponents = pd.DataFrame(rows, columns=[*RUN, "x", "step", "theta"])
+    measured = over_seeds(exponents, x="x", y="theta").assign(role="measured")
     limit = measured.assign(role="lower bound", y=0.5)
     data = pd.concat([measured, limit], ignore_index=True)[list(COLUMNS)]
     caption = (
@@ -141,9 +141,3 @@ def _exponent_figure(steps: pd.DataFrame) -> Figure | None:
         "limit it is at least 1/2 (dash-dotted); below it the run has not converged."
     )
     return Figure(data, "line", "(E − E_end)/(E_0 − E_end)", "θ", caption, log_x=True)
-
-
-def _frame(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(rows, columns=list(columns))

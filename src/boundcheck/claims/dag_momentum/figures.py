@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from boundcheck.claims.dag_momentum.steps import CELL, KINDS, joined, momentum_steps, sampling
+from boundcheck.claims.dag_momentum.steps import CELL, joined, momentum_steps, sampling
 from boundcheck.claims.shared.figures import COLUMNS, bound_figures, is_logarithmic, over_seeds
 from boundcheck.claims.shared.pairs import matching
 from boundcheck.claims.shared.rows import RUN
@@ -56,7 +56,7 @@ class CertifiedTheorem(StepTheorem):
         """As `step_theorem`, with how many steps the curvature was measured on."""
         verdict = super().decide(tables)
         runs = premise_rows(tables, self.check)[list(RUN)].drop_duplicates()
-        sampled = sampling(momentum_steps(tables, KINDS).merge(runs, on=list(RUN))) if len(runs) else ""
+        sampled = sampling(momentum_steps(tables).merge(runs, on=list(RUN))) if len(runs) else ""
         return replace(verdict, reason=joined(verdict.reason, sampled))
 
 
@@ -70,7 +70,7 @@ class CertifiedDescent(CertifiedTheorem):
 
     def _drawn(self, verdict: Verdict, rows: pd.DataFrame, tables: Tables) -> Verdict:
         runs = rows[list(RUN)].drop_duplicates()
-        gradients = course_figure(momentum_steps(tables, KINDS).merge(runs, on=list(RUN)), "gradient_norm", "‖g‖")
+        gradients = course_figure(momentum_steps(tables).merge(runs, on=list(RUN)), "gradient_norm", "‖g‖")
         verdict = super()._drawn(verdict, rows, tables)
         return replace(verdict, figures=[*verdict.figures, gradients])
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from boundcheck.claims.dag_momentum.figures import NUM_DRAWN, CertifiedTheorem, premise_rows
 from boundcheck.claims.dag_momentum.runs import lyapunov_drops
-from boundcheck.claims.dag_momentum.steps import HEAVY_BALL, energy_tolerance, joined, momentum_steps
+from boundcheck.claims.dag_momentum.steps import energy_tolerance, joined, momentum_steps
 from boundcheck.claims.shared.figures import COLUMNS
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.verdicts import Figure, Tables, Verdict
@@ -35,7 +35,7 @@ class LyapunovDescent(CertifiedTheorem):
         runs = premise_rows(tables, self.check)[list(RUN)].drop_duplicates()
         if verdict.decision != "supported" or not len(runs):
             return verdict
-        steps = momentum_steps(tables, HEAVY_BALL).merge(runs, on=list(RUN))
+        steps = momentum_steps(tables, ["heavy_ball"]).merge(runs, on=list(RUN))
         steps = steps[steps["decrease"].notna()].reset_index(drop=True)
         steps = steps.assign(drop=lyapunov_drops(steps), rises=-steps["decrease"] > energy_tolerance(steps))
         num = int(steps["rises"].sum())

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from boundcheck.claims.dag_momentum.steps import ADAPTIVE, CELL, joined, momentum_steps
+from boundcheck.claims.dag_momentum.outcomes import by_seed, not_run, per_cell, pooled, verdict
+from boundcheck.claims.dag_momentum.steps import momentum_steps
 from boundcheck.claims.shared.equivalence import side_of_margin
 from boundcheck.claims.shared.figures import COLUMNS, over_seeds
-from boundcheck.claims.shared.pairs import absences
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.claims.shared.statistics import pool, student_interval
+from boundcheck.claims.shared.statistics import student_interval
 from boundcheck.theory.dag_momentum.convergence import stability_plateau
 from boundcheck.verdicts import Figure, Tables, Verdict
 
@@ -41,44 +41,28 @@ class StabilityPlateau:
 
     def decide(self, tables: Tables) -> Verdict:
         """Compare the plateau of every run with the law."""
-        steps = momentum_steps(tables, ADAPTIVE, methods=self.methods)
+        steps = momentum_steps(tables, ["adaptive"], methods=self.methods)
         if not len(steps) or not steps["sharpness"].notna().any():
-            return Verdict("not run", joined("no curvature was recorded", absences(tables.runs)))
-        steps = steps.assign(
-            level=steps["sharpness"] * steps["lr"],
-            plateau=stability_plateau(steps["effective_momentum"]),
-        )
+            return not_run("no curvature was recorded", tables)
+        plateau = stability_plateau(steps["effective_momentum"])
+        steps = steps.assign(level=steps["sharpness"] * steps["lr"], plateau=plateau)
         late = steps[steps["step"] >= 2 / 3 * steps.groupby(list(RUN))["step"].transform("max")]
         runs = late.groupby(list(RUN)).agg(level=("level", "mean"), plateau=("plateau", "mean")).reset_index()
         runs["ratio"] = 100 * (runs["level"] / runs["plateau"] - 1)
-        evidence, cells = [], []
-        for cell, part in runs.groupby(list(CELL)):
-            by_seed = dict(zip(part["seed"], part["ratio"], strict=True))
-            interval = student_interval(list(by_seed.values()))
-            side = side_of_margin(interval.mean, interval.low, interval.high, self.margin)
-            row = {
-                **dict(zip(CELL, cell, strict=True)),
-                "λ_max η": part["level"].mean(),
-                "2(1 + β)": part["plateau"].mean(),
-            }
-            row |= {"effect": interval.mean, "low": interval.low, "high": interval.high, "n": len(part)}
-            evidence.append({**row, "decision": side})
-            cells.append(by_seed)
-        pooled = student_interval(list(pool(cells).values()))
-        decision: Any = side_of_margin(pooled.mean, pooled.low, pooled.high, self.margin)
+        evidence = [{**cell, **self._row(part)} for cell, part in per_cell(runs)]
+        found = pooled(runs, "ratio")
+        decision: Any = side_of_margin(found.mean, found.low, found.high, self.margin)
         if decision == "supported" and any(row["decision"] == "contradicted" for row in evidence):
             decision = "inconclusive"
-        return Verdict(
-            decision,
-            joined(f"{pooled.mean:+.3g}% from 2(1 + β), allowed ±{100 * self.margin:g}%", absences(tables.runs)),
-            pooled.mean,
-            pooled.low,
-            pooled.high,
-            unit="%",
-            num_runs=pooled.num,
-            cells=evidence,
-            figures=[_plateau_figure(steps)],
-        )
+        reason = f"{found.mean:+.3g}% from 2(1 + β), allowed ±{100 * self.margin:g}%"
+        shown = [_plateau_figure(steps)]
+        return verdict(decision, reason, found, "%", tables, None, cells=evidence, figures=shown)
+
+    def _row(self, part: pd.DataFrame) -> dict[str, Any]:
+        interval = student_interval(list(by_seed(part, "ratio").values()))
+        row = {"λ_max η": part["level"].mean(), "2(1 + β)": part["plateau"].mean()}
+        row |= {"effect": interval.mean, "low": interval.low, "high": interval.high, "n": len(part)}
+        return {**row, "decision": side_of_margin(interval.mean, interval.low, interval.high, self.margin)}
 
 
 def _plateau_figure(steps: pd.DataFrame) -> Figure:

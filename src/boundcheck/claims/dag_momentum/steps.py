@@ -1,8 +1,7 @@
-"""The steps of momentum methods as one row each, and the worst of each stretch of a run."""
+"""The steps of momentum methods, a row each, with what the theorems on steps need beside the recorded quantities."""
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -10,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boundcheck.claims.shared.rows import KEYS, RUN
+from boundcheck.contracts import NAN
+from boundcheck.methods import METHODS
+from boundcheck.registry import build
 from boundcheck.verdicts import Tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ADAPTIVE = ("adaptive_momentum", "gradient_descent")
-HEAVY_BALL = ("heavy_ball", "polyak")
-KINDS = (*ADAPTIVE, *HEAVY_BALL, "nesterov")
+RULES = ("adaptive", "heavy_ball", "nesterov")  # of a `MomentumLaw`
 CELL = ("dataset", "model", "method")
 EVERY_STEP = (
     "objective",
@@ -30,57 +30,44 @@ EVERY_STEP = (
     "parameter_norm",
 )
 MEASURED = ("local_curvature", "sharpness", "lowest_curvature", "assumed_curvature")
+DERIVED = ("next_objective", "decrease", "previous_update", "slope", "curvature", "certified")
+OF_METHOD = ("s", "momentum", "weight_decay", "epsilon")
+NOT_OF_KIND = ("name", "training", "num_gradients")  # of a method's settings in the tables
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-23}  # bfloat16 keeps its sums in float32
 ROUNDINGS = 64  # of a difference of losses, in units of ε E
 
 
 def momentum_steps(
-    tables: Tables, kinds: Sequence[str], models: Sequence[str] = ("*",), methods: Sequence[str] = ("*",)
+    tables: Tables, rules: Sequence[str] = RULES, models: Sequence[str] = ("*",), methods: Sequence[str] = ("*",)
 ) -> pd.DataFrame:
-    """One row per step of the runs of these kinds of methods.
+    """One row per step of the runs of momentum methods.
 
     Args:
         tables: curves with the quantities that the callback `updates` records, and `curvature` or `certificate`.
-        kinds: kinds of methods.
+        rules: which momentum laws.
         models: names of models; patterns are allowed.
         methods: names of methods; patterns are allowed.
 
     Returns: the keys of a check, EVERY_STEP and MEASURED (NaN where there is none), and `next_objective` E_{k+1},
-        `decrease` E_k − E_{k+1}, `previous_update` ‖Δ_k‖, `slope` ⟨g_k, Δ_{k+1}⟩, `s`, `momentum` and `weight_decay` of
-        the method, `epsilon` of its precision, `curvature`, the L of the run (the last L̂ where a certificate was held,
-        else the largest curvature that was measured), and `certified`, whether every measured curvature of the run is
-        at most L.
+        `decrease` E_k − E_{k+1}, `previous_update` ‖Δ_k‖, `slope` ⟨g_k, Δ_{k+1}⟩, `s` of adaptive momentum, `momentum`
+        β of the others, `weight_decay`, `rule` of the law, `epsilon` of the precision, `curvature`, the L of the run
+        (the last L̂ where a certificate was held, else the largest curvature that was measured), and `certified`,
+        whether every measured curvature of the run is at most L.
     """
     import pandas as pd
 
-    names = [*EVERY_STEP, *MEASURED, *DERIVED]
-    steps, run_of = _recorded(tables.curves)
-    numbers: dict[int, dict[str, float]] = {}
-    for run in tables.runs.to_dict("records"):
-        spec, place = run.get("method_spec") or {}, run_of.get(tuple(run[key] for key in RUN))
-        named = _matches(run["model"], models) and _matches(run["method"], methods)
-        if place is not None and named and spec.get("kind") in kinds:
-            precision = (run.get("training") or {}).get("precision", "float64")
-            numbers[place] = {**_numbers(spec), "epsilon": EPSILON[precision]}
-    if not numbers:
-        return pd.DataFrame(columns=[*KEYS, *names]).astype(dict.fromkeys(names, np.float64))
-    steps = steps[steps["run"].isin(list(numbers))].reset_index(drop=True)
-    of_runs = pd.DataFrame.from_dict(numbers, orient="index").loc[steps["run"]].reset_index(drop=True)
+    steps, run_of = tables.view(tables.curves, _recorded)
+    found = {
+        run_of[run]: numbers
+        for run, numbers in tables.view(tables.runs, _numbers).items()
+        if run in run_of and numbers["rule"] in rules and _matches(run[1], models) and _matches(run[2], methods)
+    }
+    if not found:
+        columns = [*EVERY_STEP, *MEASURED, *DERIVED, *OF_METHOD]
+        return pd.DataFrame(columns=[*KEYS, *columns, "rule"]).astype(dict.fromkeys(columns, np.float64))
+    steps = steps[steps["run"].isin(list(found))].reset_index(drop=True)
+    of_runs = pd.DataFrame.from_dict(found, orient="index").loc[steps["run"]].reset_index(drop=True)
     return pd.concat([steps.drop(columns="run"), of_runs], axis=1)
-
-
-DERIVED = (
-    "next_objective",
-    "decrease",
-    "previous_update",
-    "slope",
-    "s",
-    "momentum",
-    "weight_decay",
-    "epsilon",
-    "curvature",
-    "certified",
-)
 
 
 def worst_of_stretches(steps: pd.DataFrame, slack: Any, num_stretches: int) -> pd.DataFrame:
@@ -103,6 +90,21 @@ def worst_of_stretches(steps: pd.DataFrame, slack: Any, num_stretches: int) -> p
     return steps.loc[np.sort(worst.to_numpy())]
 
 
+def clipped_s(steps: pd.DataFrame) -> np.ndarray:
+    """s of every step, kept in [0, 1], where the bounds are defined; their premise asks for s < 1."""
+    return np.clip(steps["s"].to_numpy(np.float64), 0, 1)
+
+
+def summed(steps: pd.DataFrame, values: pd.Series) -> pd.Series:
+    """The sums of a value over the steps of each run so far, the step itself included."""
+    return values.groupby([steps[key] for key in RUN]).cumsum()
+
+
+def first_objective(steps: pd.DataFrame) -> pd.Series:
+    """E_0 of each step's run."""
+    return steps.groupby(list(RUN))["objective"].transform("first")
+
+
 def energy_tolerance(steps: pd.DataFrame) -> np.ndarray:
     """What rounding may do to a difference of two losses: 64 ε E."""
     return (ROUNDINGS * steps["epsilon"] * steps["objective"].abs()).to_numpy()
@@ -119,13 +121,24 @@ def joined(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _recorded(curves: pd.DataFrame) -> tuple[pd.DataFrame, dict[Any, int]]:
-    """The steps of all runs, with a number `run` for each run, and that number by run.
+def _numbers(runs: pd.DataFrame) -> dict[Any, dict[str, Any]]:
+    """The columns OF_METHOD and `rule` by run, of those whose method has a momentum law."""
+    found = {}
+    for _, cell in runs[runs["status"] != "missing"].groupby(list(CELL)):
+        settings = {key: value for key, value in cell["method_spec"].iloc[0].items() if key not in NOT_OF_KIND}
+        method = build(METHODS, settings)
+        law = getattr(method, "momentum_law", None)
+        if law is not None:
+            s, momentum = (law.number, NAN) if law.rule == "adaptive" else (NAN, law.number)
+            epsilon = EPSILON[cell["training"].iloc[0]["precision"]]
+            numbers = {"s": s, "momentum": momentum, "weight_decay": method.weight_decay, "epsilon": epsilon}
+            keys = zip(*(cell[key] for key in RUN), strict=True)
+            found.update({key: {**numbers, "rule": law.rule} for key in keys})
+    return found
 
-    The checks of a paper all ask for the steps of one table, so those of the last one are kept while it lives.
-    """
-    if _kept and _kept[0][0]() is curves:
-        return _kept[0][1]
+
+def _recorded(curves: pd.DataFrame) -> tuple[pd.DataFrame, dict[Any, int]]:
+    """The steps of all runs, with a number `run` for each run, and that number by run."""
     rows = curves[curves["quantity"].isin([*EVERY_STEP, *MEASURED])]
     if not len(rows):
         return rows, {}
@@ -135,23 +148,7 @@ def _recorded(curves: pd.DataFrame) -> tuple[pd.DataFrame, dict[Any, int]]:
     table["run"] = table.groupby(list(RUN)).ngroup()
     firsts = table.drop_duplicates("run")
     run_of = dict(zip(zip(*(firsts[key] for key in RUN), strict=True), firsts["run"].tolist(), strict=True))
-    found = _derived(table), run_of
-    _kept[:] = [(weakref.ref(curves), found)]
-    return found
-
-
-_kept: list[tuple[weakref.ref[pd.DataFrame], tuple[pd.DataFrame, dict[Any, int]]]] = []
-
-
-def _numbers(spec: dict[str, Any]) -> dict[str, float]:
-    kind = spec["kind"]
-    s = 0.0 if kind == "gradient_descent" else float(spec.get("s", 0.5)) if kind == "adaptive_momentum" else np.nan
-    momentum = float(spec.get("momentum", 0.9)) if kind in ("heavy_ball", "nesterov") else np.nan
-    if kind == "polyak":
-        from boundcheck.theory.dag_momentum.baselines import polyak_settings
-
-        momentum = float(polyak_settings(spec["curvature"], spec["strong_convexity"]).momentum)
-    return {"s": s, "momentum": momentum, "weight_decay": float(spec.get("weight_decay", 0.0))}
+    return _derived(table), run_of
 
 
 def _derived(table: pd.DataFrame) -> pd.DataFrame:
