@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from annotated_types import Ge
 
-from boundcheck.claims.dag_momentum.outcomes import by_seed, not_run, per_cell, per_run, verdict
+from boundcheck.claims.dag_momentum.outcomes import effect_of, per_cell, per_run, pooled
 from boundcheck.claims.dag_momentum.steps import energy_tolerance, momentum_steps, sampling
 from boundcheck.claims.shared.figures import curve_figure
-from boundcheck.claims.shared.statistics import pool, student_interval
+from boundcheck.claims.shared.selection import MAIN, CellKey, SelectsCells, Selector, cells_of, has_recorder, has_role
+from boundcheck.claims.shared.values import absent_runs
+from boundcheck.settings import settings
 from boundcheck.theory.dag_momentum.baselines import heavy_ball_step_limit
 from boundcheck.theory.dag_momentum.step import step_limit
-from boundcheck.verdicts import Decision, Figure, Tables, Verdict
+from boundcheck.verdicts import Decision, Figure, Reason, Tables, Verdict, because
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,70 +28,68 @@ LIMITS = {"adaptive": step_limit, "heavy_ball": heavy_ball_step_limit}  # of η,
 MEANS = ("rises", "steps", "first rise", "last E / first E")  # columns of the evidence
 
 
-@dataclass(frozen=True)
-class DescentBreaks:
+@settings(kw_only=True)
+class DescentBreaks(SelectsCells):
     """Beyond the limit of the step size, or with a constant momentum, the loss rises; within it, it never does.
 
-    `supported` where every run of `methods` has a rise and no run of `certified` has one; `contradicted` where a
-    certified run has one, or no run of `methods` has; else `inconclusive`, and also where a run of `methods` is known
-    to be at less than `times` its limit, unless a certified one rises. The effect is the share of steps of
-    `methods` at which E rises, in percent, per-seed means over the cells. η/limit is with the L̂ of the run's own
-    certificate, else with the least of the certified runs of its seed, whose limit is the largest; the limit of
-    Nesterov's method is not known here.
+    The selected cells are those beyond the limit. `supported` where each of their runs has a rise and no certified run
+    has one; `contradicted` where a certified run has one, or no run beyond the limit has; else `inconclusive`, and also
+    where a run beyond the limit is known to be at less than `times` its limit, unless a certified one rises. The effect
+    is the share of steps beyond the limit at which E rises, in percent, per-seed means over the cells. η/limit is with
+    the L̂ of the run's own certificate, else with the least of the certified runs of its seed, whose limit is the
+    largest; the limit of Nesterov's method is not known here.
 
     Args:
-        statement: what the paper, or its theory, states.
-        reference: where it does.
-        methods: names of methods beyond the limit; patterns are allowed.
-        certified: names of methods within it.
-        times: how far beyond the limit every run of `methods` is stated to be whose η/limit is known.
+        certified: selector of recorders: the runs within the limit are those of the same datasets whose certificate it
+            selects.
+        times: how far beyond the limit every run is stated to be whose η/limit is known.
     """
 
-    statement: str
-    reference: str
-    methods: Sequence[str]
-    certified: Sequence[str]
-    times: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.times >= 1:
-            raise ValueError(f"times: got {self.times}; allowed: ≥ 1")
+    certified: Selector
+    times: Annotated[float, Ge(1)] = 1.0
 
     def decide(self, tables: Tables) -> Verdict:
         """Count the steps at which E rises by more than rounding."""
-        both = [momentum_steps(tables, methods=names) for names in (self.methods, self.certified)]
+        sides = self._sides(tables)
+        both = [
+            momentum_steps(tables, cells=[key for key, at in sides.items() if at == side])
+            for side in ("beyond", "within")
+        ]
+        absent = absent_runs(_of_sides(tables.runs, sides))
         if not all(len(steps) for steps in both):
-            return not_run("no steps were recorded of both sides", tables)
+            return Verdict("not run", [because("no_steps_of_both_sides"), *absent])
         least = both[1].groupby(SEED)["curvature"].min()
         beyond, within = (per_run(steps, lambda part: _rises(part, least)) for steps in both)
-        evidence = [*_evidence(beyond, "beyond"), *_evidence(within, "within")]
-        shares = [by_seed(part, "share of rises") for _, part in per_cell(beyond)]
-        decision, reason = self._decided(beyond, within, sampling(both[1]))
-        sides = {cell["method"]: cell["side"] for cell in evidence}
-        return verdict(
+        decision, reasons = self._decided(beyond, within)
+        return Verdict(
             decision,
-            reason,
-            student_interval(list(pool(shares).values())),
-            "% of steps",
-            tables,
-            list(sides),
-            cells=evidence,
+            [*reasons, sampling(both[1]), *absent],
+            **effect_of(pooled(beyond, "share of rises"), "% of steps"),
+            cells=[*_evidence(beyond, "beyond"), *_evidence(within, "within")],
             figures=_figures(tables, sides),
         )
 
-    def _decided(self, beyond: pd.DataFrame, within: pd.DataFrame, sampled: str) -> tuple[Decision, str]:
+    def _sides(self, tables: Tables) -> dict[CellKey, str]:
+        """On which side of the limit the cells are that count."""
+        cells = cells_of(tables.runs)
+        beyond = self.chosen(cells)
+        datasets = {key[0] for key in beyond}
+        within = [
+            key
+            for key, cell in cells.items()
+            if key[0] in datasets and has_role(cell, [MAIN]) and has_recorder(cell, self.certified)
+        ]
+        return {**dict.fromkeys(within, "within"), **dict.fromkeys(beyond, "beyond")}
+
+    def _decided(self, beyond: pd.DataFrame, within: pd.DataFrame) -> tuple[Decision, list[Reason]]:
         num_broken, num_kept = int((beyond["rises"] > 0).sum()), int((within["rises"] == 0).sum())
-        reason = (
-            f"{num_broken} of {len(beyond)} runs beyond the limit rise, {num_kept} of {len(within)} within never do; "
-            f"within, {sampled}"
-        )
+        counts = {"num_broken": num_broken, "num_beyond": len(beyond), "num_kept": num_kept, "num_within": len(within)}
         nearest = float(beyond["η/limit"].min())
         is_short = nearest < self.times
-        if is_short:
-            reason += f"; the least known η/limit of those beyond is {nearest:.3g}, below {self.times:g}"
+        reasons = [because("breaks", **counts), because("nearest_limit", nearest=nearest, times=self.times)]
         if num_kept < len(within) or not (num_broken or is_short):
-            return "contradicted", reason
-        return ("supported" if num_broken == len(beyond) and not is_short else "inconclusive"), reason
+            return "contradicted", reasons
+        return ("supported" if num_broken == len(beyond) and not is_short else "inconclusive"), reasons
 
 
 def _rises(part: pd.DataFrame, least: pd.Series) -> dict[str, Any]:
@@ -130,15 +131,22 @@ def _evidence(runs: pd.DataFrame, side: str) -> list[dict[str, Any]]:
     return evidence
 
 
-def _figures(tables: Tables, sides: Mapping[str, str]) -> list[Figure]:
-    rows = tables.curves[tables.curves["method"].isin(list(sides))]
+def _figures(tables: Tables, sides: Mapping[CellKey, str]) -> list[Figure]:
+    """The courses of the loss and of its gradient, those within the limit and those beyond it in panels of their own."""
     shown = (("objective", "objective"), ("gradient_norm", "gradient norm"))
-    figures = [curve_figure(rows[rows["quantity"] == name], tables.runs, label) for name, label in shown]
+    figures = [
+        curve_figure(tables.curves[tables.curves["quantity"] == name], _of_sides(tables.runs, sides), label)
+        for name, label in shown
+    ]
     return [_by_side(figure, sides) for figure in figures if figure is not None]
 
 
-def _by_side(figure: Figure, sides: Mapping[str, str]) -> Figure:
-    """The courses of a quantity, those within the limit and those beyond it in panels of their own."""
+def _of_sides(runs: pd.DataFrame, sides: Mapping[CellKey, str]) -> pd.DataFrame:
+    return runs[[key in sides for key in zip(runs["dataset"], runs["model"], runs["method"], strict=True)]]
+
+
+def _by_side(figure: Figure, sides: Mapping[CellKey, str]) -> Figure:
     data = figure.data
-    panels = [f"{panel}: {sides[series]}" for panel, series in zip(data["panel"], data["series"], strict=True)]
+    cells = {(f"{dataset} · {model}", method): side for (dataset, model, method), side in sides.items()}
+    panels = [f"{panel}: {cells[panel, series]}" for panel, series in zip(data["panel"], data["series"], strict=True)]
     return replace(figure, data=data.assign(panel=panels), log_y=bool((data["y"] > 0).all()))

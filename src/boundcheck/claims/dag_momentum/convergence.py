@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from boundcheck.claims.dag_momentum.figures import course_figure
 from boundcheck.claims.dag_momentum.kl import kl_exponent, local_kl_exponents
-from boundcheck.claims.dag_momentum.outcomes import not_run, per_cell, per_run, pooled, verdict
+from boundcheck.claims.dag_momentum.outcomes import effect_of, per_cell, per_run, pooled
 from boundcheck.claims.dag_momentum.steps import momentum_steps
 from boundcheck.claims.shared.figures import COLUMNS, over_seeds
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.verdicts import Figure, Tables, Verdict
+from boundcheck.claims.shared.selection import SelectsCells
+from boundcheck.claims.shared.values import absent_runs
+from boundcheck.settings import Positive, settings
+from boundcheck.verdicts import Figure, Tables, Verdict, because
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class WeightsConverge:
+@settings(kw_only=True)
+class WeightsConverge(SelectsCells):
     """The weights converge to one point: the path has finite length, and the loss falls as its KL exponent says.
 
     No finite run can refute it, so it is `supported` or `inconclusive`. Supported where in every run the second half
@@ -33,41 +35,28 @@ class WeightsConverge:
     negative beyond it. The effect is the share of the second half, in percent.
 
     Args:
-        statement: what the paper states.
-        reference: where it does.
-        methods: names of methods; patterns are allowed.
-        models: names of models; patterns are allowed.
         tail_share: of the path, for its second half.
         stationary: the last ‖g‖ over the first up to which a run has come to a stationary point.
     """
 
-    statement: str
-    reference: str
-    methods: Sequence[str]
-    models: Sequence[str] = ("*",)
-    tail_share: float = 0.02
-    stationary: float = 1e-3
+    tail_share: Positive = 0.02
+    stationary: Positive = 1e-3
 
     def decide(self, tables: Tables) -> Verdict:
         """Measure the tails."""
-        steps = momentum_steps(tables, models=self.models, methods=self.methods)
+        tables = self.only(tables)
+        steps, absent = momentum_steps(tables), absent_runs(tables.runs)
         if not len(steps):
-            return not_run("no steps were recorded", tables)
+            return Verdict("not run", [because("no_steps"), *absent])
         lowest = _last_eigenvalues(tables)
         found = per_run(steps, lambda part: self._end(part, lowest))
         num, points = int(found["converged"].sum()), found["point"].value_counts().sort_index()
-        reason = (
-            f"{num} of {len(found)} runs have converged (second half at most {100 * self.tail_share:g}% of the path, "
-            f"KL exponent in [0.45, 1), ‖g‖ down to {self.stationary:g} of its start, no saddle); they end at: "
-            + ", ".join(f"{name} {count}" for name, count in points.items())
-        )
-        return verdict(
+        limits = {"tail_percent": 100 * self.tail_share, "stationary": self.stationary}
+        ends = {str(name): int(count) for name, count in points.items()}
+        return Verdict(
             "supported" if num == len(found) else "inconclusive",
-            reason,
-            pooled(found, "tail share (%)"),
-            "% of the path",
-            tables,
-            found["method"],
+            [because("converged", num=num, num_runs=len(found), ends=ends, **limits), *absent],
+            **effect_of(pooled(found, "tail share (%)"), "% of the path"),
             cells=[_row(cell, part) for cell, part in per_cell(found)],
             figures=_path_figures(steps),
         )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from boundcheck.claims.dag_momentum.step_check import Inequality, StepCheck, with_curvature
 from boundcheck.claims.dag_momentum.steps import RULES, clipped_s, energy_tolerance
+from boundcheck.settings import NotNegative, settings
 from boundcheck.theory.dag_momentum.step import (
     cosine_bound,
     decrease,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class MomentumBracket(StepCheck):
     """(1 − s) ≤ ‖Δw‖/(η‖g‖) ≤ (1 + s), −⟨g, Δw⟩ ≥ (1 − s)η‖g‖² and cos∠(Δw, −g) ≥ √(1 − s²) at every step.
 
@@ -35,7 +35,7 @@ class MomentumBracket(StepCheck):
         tolerance: of arithmetic, on ratios of order 1, in units of the run's ε; 5000 are 10⁻¹² in float64.
     """
 
-    tolerance: float = 5000.0
+    tolerance: NotNegative = 5000.0
 
     def wanted(self, steps: pd.DataFrame) -> pd.DataFrame:
         """Steps with a gradient, for the ratios are to its norm."""
@@ -54,7 +54,7 @@ class MomentumBracket(StepCheck):
         yield Inequality("cos∠(Δw, −g) ≥ √(1 − s²)", "lower", cosine_bound(s), cosine, tolerance, premise)
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class MomentumDescent(StepCheck):
     """E_k − E_{k+1} ≥ c ‖g_k‖² with the sharp c_S and with the paper's c_P, at every step.
 
@@ -80,7 +80,7 @@ class MomentumDescent(StepCheck):
             yield Inequality(theorem, "lower", bound, steps["decrease"], energy_tolerance(steps), premise)
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class MomentumMonotone(StepCheck):
     """E_{k+1} ≤ E_k at every step, where η < 2/((1 + s)L); beyond the limit a rise is reported and no violation.
 
@@ -102,7 +102,7 @@ class MomentumMonotone(StepCheck):
         yield Inequality("E_{k+1} ≤ E_k", "upper", *sides, energy_tolerance(steps), premise)
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class StepPrediction(StepCheck):
     """E_k − E_{k+1} ≥ −⟨g, Δw⟩ − (L_k/2) ‖Δw‖² at every step whose curvature L_k was measured.
 
@@ -113,7 +113,7 @@ class StepPrediction(StepCheck):
         margin: on L_k, for what lies between the places.
     """
 
-    margin: float = 0.05
+    margin: NotNegative = 0.05
 
     rules = RULES
 

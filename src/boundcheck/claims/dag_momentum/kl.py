@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from boundcheck.claims.dag_momentum.step_check import Inequality, StepCheck, cer
 from boundcheck.claims.dag_momentum.steps import clipped_s, energy_tolerance
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.statistics import log_log_slope
+from boundcheck.settings import settings
 from boundcheck.theory.dag_momentum.convergence import linear_rate, path_length_bound
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ FITTED = (1e-2, 1e-6)  # the gaps, as shares of the first, over which the expone
 FEWEST_STEPS = 10
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class FiniteLength(StepCheck):
     """From any step K on, the path is at most (1 + s) η φ(E_K − E_end)/c long, φ(t) = C t^(1−θ)/(1 − θ).
 
@@ -55,7 +55,7 @@ class FiniteLength(StepCheck):
         yield Inequality(theorem, "upper", bound, ahead, 1e-9 * np.nan_to_num(bound), steps["premise"])
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class MomentumLinearRate(StepCheck):
     """E_K − E_end ≤ (1 − 2μ c_S)^K (E_0 − E_end), μ the least ‖g_k‖²/(2(E_k − E_end)) of the run.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from boundcheck.claims.dag_momentum.step_check import Inequality, StepCheck, certified_runs, positive_constant
 from boundcheck.claims.dag_momentum.steps import clipped_s, first_objective, summed
 from boundcheck.claims.shared.rows import RUN
+from boundcheck.settings import NotNegative, settings
 from boundcheck.theory.dag_momentum.convergence import effective_step, gradient_sum_bound, update_sum_bound
 from boundcheck.theory.dag_momentum.step import effective_momentum_bracket
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class EffectiveMomentum(StepCheck):
     """s/(1 + s) ≤ β_k ‖g_{k−1}‖/‖g_k‖ ≤ s/(1 − s) from the second step on, β_k the recorded effective momentum.
 
@@ -28,7 +28,7 @@ class EffectiveMomentum(StepCheck):
         tolerance: of arithmetic, relative, in units of the run's ε.
     """
 
-    tolerance: float = 5000.0
+    tolerance: NotNegative = 5000.0
 
     def wanted(self, steps: pd.DataFrame) -> pd.DataFrame:
         """Steps with momentum and a gradient."""
@@ -46,7 +46,7 @@ class EffectiveMomentum(StepCheck):
         yield Inequality("β_k ‖g_{k−1}‖/‖g_k‖ ≤ s/(1 − s)", "upper", highest, measured, rounding * highest, premise)
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class SummableSteps(StepCheck):
     """Σ_{k<K} ‖g_k‖² ≤ (E_0 − E_K)/c_S and Σ_{k<K} ‖Δw^{k+1}‖² ≤ (1 + s)² η² (E_0 − E_K)/c_S, for every K.
 
@@ -73,7 +73,7 @@ class SummableSteps(StepCheck):
             yield Inequality(theorem, "upper", bound, summed(steps, steps[quantity] ** 2), rounding, steps["premise"])
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class SpeedLimit(StepCheck):
     """Σ_{k<K} ‖Δw^{k+1}‖ ≤ η (1 + s) Σ_{k<K} ‖g_k‖: the path is never longer than one of steps η (1 + s).
 

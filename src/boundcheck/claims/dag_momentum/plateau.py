@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from boundcheck.claims.dag_momentum.outcomes import by_seed, not_run, per_cell, pooled, verdict
+from boundcheck.claims.dag_momentum.outcomes import by_seed, effect_of, per_cell, pooled
 from boundcheck.claims.dag_momentum.steps import momentum_steps
-from boundcheck.claims.shared.equivalence import side_of_margin
+from boundcheck.claims.shared.decision import side_of_margin
 from boundcheck.claims.shared.figures import COLUMNS, over_seeds
 from boundcheck.claims.shared.rows import RUN
+from boundcheck.claims.shared.selection import SelectsCells
 from boundcheck.claims.shared.statistics import student_interval
+from boundcheck.claims.shared.values import absent_runs
+from boundcheck.settings import InnerShare, settings
 from boundcheck.theory.dag_momentum.convergence import stability_plateau
-from boundcheck.verdicts import Figure, Tables, Verdict
+from boundcheck.verdicts import Figure, Tables, Verdict, because
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class StabilityPlateau:
+@settings(kw_only=True)
+class StabilityPlateau(SelectsCells):
     """With a fixed step size the curvature rises until λ_max η hovers at 2(1 + β), β the effective momentum.
 
     An empirical law. Over the last third of each run, the mean of λ_max η over the measured steps is divided by the
@@ -28,22 +29,17 @@ class StabilityPlateau:
     where it lies outside. The effect is ratio − 1, in percent.
 
     Args:
-        statement: what is stated.
-        reference: where it is.
-        methods: names of methods; patterns are allowed.
         margin: of the ratio.
     """
 
-    statement: str
-    reference: str
-    methods: Sequence[str]
-    margin: float = 0.2
+    margin: InnerShare = 0.2
 
     def decide(self, tables: Tables) -> Verdict:
         """Compare the plateau of every run with the law."""
-        steps = momentum_steps(tables, ["adaptive"], methods=self.methods)
+        tables = self.only(tables)
+        steps, absent = momentum_steps(tables, ["adaptive"]), absent_runs(tables.runs)
         if not len(steps) or not steps["sharpness"].notna().any():
-            return not_run("no curvature was recorded", tables)
+            return Verdict("not run", [because("no_curvature"), *absent])
         plateau = stability_plateau(steps["effective_momentum"])
         steps = steps.assign(level=steps["sharpness"] * steps["lr"], plateau=plateau)
         late = steps[steps["step"] >= 2 / 3 * steps.groupby(list(RUN))["step"].transform("max")]
@@ -51,12 +47,12 @@ class StabilityPlateau:
         runs["ratio"] = 100 * (runs["level"] / runs["plateau"] - 1)
         evidence = [{**cell, **self._row(part)} for cell, part in per_cell(runs)]
         found = pooled(runs, "ratio")
-        decision: Any = side_of_margin(found.mean, found.low, found.high, self.margin)
+        decision = side_of_margin(found.mean, found.low, found.high, self.margin)
         if decision == "supported" and any(row["decision"] == "contradicted" for row in evidence):
             decision = "inconclusive"
-        reason = f"{found.mean:+.3g}% from 2(1 + β), allowed ±{100 * self.margin:g}%"
+        reason = because("plateau", effect=found.mean, margin=100 * self.margin)
         shown = [_plateau_figure(steps)]
-        return verdict(decision, reason, found, "%", tables, None, cells=evidence, figures=shown)
+        return Verdict(decision, [reason, *absent], **effect_of(found, "%"), cells=evidence, figures=shown)
 
     def _row(self, part: pd.DataFrame) -> dict[str, Any]:
         interval = student_interval(list(by_seed(part, "ratio").values()))

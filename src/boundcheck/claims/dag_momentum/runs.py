@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,8 @@ from boundcheck.claims.dag_momentum.step_check import (
 )
 from boundcheck.claims.dag_momentum.steps import RULES, energy_tolerance, first_objective, summed
 from boundcheck.claims.shared.rows import KEYS, RUN, check_rows, wide
+from boundcheck.claims.shared.selection import SelectsCells
+from boundcheck.settings import settings
 from boundcheck.theory.dag_momentum.baselines import heavy_ball_step_limit, lyapunov_decrease, lyapunov_function
 from boundcheck.theory.dag_momentum.convergence import least_gradient_bound, weight_bound
 from boundcheck.verdicts import Tables
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class MomentumEnvelope(StepCheck):
     """E_K ≤ E_0 − c_S Σ_{k<K} ‖g_k‖²: the certified envelope of a run, which is the bound on the sum of gradients.
 
@@ -44,7 +45,7 @@ class MomentumEnvelope(StepCheck):
         yield Inequality("E_K ≤ E_0 − c_S Σ ‖g_k‖²", "upper", bound, steps["objective"], tolerance, steps["premise"])
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class GradientRate(StepCheck):
     """min_{k<K} ‖g_k‖² ≤ (E_0 − E_K)/(c_S K), for every K; premise as of `momentum_envelope`."""
 
@@ -61,7 +62,7 @@ class GradientRate(StepCheck):
         yield Inequality("min ‖g_k‖² ≤ (E_0 − E_K)/(c_S K)", "upper", bound, least, rounding, steps["premise"])
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class HeavyBallLyapunov(StepCheck):
     """V_{k+1} ≤ V_k − ((1 − β)/η − L/2) ‖Δw^{k+1}‖² for V = E + (β/(2η)) ‖Δw‖², along heavy ball.
 
@@ -83,7 +84,7 @@ class HeavyBallLyapunov(StepCheck):
         yield Inequality("V_k − V_{k+1} ≥ c_V ‖Δw‖²", "lower", bound, lyapunov_drops(steps), tolerance, premise)
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class WeightBound(StepCheck):
     """‖w^k‖ ≤ √(2 E_λ(w^0)/λ) at every step of a run with weight decay λ; the premise: E_λ never above its start."""
 
@@ -101,14 +102,15 @@ class WeightBound(StepCheck):
         yield Inequality("‖w^k‖ ≤ √(2E_λ(w⁰)/λ)", "upper", bound, steps["parameter_norm"], rounding, premise)
 
 
-@dataclass(frozen=True)
-class PathSumBound:
+@settings(kw_only=True)
+class PathSumBound(SelectsCells):
     """‖∇²E‖ ≤ the explicit path-sum bound, at every snapshot where both were measured on the same examples."""
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """Two rows per run and snapshot: the bound from the norms at θ, and the one for its sublevel set."""
         import pandas as pd
 
+        tables = self.only(tables)
         names = ["hessian_path_bound", "sublevel_hessian_bound", "spectral_norm"]
         rows = tables.measurements[tables.measurements["quantity"].isin(names)]
         # the bounds and the spectrum come from two analyses; the claim's config has them on the same examples

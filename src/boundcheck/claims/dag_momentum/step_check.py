@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from boundcheck.claims.dag_momentum.steps import clipped_s, momentum_steps, worst_of_stretches
 from boundcheck.claims.shared.rows import check_rows
+from boundcheck.claims.shared.selection import SelectsCells, cells_of
+from boundcheck.settings import Count, settings
 from boundcheck.theory.dag_momentum.step import decrease, step_limit
 from boundcheck.verdicts import Sense, Tables
 
@@ -28,34 +29,24 @@ class Inequality(NamedTuple):
     premise: Any
 
 
-@dataclass(frozen=True)
-class StepCheck:
-    """What the checks of steps share: which runs, and how many rows of each; a row is the worst step of a stretch.
+@settings(kw_only=True)
+class StepCheck(SelectsCells):
+    """What the checks of steps share: which cells, and how many rows of a run; a row is the worst step of a stretch.
 
     Args:
-        models: names of models; patterns are allowed.
-        methods: names of methods; patterns are allowed.
         stretches: of a run, a row each.
     """
 
-    models: Sequence[str] = ("*",)
-    methods: Sequence[str] = ("*",)
-    stretches: int = 40
+    stretches: Count = 40
 
     rules: ClassVar[Sequence[str]] = ("adaptive",)  # the momentum laws that the theorem is about
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.stretches, int) or self.stretches < 1:
-            raise ValueError(f"stretches: got {self.stretches!r}; allowed: a whole number >= 1")
-        for name in ("models", "methods"):
-            if isinstance(getattr(self, name), str) or not getattr(self, name):
-                raise ValueError(f"{name}: got {getattr(self, name)!r}; allowed: a list of names, at least one")
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """A row for each inequality, run and stretch."""
         import pandas as pd
 
-        steps = self.wanted(momentum_steps(tables, self.rules, self.models, self.methods)).reset_index(drop=True)
+        cells = set(self.chosen(cells_of(tables.runs)))
+        steps = self.wanted(momentum_steps(tables, self.rules, cells)).reset_index(drop=True)
         if not len(steps):
             return check_rows(steps, "", "upper", 0.0, 0.0)
         return pd.concat([self._worst(steps, stated) for stated in self.inequalities(steps)], ignore_index=True)

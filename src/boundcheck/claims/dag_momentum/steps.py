@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from boundcheck.claims.shared.kinds import method_of
 from boundcheck.claims.shared.rows import KEYS, RUN
+from boundcheck.claims.shared.selection import CellKey, Settings, cells_of
 from boundcheck.contracts import NAN
-from boundcheck.methods import METHODS
-from boundcheck.registry import build
-from boundcheck.verdicts import Tables
+from boundcheck.verdicts import Reason, Tables, because
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RULES = ("adaptive", "heavy_ball", "nesterov")  # of a `MomentumLaw`
-CELL = ("dataset", "model", "method")
 EVERY_STEP = (
     "objective",
     "gradient_norm",
@@ -32,21 +30,19 @@ EVERY_STEP = (
 MEASURED = ("local_curvature", "sharpness", "lowest_curvature", "assumed_curvature")
 DERIVED = ("next_objective", "decrease", "previous_update", "slope", "curvature", "certified")
 OF_METHOD = ("s", "momentum", "weight_decay", "epsilon")
-NOT_OF_KIND = ("name", "training", "num_gradients")  # of a method's settings in the tables
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-23}  # bfloat16 keeps its sums in float32
 ROUNDINGS = 64  # of a difference of losses, in units of ε E
 
 
 def momentum_steps(
-    tables: Tables, rules: Sequence[str] = RULES, models: Sequence[str] = ("*",), methods: Sequence[str] = ("*",)
+    tables: Tables, rules: Sequence[str] = RULES, cells: Collection[CellKey] | None = None
 ) -> pd.DataFrame:
     """One row per step of the runs of momentum methods.
 
     Args:
         tables: curves with the quantities that the callback `updates` records, and `curvature` or `certificate`.
         rules: which momentum laws.
-        models: names of models; patterns are allowed.
-        methods: names of methods; patterns are allowed.
+        cells: whose runs; None: all.
 
     Returns: the keys of a check, EVERY_STEP and MEASURED (NaN where there is none), and `next_objective` E_{k+1},
         `decrease` E_k − E_{k+1}, `previous_update` ‖Δ_k‖, `slope` ⟨g_k, Δ_{k+1}⟩, `s` of adaptive momentum, `momentum`
@@ -60,7 +56,7 @@ def momentum_steps(
     found = {
         run_of[run]: numbers
         for run, numbers in tables.view(tables.runs, _numbers).items()
-        if run in run_of and numbers["rule"] in rules and _matches(run[1], models) and _matches(run[2], methods)
+        if run in run_of and numbers["rule"] in rules and (cells is None or run[:3] in cells)
     }
     if not found:
         columns = [*EVERY_STEP, *MEASURED, *DERIVED, *OF_METHOD]
@@ -110,31 +106,36 @@ def energy_tolerance(steps: pd.DataFrame) -> np.ndarray:
     return (ROUNDINGS * steps["epsilon"] * steps["objective"].abs()).to_numpy()
 
 
-def sampling(steps: pd.DataFrame) -> str:
-    """In words, on how many of these steps the curvature was measured that their certificate is about."""
-    num = int(steps["local_curvature"].notna().sum())
-    return f"a sampled certificate: curvature measured on {num} of {len(steps)} steps"
+def steps_of(tables: Tables, runs: pd.DataFrame) -> pd.DataFrame:
+    """The steps of these runs, whatever their momentum law.
+
+    Args:
+        tables: the results.
+        runs: rows with the keys of a run.
+    """
+    return momentum_steps(tables).merge(runs[list(RUN)].drop_duplicates(), on=list(RUN))
 
 
-def joined(*parts: str) -> str:
-    """A reason made of those parts that say something."""
-    return "; ".join(part for part in parts if part)
+def sampling(steps: pd.DataFrame) -> Reason:
+    """On how many of these steps the curvature was measured that their certificate is about."""
+    return because("sampled_certificate", num=int(steps["local_curvature"].notna().sum()), num_steps=len(steps))
 
 
 def _numbers(runs: pd.DataFrame) -> dict[Any, dict[str, Any]]:
     """The columns OF_METHOD and `rule` by run, of those whose method has a momentum law."""
-    found = {}
-    for _, cell in runs[runs["status"] != "missing"].groupby(list(CELL)):
-        settings = {key: value for key, value in cell["method_spec"].iloc[0].items() if key not in NOT_OF_KIND}
-        method = build(METHODS, settings)
-        law = getattr(method, "momentum_law", None)
-        if law is not None:
-            s, momentum = (law.number, NAN) if law.rule == "adaptive" else (NAN, law.number)
-            epsilon = EPSILON[cell["training"].iloc[0]["precision"]]
-            numbers = {"s": s, "momentum": momentum, "weight_decay": method.weight_decay, "epsilon": epsilon}
-            keys = zip(*(cell[key] for key in RUN), strict=True)
-            found.update({key: {**numbers, "rule": law.rule} for key in keys})
-    return found
+    of_cell = {key: _of_cell(cell) for key, cell in cells_of(runs).items()}
+    keys = zip(*(runs[key] for key in RUN), strict=True)
+    return {run: of_cell[run[:3]] for run in keys if of_cell[run[:3]]}
+
+
+def _of_cell(cell: Settings) -> dict[str, Any]:
+    method = method_of(cell)
+    law = getattr(method, "momentum_law", None)
+    if law is None:
+        return {}
+    s, momentum = (law.number, NAN) if law.rule == "adaptive" else (NAN, law.number)
+    epsilon = EPSILON[cell["training"]["precision"]]
+    return {"s": s, "momentum": momentum, "weight_decay": method.weight_decay, "epsilon": epsilon, "rule": law.rule}
 
 
 def _recorded(curves: pd.DataFrame) -> tuple[pd.DataFrame, dict[Any, int]]:
@@ -164,6 +165,3 @@ def _derived(table: pd.DataFrame) -> pd.DataFrame:
     table["certified"] = (measured <= table["curvature"]) & (table["curvature"] > 0)
     return table
 
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
