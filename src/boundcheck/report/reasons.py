@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from boundcheck.report import reasons_weight_norm
+from boundcheck.report import reasons_dag_momentum, reasons_weight_norm
 from boundcheck.report.wording import plural
 from boundcheck.verdicts import Reason
 
@@ -145,4 +145,5 @@ WORDINGS: dict[str, Wording] = {
     "hardly_trained": _hardly_trained,
     "margin": "{effect:+.3g}% from the baseline, allowed ±{margin:g}%",
     **reasons_weight_norm.WORDINGS,
+    **reasons_dag_momentum.WORDINGS,
 }

@@ -13,7 +13,7 @@ from annotated_types import Ge
 from boundcheck.claims.dag_momentum.outcomes import effect_of, per_cell, per_run, pooled
 from boundcheck.claims.dag_momentum.steps import energy_tolerance, momentum_steps, sampling
 from boundcheck.claims.shared.figures import curve_figure
-from boundcheck.claims.shared.selection import MAIN, CellKey, SelectsCells, Selector, cells_of, has_recorder, has_role
+from boundcheck.claims.shared.selection import MAIN, CellKey, Selector, SelectsCells, cells_of, has_recorder, has_role
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.settings import settings
 from boundcheck.theory.dag_momentum.baselines import heavy_ball_step_limit
@@ -132,7 +132,7 @@ def _evidence(runs: pd.DataFrame, side: str) -> list[dict[str, Any]]:
 
 
 def _figures(tables: Tables, sides: Mapping[CellKey, str]) -> list[Figure]:
-    """The courses of the loss and of its gradient, those within the limit and those beyond it in panels of their own."""
+    """The courses of the loss and of its gradient, both sides of the limit in panels of their own."""
     shown = (("objective", "objective"), ("gradient_norm", "gradient norm"))
     figures = [
         curve_figure(tables.curves[tables.curves["quantity"] == name], _of_sides(tables.runs, sides), label)

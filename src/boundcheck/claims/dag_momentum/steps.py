@@ -164,4 +164,3 @@ def _derived(table: pd.DataFrame) -> pd.DataFrame:
     table["curvature"] = assumed.fillna(measured)
     table["certified"] = (measured <= table["curvature"]) & (table["curvature"] > 0)
     return table
-
