@@ -30,10 +30,10 @@ class LyapunovDescent(CertifiedTheorem):
     def decide(self, tables: Tables) -> Verdict:
         """As `certified_theorem`, undecided where E never rises."""
         verdict = super().decide(tables)
-        rises = [reason.values["num"] for reason in verdict.reason if reason.kind == "loss_rises"]
-        return (
-            replace(verdict, decision="inconclusive") if verdict.decision == "supported" and rises == [0] else verdict
-        )
+        parts = [part for part in verdict.reason if isinstance(part, Reason) and part.kind == "loss_rises"]
+        if verdict.decision == "supported" and not any(part.values["num"] for part in parts):
+            return replace(verdict, decision="inconclusive")
+        return verdict
 
     def more_reasons(self, tables: Tables, held: pd.DataFrame) -> list[Reason]:
         """As of `certified_theorem`, and at how many steps E rises."""

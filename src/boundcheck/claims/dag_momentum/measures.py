@@ -111,10 +111,11 @@ class MeasuresAgree(SelectsCells):
         names = [*SIZES, *self.measures, *(f"pca_{name}" for name in self.measures)]
         rows = tables.measurements[tables.measurements["quantity"].isin(names)]
         rows = rows.merge(tables.runs.loc[tables.runs["status"] == "done", list(RUN)], on=list(RUN))
-        found = {}
-        for key, part in rows.groupby(list(CELL)):
+        found: dict[CellKey, pd.DataFrame] = {}
+        keys: Any
+        for keys, part in rows.groupby(list(CELL)):
             last = part.sort_values("step", kind="stable").groupby(["seed", "quantity"])["value"].last()
-            found[key] = last.unstack("quantity").reindex(columns=names)
+            found[keys] = last.unstack("quantity").reindex(columns=names)
         return found
 
     def _beside(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from boundcheck.settings import settings
-from boundcheck.verdicts import Reason, Tables, because
+from boundcheck.verdicts import Reason, Tables, Views, because
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,18 +97,31 @@ def cells_of(runs: pd.DataFrame) -> dict[CellKey, Settings]:
 def only_cells(tables: Tables, cells: Iterable[CellKey]) -> Tables:
     """The tables with the rows of these cells; the skipped cells stay."""
     kept = set(cells)
-    return tables._replace(
-        curves=rows_of(tables.curves, kept),
-        measurements=rows_of(tables.measurements, kept),
-        checks=rows_of(tables.checks, kept),
-        runs=rows_of(tables.runs, kept),
+    if kept.issuperset(cells_of(tables.runs)):
+        return tables
+    numbered = [tables.view(frame, _cell_numbers) for frame in tables[:4]]
+    curves, measurements, checks, runs = (
+        frame[_is_among(*numbers, kept)] for frame, numbers in zip(tables[:4], numbered, strict=True)
     )
+    views = tables.views and Views()  # what is made of these rows goes when they go
+    return tables._replace(curves=curves, measurements=measurements, checks=checks, runs=runs, views=views)
 
 
 def rows_of(frame: pd.DataFrame, cells: Collection[CellKey]) -> pd.DataFrame:
     """The rows of these cells; of none of them, the columns alone."""
-    names = zip(frame["dataset"], frame["model"], frame["method"], strict=True)
-    return frame[np.array([name in cells for name in names], dtype=bool)]
+    return frame[_is_among(*_cell_numbers(frame), cells)]
+
+
+def _is_among(numbers: np.ndarray, number_of: Mapping[CellKey, int], cells: Collection[CellKey]) -> np.ndarray:
+    return np.isin(numbers, [number for key, number in number_of.items() if key in cells])
+
+
+def _cell_numbers(frame: pd.DataFrame) -> tuple[np.ndarray, dict[CellKey, int]]:
+    """A number for each row that tells its cell, and that number by cell."""
+    numbers = frame.groupby(list(CELL), sort=False).ngroup().to_numpy()
+    _, firsts = np.unique(numbers, return_index=True)
+    names = frame[list(CELL)].iloc[firsts]
+    return numbers, dict(zip(names.itertuples(index=False, name=None), numbers[firsts].tolist(), strict=True))
 
 
 @settings(kw_only=True)
