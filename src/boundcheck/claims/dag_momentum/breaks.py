@@ -13,7 +13,16 @@ from annotated_types import Ge
 from boundcheck.claims.dag_momentum.outcomes import effect_of, per_cell, per_run, pooled
 from boundcheck.claims.dag_momentum.steps import energy_tolerance, momentum_steps, sampling
 from boundcheck.claims.shared.figures import curve_figure
-from boundcheck.claims.shared.selection import MAIN, CellKey, Selector, SelectsCells, cells_of, has_recorder, has_role
+from boundcheck.claims.shared.selection import (
+    MAIN,
+    CellKey,
+    Selector,
+    SelectsCells,
+    cells_of,
+    has_recorder,
+    has_role,
+    only_runs,
+)
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.settings import settings
 from boundcheck.theory.dag_momentum.baselines import heavy_ball_step_limit
@@ -52,10 +61,11 @@ class DescentBreaks(SelectsCells):
         """Count the steps at which E rises by more than rounding."""
         sides = self._sides(tables)
         both = [
-            momentum_steps(tables, cells=[key for key, at in sides.items() if at == side])
+            momentum_steps(only_runs(tables, [key for key, at in sides.items() if at == side]))
             for side in ("beyond", "within")
         ]
-        absent = absent_runs(_of_sides(tables.runs, sides))
+        tables = only_runs(tables, sides)
+        absent = absent_runs(tables.runs)
         if not all(len(steps) for steps in both):
             return Verdict("not run", [because("no_steps_of_both_sides"), *absent])
         least = both[1].groupby(SEED)["curvature"].min()
@@ -135,14 +145,9 @@ def _figures(tables: Tables, sides: Mapping[CellKey, str]) -> list[Figure]:
     """The courses of the loss and of its gradient, both sides of the limit in panels of their own."""
     shown = (("objective", "objective"), ("gradient_norm", "gradient norm"))
     figures = [
-        curve_figure(tables.curves[tables.curves["quantity"] == name], _of_sides(tables.runs, sides), label)
-        for name, label in shown
+        curve_figure(tables.curves[tables.curves["quantity"] == name], tables.runs, label) for name, label in shown
     ]
     return [_by_side(figure, sides) for figure in figures if figure is not None]
-
-
-def _of_sides(runs: pd.DataFrame, sides: Mapping[CellKey, str]) -> pd.DataFrame:
-    return runs[[key in sides for key in zip(runs["dataset"], runs["model"], runs["method"], strict=True)]]
 
 
 def _by_side(figure: Figure, sides: Mapping[CellKey, str]) -> Figure:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from boundcheck.claims.shared.kinds import method_of
 from boundcheck.claims.shared.rows import KEYS, RUN
-from boundcheck.claims.shared.selection import CellKey, Settings, cells_of
+from boundcheck.claims.shared.selection import Settings, cells_of
 from boundcheck.contracts import NAN
 from boundcheck.verdicts import Reason, Tables, because
 
@@ -34,15 +34,12 @@ EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-23}  # bf
 ROUNDINGS = 64  # of a difference of losses, in units of ε E
 
 
-def momentum_steps(
-    tables: Tables, rules: Sequence[str] = RULES, cells: Collection[CellKey] | None = None
-) -> pd.DataFrame:
-    """One row per step of the runs of momentum methods.
+def momentum_steps(tables: Tables, rules: Sequence[str] = RULES) -> pd.DataFrame:
+    """One row per step of those runs of the table of runs whose method has a momentum law.
 
     Args:
         tables: curves with the quantities that the callback `updates` records, and `curvature` or `certificate`.
         rules: which momentum laws.
-        cells: whose runs; None: all.
 
     Returns: the keys of a check, EVERY_STEP and MEASURED (NaN where there is none), and `next_objective` E_{k+1},
         `decrease` E_k − E_{k+1}, `previous_update` ‖Δ_k‖, `slope` ⟨g_k, Δ_{k+1}⟩, `s` of adaptive momentum, `momentum`
@@ -56,7 +53,7 @@ def momentum_steps(
     found = {
         run_of[run]: numbers
         for run, numbers in tables.view(tables.runs, _numbers).items()
-        if run in run_of and numbers["rule"] in rules and (cells is None or run[:3] in cells)
+        if run in run_of and numbers["rule"] in rules
     }
     if not found:
         columns = [*EVERY_STEP, *MEASURED, *DERIVED, *OF_METHOD]

@@ -99,17 +99,27 @@ def only_cells(tables: Tables, cells: Iterable[CellKey]) -> Tables:
     kept = set(cells)
     if kept.issuperset(cells_of(tables.runs)):
         return tables
-    numbered = [tables.view(frame, _cell_numbers) for frame in tables[:4]]
-    curves, measurements, checks, runs = (
-        frame[_is_among(*numbers, kept)] for frame, numbers in zip(tables[:4], numbered, strict=True)
+    return only_runs(tables, kept)._replace(
+        curves=_rows(tables, tables.curves, kept),
+        measurements=_rows(tables, tables.measurements, kept),
+        views=tables.views and Views(),  # what is made of these rows goes when they go
     )
-    views = tables.views and Views()  # what is made of these rows goes when they go
-    return tables._replace(curves=curves, measurements=measurements, checks=checks, runs=runs, views=views)
+
+
+def only_runs(tables: Tables, cells: Iterable[CellKey]) -> Tables:
+    """The tables with the runs and checks of these cells; the curves and measurements stay whole."""
+    kept = set(cells)
+    return tables._replace(runs=_rows(tables, tables.runs, kept), checks=_rows(tables, tables.checks, kept))
 
 
 def rows_of(frame: pd.DataFrame, cells: Collection[CellKey]) -> pd.DataFrame:
     """The rows of these cells; of none of them, the columns alone."""
     return frame[_is_among(*_cell_numbers(frame), cells)]
+
+
+def _rows(tables: Tables, frame: pd.DataFrame, cells: Collection[CellKey]) -> pd.DataFrame:
+    """As `rows_of`, of a frame of these tables, whose cells are numbered once."""
+    return frame[_is_among(*tables.view(frame, _cell_numbers), cells)]
 
 
 def _is_among(numbers: np.ndarray, number_of: Mapping[CellKey, int], cells: Collection[CellKey]) -> np.ndarray:
