@@ -68,13 +68,21 @@ class Objective(Protocol):
     def targets(self, split: Split) -> Tensor: ...  # what the network is asked to give: labels, or the inputs
 
 
+class MomentumLaw(NamedTuple):
+    """How much of the last step a momentum method carries on: Δ_{k+1} = −η g_k + τ_k Δ_k."""
+
+    rule: Literal["adaptive", "heavy_ball", "nesterov"]  # τ_k = s η ‖g_k‖/‖Δ_k‖; τ_k = β; β, Nesterov's form
+    number: float  # s of `adaptive`, else β
+
+
 class Method(Protocol):
     """A way to train. The optimizer is torch's kind; `step(closure)` may call the closure as often as it needs.
 
     Optional: `converges(training)`, whether GAM's convergence theorem covers a training with these settings;
     `follows`, what a step moves along: "gradient", −η times the batch's; "past gradients", minus a sum of it and
     earlier ones with weights ≥ 0 (heavy-ball momentum); None, anything else; `as_filter(factors)` of methods for
-    binary networks, the filter of gradients that decides the bits.
+    binary networks, the filter of gradients that decides the bits; `momentum_law`, a `MomentumLaw`, of methods that
+    the theorems on steps of momentum are about, with `weight_decay`.
     """
 
     num_gradients: int  # gradient evaluations per step; a Hessian-vector product counts as one

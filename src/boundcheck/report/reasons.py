@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from boundcheck.report import reasons_binary_filter, reasons_weight_norm
+from boundcheck.report import reasons_binary_filter, reasons_dag_momentum, reasons_weight_norm
 from boundcheck.report.wording import plural
 from boundcheck.verdicts import Reason
 
@@ -163,4 +163,5 @@ WORDINGS: dict[str, Wording] = {
     "no_two_groups": "no two groups were run on one dataset and model",
     **reasons_binary_filter.WORDINGS,
     **reasons_weight_norm.WORDINGS,
+    **reasons_dag_momentum.WORDINGS,
 }
