@@ -116,7 +116,7 @@ class Verdict:
     """What the curves say of a claim. `effect` with its 95% interval is in `unit`; `num_runs` is its n."""
 
     decision: Decision
-    reason: Sequence[Reason] | str  # its parts in order; a text only until every claim is structured
+    reason: Sequence[Reason]  # its parts in order
     effect: float = NAN
     low: float = NAN
     high: float = NAN
@@ -124,7 +124,6 @@ class Verdict:
     num_runs: int = 0
     num_runs_needed: int | None = None  # at which n an inconclusive interval would exclude 0
     tightness: float = NAN
-    paper_value: str = "not available"
     cells: Sequence[Mapping[str, Any]] = field(default_factory=tuple)  # the evidence, a row per (dataset, model)
     figures: Sequence[Figure] = ()
 

@@ -105,7 +105,7 @@ def only_cells(tables: Tables, cells: Iterable[CellKey]) -> Tables:
     return only_runs(tables, kept)._replace(
         curves=_rows(tables, tables.curves, kept),
         measurements=_rows(tables, tables.measurements, kept),
-        views=tables.views and Views(),  # what is made of these rows goes when they go
+        views=None if tables.views is None else Views(),  # what is made of these rows goes when they go
     )
 
 
@@ -122,7 +122,8 @@ def rows_of(frame: pd.DataFrame, cells: Collection[CellKey]) -> pd.DataFrame:
 
 def _rows(tables: Tables, frame: pd.DataFrame, cells: Collection[CellKey]) -> pd.DataFrame:
     """As `rows_of`, of a frame of these tables, whose cells are numbered once."""
-    return frame[_is_among(*tables.view(frame, _cell_numbers), cells)]
+    numbers, number_of = tables.view(frame, _cell_numbers)
+    return frame[_is_among(numbers, number_of, cells)]
 
 
 def _is_among(numbers: np.ndarray, number_of: Mapping[CellKey, int], cells: Collection[CellKey]) -> np.ndarray:
