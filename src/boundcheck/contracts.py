@@ -68,6 +68,13 @@ class Objective(Protocol):
     def targets(self, split: Split) -> Tensor: ...  # what the network is asked to give: labels, or the inputs
 
 
+class MomentumLaw(NamedTuple):
+    """How much of the last step a momentum method carries on: Δ_{k+1} = −η g_k + τ_k Δ_k."""
+
+    rule: Literal["adaptive", "heavy_ball", "nesterov"]  # τ_k = s η ‖g_k‖/‖Δ_k‖; τ_k = β; β, Nesterov's form
+    number: float  # s of `adaptive`, else β
+
+
 class Method(Protocol):
     """A way to train. Its optimizer is one of torch's kind whose `step(closure)` may call the closure several times."""
 

@@ -21,10 +21,10 @@ def allowed_words(schema: Schema) -> str:
 
     The key `words` of a schema, where it has one, says what its other keys cannot.
     """
-    if "anyOf" in schema or "oneOf" in schema:
-        return " or ".join(allowed_words(part) for part in schema.get("anyOf") or schema["oneOf"])
     if "words" in schema:
         return str(schema["words"])
+    if "anyOf" in schema or "oneOf" in schema:
+        return " or ".join(allowed_words(part) for part in schema.get("anyOf") or schema["oneOf"])
     if "const" in schema:
         return as_written(schema["const"])
     if "enum" in schema:

@@ -22,6 +22,20 @@ def no_arrays(dataset: str, model: str, method: str, name: str) -> ArraysBySeed:
     return {}
 
 
+class Views:
+    """What several checks and claims make of one frame of the tables, made once. It lives as long as the tables do."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, Callable[..., Any]], tuple[pd.DataFrame, Any]] = {}
+
+    def of(self, frame: pd.DataFrame, make: Callable[[pd.DataFrame], Any]) -> Any:
+        """`make(frame)`, which nobody changes: the same object for the same frame every time."""
+        key = id(frame), make
+        if key not in self._made:
+            self._made[key] = frame, make(frame)  # the frame is kept, so that no other can get its id
+        return self._made[key][1]
+
+
 class Tables(NamedTuple):
     """What checks and claims decide from: tidy frames with the keys dataset, model, method, seed.
 
@@ -30,7 +44,7 @@ class Tables(NamedTuple):
     dicts `method_spec`, `model_spec`, `dataset_spec`, `training`, lists `record` and `roles`; `skipped`: cells that
     make no sense, with the reason.
     `arrays(dataset, model, method, name)`: by seed, the arrays that the callback `name` left, read when asked for;
-    empty where there are none.
+    empty where there are none. `views`: what is derived from these frames once, where somebody keeps it.
     """
 
     curves: pd.DataFrame
@@ -39,6 +53,11 @@ class Tables(NamedTuple):
     runs: pd.DataFrame
     skipped: pd.DataFrame
     arrays: Callable[[str, str, str, str], ArraysBySeed] = no_arrays
+    views: Views | None = None
+
+    def view(self, frame: pd.DataFrame, make: Callable[[pd.DataFrame], Any]) -> Any:
+        """`make(frame)` of one of these frames, made once where the tables keep `views`."""
+        return make(frame) if self.views is None else self.views.of(frame, make)
 
 
 class Check(Protocol):
@@ -97,7 +116,7 @@ class Verdict:
     """What the curves say of a claim. `effect` with its 95% interval is in `unit`; `num_runs` is its n."""
 
     decision: Decision
-    reason: Sequence[Reason] | str  # its parts in order; a text only until every claim is structured
+    reason: Sequence[Reason]  # its parts in order
     effect: float = NAN
     low: float = NAN
     high: float = NAN
@@ -105,7 +124,6 @@ class Verdict:
     num_runs: int = 0
     num_runs_needed: int | None = None  # at which n an inconclusive interval would exclude 0
     tightness: float = NAN
-    paper_value: str = "not available"
     cells: Sequence[Mapping[str, Any]] = field(default_factory=tuple)  # the evidence, a row per (dataset, model)
     figures: Sequence[Figure] = ()
 

@@ -158,5 +158,3 @@ def test_a_paper_brings_its_checks_and_claims(make_config):
     assert "zeroth_below_first" in spec["checks"]
     assert {"mine", "first_order_flatness_dominates"} <= spec["claims"].keys()
     assert (plan.check_spec("other")["checks"], plan.check_spec("other")["claims"]) == ({}, {})
-    assert plan.sources.is_papers(("studies", "gam", "claims", "first_order_flatness_dominates"))
-    assert not plan.sources.is_papers(("studies", "gam", "claims", "mine"))

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from boundcheck import tables
+from boundcheck.planning.claims import deciding_settings, words_of
 
 NAN = math.nan
 SEEDS = (0, 1, 2)
@@ -143,6 +144,12 @@ def claims_of():
 
 
 @pytest.fixture(scope="session")
+def statements(claims_of):
+    """What each claim says, as a report's spec has it."""
+    return {name: words_of(claim) for name, claim in claims_of[1].items()}
+
+
+@pytest.fixture(scope="session")
 def make_scale(write_batch, claims_of):
     """Write a scale with one paper below a folder; gives its check spec and `results/test`."""
 
@@ -166,7 +173,7 @@ def make_scale(write_batch, claims_of):
             "cells": {cell: settings_of(cell) for cell in (*cells, "mnist5k/mlp_relu/sam")},
             "skipped": [skipped],
             "checks": checks,
-            "claims": claims,
+            "claims": {name: deciding_settings(claim) for name, claim in claims.items()},
         }
         return spec, results
 

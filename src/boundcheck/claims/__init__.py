@@ -68,6 +68,7 @@ CLAIMS: dict[str, str] = {
     "certified_theorem": "boundcheck.claims.dag_momentum.figures:CertifiedTheorem",
     "certified_descent": "boundcheck.claims.dag_momentum.figures:CertifiedDescent",
     "lyapunov_descent": "boundcheck.claims.dag_momentum.lyapunov:LyapunovDescent",
+    "compresses_better": "boundcheck.claims.dag_momentum.compression:CompressesBetter",
     "measures_agree": "boundcheck.claims.dag_momentum.measures:MeasuresAgree",
     "predicted_decrease": "boundcheck.claims.dag_momentum.figures:PredictedDecrease",
     "certified_mode": "boundcheck.claims.dag_momentum.certified:CertifiedMode",

@@ -28,6 +28,9 @@ SELECTORS: dict[str, tuple[Mapping[str, str], tuple[str, ...]]] = {  # field -> 
     "record": (CALLBACKS, ()),
     "baseline": (METHODS, ("num_gradients", "others")),
     "baseline_model": (MODELS, ("others",)),
+    "baseline_record": (CALLBACKS, ()),
+    "beside": (MODELS, ("others",)),
+    "certified": (CALLBACKS, ()),
 }
 SECTIONS = {  # field -> the variants whose names a text may be
     "datasets": "datasets",
@@ -35,6 +38,7 @@ SECTIONS = {  # field -> the variants whose names a text may be
     "methods": "methods",
     "baseline": "methods",
     "baseline_model": "models",
+    "beside": "models",
 }
 TRAINING = tuple(field.name for field in dataclasses.fields(TrainingSettings))
 

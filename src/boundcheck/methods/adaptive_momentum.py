@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from boundcheck.contracts import MomentumLaw
 from boundcheck.methods.momentum import MomentumOptimizer
 from boundcheck.settings import NotNegative, Positive, check, settings
 
@@ -97,6 +98,11 @@ class AdaptiveMomentumMethod:
     num_gradients: ClassVar[int] = 1
     second_order: ClassVar[bool] = False
 
+    @property
+    def momentum_law(self) -> MomentumLaw:
+        """Adaptive, with s."""
+        return MomentumLaw("adaptive", self.s)
+
     def prepare(self, model: nn.Module) -> nn.Module:
         """The model, unchanged."""
         return model
@@ -121,6 +127,7 @@ class GradientDescentMethod:
 
     num_gradients: ClassVar[int] = 1
     second_order: ClassVar[bool] = False
+    momentum_law: ClassVar[MomentumLaw] = MomentumLaw("adaptive", 0.0)
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """The model, unchanged."""

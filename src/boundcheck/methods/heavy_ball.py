@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from boundcheck.contracts import MomentumLaw
 from boundcheck.methods.momentum import MomentumOptimizer
 from boundcheck.settings import NotNegative, Positive, ShareBelowOne, settings
 from boundcheck.theory.dag_momentum.baselines import polyak_settings
@@ -94,6 +95,11 @@ class HeavyBallMethod:
     second_order: ClassVar[bool] = False
     rule: ClassVar[type[HeavyBall | Nesterov]] = HeavyBall
 
+    @property
+    def momentum_law(self) -> MomentumLaw:
+        """Heavy ball, with β."""
+        return MomentumLaw("heavy_ball", self.momentum)
+
     def prepare(self, model: nn.Module) -> nn.Module:
         """The model, unchanged."""
         return model
@@ -108,6 +114,11 @@ class NesterovMethod(HeavyBallMethod):
     """Nesterov of a whole network; fields as of `HeavyBallMethod`."""
 
     rule: ClassVar[type[HeavyBall | Nesterov]] = Nesterov
+
+    @property
+    def momentum_law(self) -> MomentumLaw:
+        """Nesterov's, with β."""
+        return MomentumLaw("nesterov", self.momentum)
 
 
 @settings
@@ -136,11 +147,15 @@ class PolyakMethod:
         """η = 4/(√L + √μ)²."""
         return float(polyak_settings(self.curvature, self.strong_convexity).lr)
 
+    @property
+    def momentum_law(self) -> MomentumLaw:
+        """Heavy ball, with β = ((√L − √μ)/(√L + √μ))²."""
+        return MomentumLaw("heavy_ball", float(polyak_settings(self.curvature, self.strong_convexity).momentum))
+
     def prepare(self, model: nn.Module) -> nn.Module:
         """The model, unchanged."""
         return model
 
     def optimizer(self, model: nn.Module, num_stacked: int = 1) -> HeavyBall:
         """The optimizer of all parameters."""
-        momentum = float(polyak_settings(self.curvature, self.strong_convexity).momentum)
-        return HeavyBall(model.parameters(), self.lr, momentum, self.weight_decay, num_stacked)
+        return HeavyBall(model.parameters(), self.lr, self.momentum_law.number, self.weight_decay, num_stacked)

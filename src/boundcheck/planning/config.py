@@ -26,7 +26,6 @@ class Layer:
     content: Config
     at: tuple[str, ...] = ()
     begins_scale: bool = False
-    is_papers: bool = False  # what a paper states, not a config
 
 
 @dataclass
@@ -85,10 +84,6 @@ class Sources:
         """An error about the value at `keys`, with the file that sets it."""
         layer, path = self._holder(keys)
         return ConfigError(f"{layer.label}: {_dotted(path[len(layer.at) :]) or 'the config'}: {problem}")
-
-    def is_papers(self, keys: Sequence[Any]) -> bool:
-        """Whether the value at `keys` is what a paper states, and no config changes it."""
-        return self._node(keys).layer.is_papers
 
     def _holder(self, keys: Sequence[Any]) -> tuple[Layer, Sequence[Any]]:
         """The layer that sets the value at `keys`, or what is nearest to it, and its keys there."""
@@ -159,7 +154,7 @@ def _claims_layers(layers: Sequence[Layer]) -> list[Layer]:
 
 def _claims_layer(key: str, file: Path) -> Layer:
     content = {part: entries for part, entries in read_file(file).items() if part in ("checks", "claims")}
-    return Layer(str(_shown(file)), content, ("studies", key), is_papers=True)
+    return Layer(str(_shown(file)), content, ("studies", key))
 
 
 def _elsewhere(keys: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -8,24 +8,21 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from boundcheck.report import reasons_binary_filter, reasons_weight_norm
+from boundcheck.report import reasons_binary_filter, reasons_dag_momentum, reasons_weight_norm
 from boundcheck.report.wording import plural
 from boundcheck.verdicts import Reason
 
 Wording = str | Callable[..., str]  # a text with the reason's values in braces, or a function of them
 
 
-def worded(reasons: Sequence[Reason] | str) -> str:
+def worded(reasons: Sequence[Reason]) -> str:
     """All reasons of a verdict, one after the other."""
-    if isinstance(reasons, str):
-        return reasons
     return "; ".join(_worded(reason) for reason in reasons)
 
 
-def as_json(reasons: Sequence[Reason] | str) -> str:
+def as_json(reasons: Sequence[Reason]) -> str:
     """The reasons as a JSON list of {kind, values}."""
-    parts = [Reason("text", {"text": reasons})] if isinstance(reasons, str) else reasons
-    return json.dumps([dataclasses.asdict(reason) for reason in parts], default=float)
+    return json.dumps([dataclasses.asdict(reason) for reason in reasons], default=float)
 
 
 def _worded(reason: Reason) -> str:
@@ -112,7 +109,6 @@ def _within_margin(
 
 
 WORDINGS: dict[str, Wording] = {
-    "text": "{text}",
     # selection
     "no_cell": "the grid has no cell that the claim selects",
     "no_baseline": lambda wanted: f"no selected cell has a baseline in the grid; wanted: {_selector(wanted)}",
@@ -163,4 +159,5 @@ WORDINGS: dict[str, Wording] = {
     "no_two_groups": "no two groups were run on one dataset and model",
     **reasons_binary_filter.WORDINGS,
     **reasons_weight_norm.WORDINGS,
+    **reasons_dag_momentum.WORDINGS,
 }

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from boundcheck import tables
 from boundcheck.contracts import NAN
-from boundcheck.verdicts import ArraysBySeed, Tables
+from boundcheck.verdicts import ArraysBySeed, Tables, Views
 
 CELL = ("dataset", "model", "method")
 RUN_COLUMNS = [name for name in tables.RUNS.names if name != "epoch" and not name.endswith(("_last", "_best"))]
@@ -54,6 +54,7 @@ def read_tables(
         runs=pd.DataFrame(runs, columns=RUN_COLUMNS),
         skipped=pd.DataFrame(list(skipped), columns=[*CELL, "reason"]),
         arrays=array_reader(batches, results),
+        views=Views(),
     )
 
 

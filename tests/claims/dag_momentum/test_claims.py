@@ -1,14 +1,14 @@
 """The checks of momentum on runs made by iterating the methods on a quadratic, whose curvature is known."""
 
-from fnmatch import fnmatchcase
-from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from boundcheck import tables as schemas
-from boundcheck.claims.dag_momentum import descent, kl, laws, lyapunov, runs
+from boundcheck.claims.dag_momentum import descent, kl, laws, lyapunov, runs, step_check
+from boundcheck.claims.dag_momentum import steps as step_module
 from boundcheck.claims.dag_momentum.breaks import DescentBreaks
 from boundcheck.claims.dag_momentum.certified import APrioriCurvature, CertifiedMode
 from boundcheck.claims.dag_momentum.convergence import WeightsConverge
@@ -27,12 +27,15 @@ from boundcheck.claims.dag_momentum.runs import (
 )
 from boundcheck.claims.dag_momentum.steps import momentum_steps, worst_of_stretches
 from boundcheck.contracts import NAN
-from boundcheck.planning.grid import make_plan
-from boundcheck.verdicts import Tables
+from boundcheck.methods import METHODS
+from boundcheck.registry import resolved
+from boundcheck.report.reasons import worded
+from boundcheck.verdicts import Tables, Views
 
-ROOT = Path(__file__).resolve().parents[3]
 EIGENVALUES = np.array([4.0, 1.0, 0.2])
 L = 4.0
+SETTINGS = ("dataset_spec", "model_spec", "method_spec", "training", "record", "roles")
+DERIVE = step_module._derived
 SPECS = {
     "gd": {"kind": "gradient_descent", "lr": 0.4},
     "am": {"kind": "adaptive_momentum", "lr": 0.3, "s": 0.5},
@@ -49,6 +52,7 @@ SPECS = {
     "hb_beyond": {"kind": "heavy_ball", "lr": 0.3, "momentum": 0.7},
     "hb_damped": {"kind": "heavy_ball", "lr": 0.1, "momentum": 0.1},
     "hb_light": {"kind": "heavy_ball", "lr": 0.009, "momentum": 0.98},
+    "nesterov": {"kind": "nesterov", "lr": 0.1, "momentum": 0.7},
     "polyak": {"kind": "polyak", "curvature": 4.0, "strong_convexity": 0.2},
 }
 
@@ -88,12 +92,19 @@ def run(spec, seed, num_steps):
     return rows
 
 
-def tables_of(*methods, num_steps=60, change=None, measurements=()):
+def settings_of(method, roles):
+    """The resolved settings of a cell, in the order of SETTINGS; `roles` by method."""
+    spec = {"name": method, **resolved(METHODS, SPECS[method])}
+    certificate = {"kind": "certificate", "rule": "inverse" if method.startswith("hb") else "sharp"}
+    return {"name": "quad"}, {"name": "net"}, spec, {"precision": "float64"}, [certificate], roles.get(method, ["main"])
+
+
+def tables_of(*methods, num_steps=60, change=None, measurements=(), roles=MappingProxyType({})):
     """Tables of runs of SPECS, two seeds each; `change(step, quantity, value)` may replace a recorded value."""
-    curves, runs = [], []
+    curves, rows = [], []
     for method in methods:
         for seed in (0, 1):
-            runs.append(("quad", "net", method, seed, "done", "", SPECS[method], {"kind": "dag_net"}))
+            rows.append(("quad", "net", method, seed, "done", "", *settings_of(method, roles)))
             for step, quantity, value in run(SPECS[method], seed, num_steps):
                 kept = change(step, quantity, value) if change else value
                 if kept is not None:
@@ -103,7 +114,7 @@ def tables_of(*methods, num_steps=60, change=None, measurements=()):
         curves=pd.DataFrame(curves, columns=[*cell, *schemas.TIDY.names]),
         measurements=pd.DataFrame(list(measurements), columns=[*cell, *schemas.MEASUREMENTS.names]),
         checks=pd.DataFrame([], columns=schemas.CHECKS.names),
-        runs=pd.DataFrame(runs, columns=[*cell, "seed", "status", "reason", "method_spec", "model_spec"]),
+        runs=pd.DataFrame(rows, columns=[*cell, "seed", "status", "reason", *SETTINGS]),
         skipped=pd.DataFrame([], columns=[*cell, "reason"]),
     )
 
@@ -202,7 +213,7 @@ def test_the_path_ahead_is_the_one_that_is_left(monkeypatch):
     """With c = 1 and C as found the bound is 2 (1 + s) η √gap · max √gap/‖g‖, for θ = 1/2."""
     tables = tables_of("am", num_steps=40)
     found = FiniteLength(stretches=40).rows(tables)
-    steps = momentum_steps(tables, ["adaptive_momentum"])
+    steps = momentum_steps(tables, ["adaptive"])
     one = steps[steps["seed"] == 0].reset_index(drop=True)
     gap, g, d = (one[name].to_numpy() for name in ("objective", "gradient_norm", "update_norm"))
     gap = gap - gap[-1]
@@ -220,7 +231,7 @@ def test_the_path_ahead_is_the_one_that_is_left(monkeypatch):
 def test_the_linear_rate_is_that_of_the_pl_constant_along_the_run():
     tables = tables_of("am", num_steps=40)
     found = MomentumLinearRate(stretches=40).rows(tables)
-    one = momentum_steps(tables, ["adaptive_momentum"])
+    one = momentum_steps(tables, ["adaptive"])
     one = one[one["seed"] == 0]
     gap, g = one["objective"].to_numpy() - one["objective"].to_numpy()[-1], one["gradient_norm"].to_numpy()
     mu = min(g[k] ** 2 / (2 * gap[k]) for k in range(39))
@@ -275,15 +286,15 @@ def test_the_envelope_is_the_sum_of_what_every_step_gives(monkeypatch):
     tables = tables_of("am", "gd")
     found = MomentumEnvelope().rows(tables)
     assert found["holds"].astype(bool).all()
-    steps = momentum_steps(tables, ["adaptive_momentum"])
+    steps = momentum_steps(tables_of("am"))
     one = steps[steps["seed"] == 0]
     row = found[(found["method"] == "am") & (found["seed"] == 0)].iloc[-1]
     summed = (one["gradient_norm"][one["step"] < row["step"]] ** 2).sum()
     constant = float(descent.decrease(0.3, L, 0.5))
     assert row["bound"] == pytest.approx(one["objective"].iloc[0] - constant * summed, rel=1e-12)
-    decrease = runs.decrease
+    decrease = step_check.decrease
     drop = found["bound"].max()  # the excess over 0.3 must shrink below what was measured
-    monkeypatch.setattr(runs, "decrease", lambda *a: 20 * drop * decrease(*a))
+    monkeypatch.setattr(step_check, "decrease", lambda *a: 20 * drop * decrease(*a))
     assert not MomentumEnvelope().rows(tables)["holds"].astype(bool).all()
 
 
@@ -313,7 +324,7 @@ def test_without_a_certificate_the_largest_measured_curvature_counts():
             return None
         return value
 
-    steps = momentum_steps(tables_of("am", change=sparse), ["adaptive_momentum"])
+    steps = momentum_steps(tables_of("am", change=sparse), ["adaptive"])
     assert set(steps["curvature"]) == {L}
     assert steps["certified"].all()
     assert MomentumMonotone().rows(tables_of("am", change=sparse))["holds"].astype(bool).all()
@@ -327,6 +338,28 @@ def test_one_rise_is_enough():
     bad = found[~found["holds"].astype(bool)]
     assert bad["step"].tolist() == [32, 32]
     assert not MomentumDescent().rows(tables_of("am", change=raised))["holds"].fillna(True).astype(bool).all()
+
+
+def test_the_laws_of_methods_decide_what_they_are_held_to():
+    """Polyak's method is heavy ball with numbers of its own; Nesterov's has a law that no bound here is about."""
+    laws = {"am": "adaptive", "gd": "adaptive", "hb": "heavy_ball", "nesterov": "nesterov", "polyak": "heavy_ball"}
+    steps = momentum_steps(tables_of(*laws, num_steps=2)).drop_duplicates("method")
+    found = steps.set_index("method")[["rule", "s", "momentum"]]
+    assert found["rule"].to_dict() == laws
+    assert (found.loc["am", "s"], found.loc["gd", "s"], found.loc["hb", "momentum"]) == (0.5, 0.0, 0.7)
+    root = 0.2**0.5
+    assert found.loc["polyak", "momentum"] == pytest.approx(((2 - root) / (2 + root)) ** 2, rel=1e-12)
+    assert found["s"].isna().tolist() == [False, False, True, True, True]
+
+
+def test_the_steps_of_a_table_are_derived_once(monkeypatch):
+    tables, derived = tables_of("am")._replace(views=Views()), []
+    monkeypatch.setattr(step_module, "_derived", lambda table: derived.append(1) or DERIVE(table))
+    same = [check.rows(tables._replace(checks=tables.checks)) for check in (MomentumDescent(), MomentumDescent())]
+    assert derived == [1]
+    assert same[0].equals(same[1])
+    assert len(momentum_steps(tables._replace(curves=tables.curves[tables.curves["seed"] == 0]))) == 60
+    assert derived == [1, 1]
 
 
 def test_a_stretch_shows_its_worst_step():
@@ -361,7 +394,7 @@ def test_rounding_is_that_of_the_precision():
 
 def test_other_kinds_of_methods_have_no_rows():
     tables = tables_of("am")
-    tables.runs["method_spec"] = [{"kind": "sgd", "lr": 0.1}] * 2
+    tables.runs["method_spec"] = [resolved(METHODS, {"kind": "sgd", "lr": 0.1})] * 2
     for check in (
         MomentumBracket(),
         MomentumDescent(),
@@ -421,16 +454,16 @@ def test_the_a_priori_curvature():
 
 
 def test_the_certified_mode():
-    claim = CertifiedMode("s", "r", ["am_certified"])
+    claim = CertifiedMode(methods="am_certified")
     verdict = decide(claim, "am_certified", change=certified(1.0))
     assert verdict.decision == "supported"
     assert verdict.tightness == pytest.approx(40)
     (cell,) = verdict.cells
     assert cell["rises"] == 0
     assert cell["η"] == pytest.approx(SPECS["am_certified"]["lr"])
-    assert "40 times the largest measured curvature" in verdict.reason
+    assert "40 times the largest measured curvature" in worded(verdict.reason)
     assert 5 < verdict.effect < 100
-    idle = decide(CertifiedMode("s", "r", ["am_certified"], least_progress=0.99), "am_certified", change=certified(1.0))
+    idle = decide(CertifiedMode(methods="am_certified", least_progress=0.99), "am_certified", change=certified(1.0))
     assert idle.decision == "vacuous"
     steps = idle.cells[0]["steps for the least progress"]
     assert steps == pytest.approx(59 * 99 / idle.effect, rel=1e-9)
@@ -442,7 +475,7 @@ def test_the_certified_mode():
         assert decide(claim, "am_certified", change=broken).decision == "contradicted"
     assert decide(claim, "am").decision == "not run"
     with pytest.raises(ValueError, match=r"least_progress: got 1\.0; allowed: "):
-        CertifiedMode("s", "r", ["am"], least_progress=1.0)
+        CertifiedMode(least_progress=1.0)
 
 
 def checked(name, check, tables):
@@ -454,22 +487,22 @@ def test_the_envelope_is_shown_with_the_gradient_and_called_sampled():
         return None if quantity == "local_curvature" and step % 10 else value
 
     tables = checked("envelope", MomentumEnvelope(), tables_of("am", "gd", change=sparse))
-    verdict = CertifiedDescent("envelope", "s", "r").decide(tables)
+    verdict = CertifiedDescent(check="envelope").decide(tables)
     assert verdict.decision == "supported"
-    assert verdict.reason.endswith("a sampled certificate: curvature measured on 24 of 240 steps")
+    assert worded(verdict.reason).endswith("a sampled certificate: curvature measured on 24 of 240 steps")
     envelope, gradient = verdict.figures
     assert set(envelope.data["role"]) == {"measured", "bound"}
     assert gradient.y_label == "‖g‖"
     assert set(gradient.data["series"]) == {"am", "gd"}
-    plain = CertifiedTheorem("envelope", "s", "r").decide(tables)
+    plain = CertifiedTheorem(check="envelope").decide(tables)
     assert (plain.reason, len(plain.figures)) == (verdict.reason, 1)
     nothing = checked("envelope", MomentumEnvelope(), tables_of("am_beyond", num_steps=20))
-    assert CertifiedDescent("envelope", "s", "r").decide(nothing).decision == "vacuous"
+    assert CertifiedDescent(check="envelope").decide(nothing).decision == "vacuous"
 
 
 def test_the_predicted_decrease_is_drawn_against_the_actual_one():
     tables = checked("prediction", StepPrediction(), tables_of("am", "hb"))
-    verdict = PredictedDecrease("prediction", "s", "r").decide(tables)
+    verdict = PredictedDecrease(check="prediction").decide(tables)
     figure = verdict.figures[0]
     assert (figure.mark, figure.x_label, figure.y_label) == (
         "points",
@@ -480,54 +513,59 @@ def test_the_predicted_decrease_is_drawn_against_the_actual_one():
     assert f"none of {num} lie below the line of equals" in figure.caption
     assert f"; {len(tables.checks) - num} that are not positive have no place on these axes" in figure.caption
     raised = tables._replace(checks=tables.checks.assign(holds=[False, *tables.checks["holds"][1:]]))
-    assert f"; 1 of {num} lie below" in PredictedDecrease("prediction", "s", "r").decide(raised).figures[0].caption
+    assert f"; 1 of {num} lie below" in PredictedDecrease(check="prediction").decide(raised).figures[0].caption
     dots, line = (figure.data[figure.data["role"] == role] for role in ("measured", "lower bound"))
     assert (line["y"] == line["x"]).all()
     assert sorted(line["x"]) == [dots["x"].min(), dots["x"].max()]
     assert (dots["y"].to_numpy() >= dots["x"].to_numpy() * (1 - 1e-9)).all()
     assert set(dots["series"]) == {"am", "hb"}
-    one = PredictedDecrease("prediction", "s", "r", shown=["h*"]).decide(tables)
+    one = PredictedDecrease(check="prediction", shown={"record": {"rule": "inverse"}}).decide(tables)
     assert set(one.figures[0].data["series"]) == {"hb"}
     assert one.reason == verdict.reason  # all of them decide
     none = tables._replace(checks=tables.checks.iloc[:0])
-    assert PredictedDecrease("prediction", "s", "r").decide(none).decision == "not run"
+    assert PredictedDecrease(check="prediction").decide(none).decision == "not run"
 
 
 def test_the_left_side_of_a_theorem_labels_its_figure():
     tables = checked("bracket", MomentumBracket(), tables_of("am"))
-    figures = StepTheorem("bracket", "s", "r").decide(tables).figures
+    figures = StepTheorem(check="bracket").decide(tables).figures
     assert {figure.y_label for figure in figures} == {"‖Δw‖/(η‖g‖)", "−⟨g, Δw⟩/(η‖g‖²)", "cos∠(Δw, −g)"}
     assert all(figure.caption.startswith(figure.y_label) for figure in figures)
 
 
 def test_heavy_ball_falls_in_v_where_e_rises(monkeypatch):
     tables = checked("lyapunov", HeavyBallLyapunov(), tables_of("hb_light", "hb_beyond", num_steps=200))
-    verdict = LyapunovDescent("lyapunov", "s", "r").decide(tables)
+    verdict = LyapunovDescent(check="lyapunov").decide(tables)
     assert verdict.decision == "supported"
-    steps = momentum_steps(tables, ["heavy_ball"], methods=["hb_light"])
+    steps = momentum_steps(tables_of("hb_light", num_steps=200))
     num = int((steps["decrease"] < -1e-13).sum())
     assert num > 20
-    assert verdict.reason.endswith(f"E itself rises at {num} of 398 steps, and V falls at {num} of these")
-    assert "curvature measured on 400 of 400 steps" in verdict.reason
+    assert worded(verdict.reason).endswith(f"E itself rises at {num} of 398 steps, and V falls at {num} of these")
+    assert "curvature measured on 400 of 400 steps" in worded(verdict.reason)
     excess = verdict.figures[-1].data.groupby("series")["y"].max()
     assert excess["E"] > 1e-3
     assert excess["V"] == pytest.approx(0, abs=1e-12)
     monkeypatch.setattr(lyapunov, "NUM_DRAWN", 10)
-    thinned = LyapunovDescent("lyapunov", "s", "r").decide(tables).figures[-1]
+    thinned = LyapunovDescent(check="lyapunov").decide(tables).figures[-1]
     assert thinned.data.groupby("series").size().eq(11).all()  # of 19 steps each, the last of 9
     assert thinned.data.groupby("series")["y"].max().equals(excess)
     assert thinned.caption.endswith("of every 19 steps the highest.")
     assert (thinned.data.groupby("series")["x"].diff().dropna() > 0).all()
     damped = checked("lyapunov", HeavyBallLyapunov(), tables_of("hb_damped"))
-    assert LyapunovDescent("lyapunov", "s", "r").decide(damped).decision == "inconclusive"
+    assert LyapunovDescent(check="lyapunov").decide(damped).decision == "inconclusive"
     monkeypatch.setattr(runs, "lyapunov_decrease", lambda *_: 1e6)
     broken = checked("lyapunov", HeavyBallLyapunov(), tables_of("hb_light"))
-    assert LyapunovDescent("lyapunov", "s", "r").decide(broken).decision == "contradicted"
+    assert LyapunovDescent(check="lyapunov").decide(broken).decision == "contradicted"
+
+
+def broken(*methods, beyond=("am_beyond", "hb_beyond"), change=None, **settings):
+    """The verdict on runs of 25 steps, of which those of the methods `beyond` are beyond the limit."""
+    tables = tables_of(*methods, num_steps=25, change=change, roles={method: ["beyond"] for method in beyond})
+    return DescentBreaks(roles=["beyond"], certified={"kind": "certificate"}, **settings).decide(tables)
 
 
 def test_the_break():
-    claim = DescentBreaks("s", "r", ["*_beyond"], ["am", "gd"])
-    verdict = decide(claim, "am", "gd", "am_beyond", "hb_beyond", num_steps=25)
+    verdict = broken("am", "gd", "am_beyond", "hb_beyond")
     assert verdict.decision == "supported"
     assert verdict.effect > 10
     assert [figure.y_label for figure in verdict.figures] == ["objective", "gradient norm"]
@@ -537,18 +575,18 @@ def test_the_break():
     assert found["am_beyond"]["least η/limit"] == pytest.approx(0.9 * 1.5 * L / 2)
     assert found["hb_beyond"]["largest η/limit"] == pytest.approx(0.3 * L / (2 * 0.3))
     assert found["gd"]["least η/limit"] == pytest.approx(0.4 * L / 2)
-    assert verdict.reason.endswith("within, a sampled certificate: curvature measured on 100 of 100 steps")
-    reversed_claim = DescentBreaks("s", "r", ["am"], ["am_beyond"])
-    assert decide(reversed_claim, "am", "am_beyond", num_steps=25).decision == "contradicted"
-    assert decide(claim, "am", "gd").decision == "not run"
+    assert worded(verdict.reason).endswith("a sampled certificate: curvature measured on 100 of 100 steps")
+    assert broken("am", "am_beyond", beyond=["am"]).decision == "contradicted"
+    assert broken("am", "gd").decision == "not run"
 
 
 def test_the_limit_is_that_of_the_least_curvature_certified():
     """Of the certified runs one has curvature 4, the other 4.1; the runs beyond have no certificate of their own."""
-    tables = tables_of("am", "am_decay", "am_beyond", num_steps=25)
+    tables = tables_of("am", "am_decay", "am_beyond", num_steps=25, roles={"am_beyond": ["beyond"]})
     curves = tables.curves
     own = (curves["method"] == "am_beyond") & (curves["quantity"] == "assumed_curvature")
-    verdict = DescentBreaks("s", "r", ["am_beyond"], ["am", "am_decay"]).decide(tables._replace(curves=curves[~own]))
+    claim = DescentBreaks(roles=["beyond"], certified={"kind": "certificate"})
+    verdict = claim.decide(tables._replace(curves=curves[~own]))
     (beyond,) = (cell for cell in verdict.cells if cell["side"] == "beyond")
     assert beyond["least η/limit"] == beyond["largest η/limit"] == pytest.approx(0.9 * 1.5 * L / 2)
     within = {cell["method"]: cell["least η/limit"] for cell in verdict.cells if cell["side"] == "within"}
@@ -559,8 +597,7 @@ def test_a_break_short_of_the_stated_times_decides_nothing():
     """`am_beyond` is at 2.7 times its limit, `hb_beyond` at 2."""
 
     def at(times, *methods, certified="am"):
-        claim = DescentBreaks("s", "r", methods, [certified], times=times)
-        return decide(claim, *methods, certified, num_steps=25)
+        return broken(*methods, certified, beyond=methods, times=times)
 
     assert at(2.6, "am_beyond").decision == at(1.9, "am_beyond", "hb_beyond").decision == "supported"
     for short, nearest in (
@@ -569,12 +606,12 @@ def test_a_break_short_of_the_stated_times_decides_nothing():
         (at(1, "am", certified="gd"), "0.9, below 1"),  # nothing rises, but nothing is beyond the limit either
     ):
         assert short.decision == "inconclusive"
-        assert short.reason.endswith(f"; the least known η/limit of those beyond is {nearest}")
+        assert f"; the least known η/limit of those beyond is {nearest}; a sampled" in worded(short.reason)
     assert at(8, "am_beyond", certified="hb_beyond").decision == "contradicted"  # a certified run rises
-    flat = decide(DescentBreaks("s", "r", ["am_beyond"], ["gd"]), "am_beyond", "gd", change=falling, num_steps=25)
+    flat = broken("am_beyond", "gd", change=falling)
     assert flat.decision == "contradicted"  # beyond its limit, and nothing rises
     with pytest.raises(ValueError, match=r"times: got 0\.5; allowed: "):
-        DescentBreaks("s", "r", ["am"], ["gd"], times=0.5)
+        DescentBreaks(certified={}, times=0.5)
 
 
 def falling(step, quantity, value):
@@ -582,7 +619,7 @@ def falling(step, quantity, value):
 
 
 def test_convergence_of_the_weights():
-    claim = WeightsConverge("s", "r", ["am"])
+    claim = WeightsConverge(methods="am")
     eigenvalue = [
         ("quad", "net", "am", seed, 300, 300.0, "smallest_eigenvalue", -1, NAN, 0.2, 1e-3, "a") for seed in (0, 1)
     ]
@@ -596,7 +633,7 @@ def test_convergence_of_the_weights():
     assert early.cells[0]["points"] == "not stationary"
     assert decide(claim, "am", num_steps=300).cells[0]["points"] == "not measured"
     decayed = [(*row[:2], "am_decay", *row[3:9], -0.05, 1e-3, "a") for row in eigenvalue]  # λ = 0.1 on top
-    found = decide(WeightsConverge("s", "r", ["am_decay"]), "am_decay", num_steps=300, measurements=decayed)
+    found = decide(WeightsConverge(methods="am_decay"), "am_decay", num_steps=300, measurements=decayed)
     assert found.cells[0]["points"] == "minimum"
     assert found.cells[0]["least λ_min"] == pytest.approx(0.05)
     saddle = [(*row[:9], -0.2, 1e-3, "a") for row in eigenvalue]
@@ -605,7 +642,7 @@ def test_convergence_of_the_weights():
     assert at_saddle.decision == "inconclusive"  # it may yet leave
     undecided = [(*row[:9], 5e-4, 1e-3, "a") for row in eigenvalue]
     assert decide(claim, "am", num_steps=300, measurements=undecided).cells[0]["points"] == "undecided"
-    strict = WeightsConverge("s", "r", ["am"], stationary=1e-300)
+    strict = WeightsConverge(methods="am", stationary=1e-300)
     assert decide(strict, "am", num_steps=300, measurements=saddle).cells[0]["points"] == "not stationary"
     labels = ["length of the path", "E", "‖g‖", "lowest Ritz value ≥ λ_min", "θ"]
     assert [figure.y_label for figure in verdict.figures] == labels
@@ -617,48 +654,25 @@ def test_the_plateau(level, decision):
     def at_the_edge(step, quantity, value):
         return level * 2 / 0.4 if quantity == "sharpness" else value  # gradient descent: 2/η
 
-    verdict = decide(StabilityPlateau("s", "r", ["gd"]), "gd", change=at_the_edge)
+    verdict = decide(StabilityPlateau(methods="gd"), "gd", change=at_the_edge)
     assert verdict.decision == decision
     assert verdict.effect == pytest.approx(100 * (level - 1), abs=1e-6)
     assert set(verdict.figures[0].data["role"]) == {"measured", "bound"}
 
 
 def test_the_plateau_of_adaptive_momentum_is_higher():
-    verdict = decide(StabilityPlateau("s", "r", ["am_small"]), "am_small", num_steps=200)
+    verdict = decide(StabilityPlateau(methods="am_small"), "am_small", num_steps=200)
     assert verdict.cells[0]["2(1 + β)"] == pytest.approx(2 * (1 + 0.5 / 1.5), rel=0.02)  # β → s/(1 + s)
 
 
-def selected(claim, cells):
-    """The cells that a claim compares, and of a twin or a baseline only those that are planned beside it."""
-    wanted = [cell for cell in cells if any(fnmatchcase(cell[2], name) for name in claim.get("methods", ["*"]))]
-    wanted = [cell for cell in wanted if any(fnmatchcase(cell[1], name) for name in claim.get("models", ["*"]))]
-    if "baseline" in claim:
-        return [cell for cell in wanted if (*cell[:2], claim["baseline"]) in cells]
-    if "twins" in claim:
-        twins = {name: [others] if isinstance(others, str) else others for name, others in claim["twins"].items()}
-        return [
-            (dataset, model, method)
-            for dataset, model, method in wanted
-            if any(twin == "self" or (dataset, twin, method) in cells for twin in twins.get(model, []))
-        ]
-    return wanted
+def test_a_check_looks_at_the_cells_that_it_selects():
+    tables = tables_of("am", "gd", roles={"gd": ["sweep"]})
+    assert set(MomentumDescent().rows(tables)["method"]) == {"am"}
+    assert set(MomentumDescent(roles=["main", "sweep"]).rows(tables)["method"]) == {"am", "gd"}
+    assert set(MomentumDescent(methods={"s": 0.5}).rows(tables)["method"]) == {"am"}
+    assert not len(MomentumDescent(record={"rule": "paper"}).rows(tables))
 
 
-@pytest.mark.parametrize("overlays", [[], ["config/paper.yaml"]], ids=["default", "paper"])
-def test_every_claim_and_check_of_a_scale_selects_a_cell(overlays):
-    plan = make_plan([ROOT / file for file in ("config/config.yaml", *overlays)])
-    cells = {(batch.dataset, batch.model, batch.method) for batch in plan.of_study("dag_momentum")}
-    spec = plan.check_spec("dag_momentum")
-    for name, variant in (*spec["checks"].items(), *spec["claims"].items()):
-        assert selected(variant, cells), name
-        for pattern in (*variant.get("methods", []), *variant.get("certified", []), *variant.get("shown", [])):
-            assert any(fnmatchcase(method, pattern) for _, _, method in cells), (name, pattern)
-
-
-@pytest.mark.parametrize(
-    ("settings", "field"),
-    [({"stretches": 0}, "stretches"), ({"models": "dag"}, "models"), ({"methods": []}, "methods")],
-)
-def test_settings_without_meaning_are_rejected(settings, field):
-    with pytest.raises(ValueError, match=f"^{field}: got .*; allowed: "):
-        MomentumDescent(**settings)
+def test_settings_without_meaning_are_rejected():
+    with pytest.raises(ValueError, match=r"^stretches: got 0; allowed: "):
+        MomentumDescent(stretches=0)

@@ -4,8 +4,16 @@ import pytest
 
 from boundcheck.claims.dag_momentum.measures import MeasuresAgree
 from boundcheck.contracts import NAN
+from boundcheck.models import MODELS
+from boundcheck.registry import resolved
+from boundcheck.report.reasons import worded
 
-TWINS = {"dag_code2": ["seq_code2", "self"], "dag_code4": ["seq_code4", "self"]}
+MODEL_SPECS = {
+    f"{name}_code{code}": resolved(MODELS, {"kind": "autoencoder", "code": code, "skips": skips})
+    for name, skips in (("dag", "inside"), ("seq", "none"))
+    for code in (2, 4)
+}
+CLAIM = {"models": {"skips": "inside"}, "beside": [{"skips": "none", "others": "same"}]}
 DECIBEL = ("psnr_hvs_m", "psnr_hvs", "psnr")
 
 
@@ -36,9 +44,8 @@ def decided(make_tables):
             rows += rows_of(f"seq_code{size}", 1.0, size, 90 * size, spread=0.05)
         models = [f"{name}_code{size}" for name in ("dag", "seq") for size in (2, 4)]
         runs = {("digits", model, "am"): dict.fromkeys(range(3), 1.0) for model in models}
-        plain = {"statement": "s", "reference": "r", "twins": TWINS}
-        tables = make_tables(runs, measurements=[*filter(None, map(change, rows)), *earlier])
-        return MeasuresAgree(**plain | settings).decide(tables)
+        tables = make_tables(runs, measurements=[*filter(None, map(change, rows)), *earlier], specs=MODEL_SPECS)
+        return MeasuresAgree(**CLAIM | settings).decide(tables)
 
     return decide
 
@@ -46,7 +53,7 @@ def decided(make_tables):
 def test_measures_that_agree(decided):
     verdict = decided()
     assert verdict.decision == "supported"
-    assert verdict.reason == (
+    assert worded(verdict.reason) == (
         "PSNR-HVS-M tells 4 of 4 pairs apart; of the 16 answers of the other measures to these pairs 16 agree, 0 are "
         "undecided and 0 say the reverse"
     )
@@ -70,7 +77,7 @@ def test_one_that_says_the_reverse_is_enough(decided):
 
     verdict = decided(reversed_error)
     assert verdict.decision == "contradicted"
-    assert "1 say the reverse" in verdict.reason
+    assert "1 say the reverse" in worded(verdict.reason)
     assert verdict.cells[4]["model against it"] == "better by 4, worse by 1 of 5 measures"
 
 
@@ -84,7 +91,7 @@ def test_a_model_that_all_measures_call_worse_is_no_disagreement(decided):
 
     verdict = decided(raised)
     assert verdict.decision == "supported"
-    assert verdict.reason == (
+    assert worded(verdict.reason) == (
         "PSNR-HVS-M tells 4 of 4 pairs apart; of the 16 answers of the other measures to these pairs 16 agree, 0 are "
         "undecided and 0 say the reverse"
     )
@@ -106,15 +113,15 @@ def test_without_a_difference_nothing_is_said(decided):
 
     verdict = decided(equal)
     assert verdict.decision == "inconclusive"
-    assert verdict.reason == "PSNR-HVS-M tells 0 of 4 pairs apart"
+    assert worded(verdict.reason) == "PSNR-HVS-M tells 0 of 4 pairs apart"
 
 
 def test_a_measure_that_is_not_there_is_left_out(decided):
     verdict = decided(lambda row: None if "ssim" in row[6] else row)
-    assert "of the 12 answers" in verdict.reason
+    assert "of the 12 answers" in worded(verdict.reason)
     assert verdict.decision == "supported"
     assert decided(lambda row: None).decision == "not run"
-    assert decided(methods=["other"]).decision == "not run"
+    assert decided(methods="other").decision == "not run"
     alone = decided(lambda row: row if row[1].startswith("dag") else None)
     components = "principal components"
     assert [row["network"] for row in alone.cells] == ["dag_code2", components, "dag_code4", components]
@@ -135,12 +142,10 @@ def test_a_panel_for_each_measure(decided):
 @pytest.mark.parametrize(
     ("settings", "field"),
     [
-        ({"twins": {}}, "twins"),
-        ({"twins": {"dag_code2": "seq_code2"}}, "twins"),
         ({"measures": ["psnr", "loss"]}, "measures"),
         ({"measures": ["psnr"]}, "measures"),
     ],
 )
 def test_settings_without_meaning_are_rejected(settings, field):
     with pytest.raises(ValueError, match=f"^{field}: got .*; allowed: "):
-        MeasuresAgree(**{"statement": "s", "reference": "r", "twins": TWINS} | settings)
+        MeasuresAgree(**CLAIM | settings)

@@ -256,6 +256,20 @@ def test_steps_until_a_level(make_tables):
     assert "2 runs never get there and count as their last step" in worded(hard.reason)
 
 
+def test_a_level_by_kind_of_dataset(make_tables):
+    """On digits all runs of `gam` are at their level from the start; on mnist two get there after 10 steps."""
+    values = {(*A, "gam"): {0: -30.0, 1: -24.0, 2: -27.0}, (*A, "sgd"): {0: -9.0, 1: -9.5, 2: -9.0}}
+    values |= {("two", *cell[1:]): by_seed for cell, by_seed in values.items()}
+    tables = make_tables(values, datasets={"mnist5k": {"kind": "digits"}, "two": {"kind": "mnist"}})
+    verdict = lower(until_level={"digits": -5.0, "mnist": -10.0}).decide(tables)
+    of_digits, of_mnist = verdict.cells
+    assert of_digits["value"] == of_digits["value of baseline"] - 20 == 0
+    assert of_mnist["value"] == pytest.approx((0 + 10 + 10) / 3)
+    assert verdict.figures[0].x_label.startswith("test accuracy, steps until it is ≤ -5 or -10: ")
+    one = lower(until_level={"mnist": -10.0}).decide(tables)
+    assert {cell["dataset"]: cell["n"] for cell in one.cells} == {"mnist5k": 0, "two": 3}
+
+
 def test_steps_until_a_share_of_the_first_value(make_tables):
     def until_a_third(gam, sgd, model="mlp"):
         courses = {("mnist5k", model, "gam"): gam, ("mnist5k", model, "sgd"): sgd}

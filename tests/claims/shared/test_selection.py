@@ -4,9 +4,11 @@ import pytest
 
 from boundcheck.claims import CLAIMS
 from boundcheck.claims.shared.baselines import SelectsPairs, SeveralBaselinesError
-from boundcheck.claims.shared.selection import SelectsCells, matches
+from boundcheck.claims.shared.selection import CELL as NAMES
+from boundcheck.claims.shared.selection import SelectsCells, matches, only_cells, only_runs
 from boundcheck.registry import build
 from boundcheck.report.reasons import worded
+from boundcheck.verdicts import Views
 
 SGD = {"kind": "sgd", "lr": 0.1, "momentum": 0.9, "num_gradients": 1}
 ADAMW = {"kind": "adamw", "lr": 0.002, "num_gradients": 1}
@@ -112,6 +114,30 @@ def test_budgets():
     assert pairs(cells, **gam) == {"gam": "sgd"}
     assert pairs(cells, **gam, budget="equal_gradients") == {"gam": None}  # a baseline has its own roles
     assert pairs(cells, **gam, budget="equal_gradients", baseline_roles=["longer"]) == {"gam": "sgd@x4"}
+
+
+def test_a_baseline_may_be_told_by_its_recorders():
+    """Two trainings by one method, each at the step size of a certificate of its own."""
+    of_rule = {rule: [{"kind": "certificate", "rule": rule}] for rule in ("sharp", "paper")}
+    cells = grid(*(cell(f"sgd@{rule}", record=record) for rule, record in of_rule.items()))
+    selected = {"record": {"rule": "sharp"}, "baseline": {"others": "same"}}
+    assert pairs(cells, **selected, baseline_record={"rule": "paper"}) == {"sgd@sharp": "sgd@paper"}
+    with pytest.raises(SeveralBaselinesError):
+        pairs(cells, **selected)
+
+
+def test_the_rows_of_the_selected_cells(make_tables):
+    names = [("d", "m", "sgd"), ("d", "m", "gam"), ("e", "m", "sgd"), ("e", "n", "gam")]
+    tables = make_tables({name: {0: 1.0, 1: 2.0} for name in names})
+    for views in (None, Views()):
+        whole = tables._replace(views=views)
+        some = only_cells(whole, names[1:3])
+        assert set(some.curves[list(NAMES)].itertuples(index=False, name=None)) == set(names[1:3])
+        assert len(some.curves) == len(tables.curves) / 2
+        assert only_cells(whole, names) is whole
+        runs = only_runs(whole, names[:1])
+        assert runs.curves is tables.curves
+        assert runs.runs["seed"].tolist() == [0, 1]
 
 
 def test_several_baselines_are_named():

@@ -3,44 +3,47 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boundcheck.claims.dag_momentum.descent import StepCheck
-from boundcheck.claims.dag_momentum.steps import ADAPTIVE, CELL, energy_tolerance, joined, momentum_steps
+from boundcheck.claims.dag_momentum.outcomes import effect_of, per_cell, per_run, pooled
+from boundcheck.claims.dag_momentum.step_check import Inequality, StepCheck
+from boundcheck.claims.dag_momentum.steps import clipped_s, energy_tolerance, momentum_steps
 from boundcheck.claims.shared.figures import curve_figure
-from boundcheck.claims.shared.pairs import absences
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.claims.shared.statistics import pool, student_interval
+from boundcheck.claims.shared.selection import SelectsCells, cells_of, only_runs
+from boundcheck.claims.shared.values import absent_runs
+from boundcheck.settings import ShareBelowOne, settings
 from boundcheck.theory.dag_momentum.convergence import weight_bound
 from boundcheck.theory.dag_momentum.step import step_limit
-from boundcheck.verdicts import Tables, Verdict
+from boundcheck.verdicts import Reason, Tables, Verdict, because
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class APrioriCurvature(StepCheck):
     """λ_max(∇²E_λ) ≤ L(R) on every step whose curvature was measured, of runs whose certificate has `rule: a_priori`.
 
-    The premise is weight decay and η < 2/(L(R)(1 + s)); `methods` and `models` name the runs.
+    The premise is weight decay and η < 2/(L(R)(1 + s)).
     """
 
-    def rows(self, tables: Tables) -> pd.DataFrame:
-        """One row per run and stretch that has a measured step."""
-        steps = self.steps(tables)
-        steps = steps[steps["local_curvature"].notna() & steps["assumed_curvature"].notna()].reset_index(drop=True)
-        L, s = steps["assumed_curvature"].to_numpy(np.float64), np.clip(steps["s"].to_numpy(np.float64), 0, 1)
-        premise = (steps["weight_decay"] > 0).to_numpy() & (steps["lr"].to_numpy() < step_limit(L, s))
-        return self.judged(steps, "λ_max(∇²E_λ) ≤ L(R)", "upper", L, steps["local_curvature"], 1e-9 * L, premise)
+    def wanted(self, steps: pd.DataFrame) -> pd.DataFrame:
+        """Steps whose curvature was measured and is bounded."""
+        return steps[steps["local_curvature"].notna() & steps["assumed_curvature"].notna()]
+
+    def inequalities(self, steps: pd.DataFrame) -> Iterable[Inequality]:
+        """The curvature below its bound."""
+        L = steps["assumed_curvature"].to_numpy(np.float64)
+        premise = (steps["weight_decay"] > 0).to_numpy() & (steps["lr"].to_numpy() < step_limit(L, clipped_s(steps)))
+        yield Inequality("λ_max(∇²E_λ) ≤ L(R)", "upper", L, steps["local_curvature"], 1e-9 * L, premise)
 
 
-@dataclass(frozen=True)
-class CertifiedMode:
+@settings(kw_only=True)
+class CertifiedMode(SelectsCells):
     """With weight decay and the step size of L(R) the loss falls at every step, and nothing had to be measured for it.
 
     `contradicted` where E_λ rises, ‖w‖ exceeds R or a measured curvature exceeds L(R); else `vacuous` where some cell's
@@ -48,48 +51,27 @@ class CertifiedMode:
     `supported`. The effect is by how much E_λ falls, in percent of E_λ(w⁰).
 
     Args:
-        statement: what is stated.
-        reference: where it is.
-        methods: names of methods; patterns are allowed.
-        models: names of models; patterns are allowed.
         least_progress: share of E_λ(w⁰).
     """
 
-    statement: str
-    reference: str
-    methods: Sequence[str]
-    models: Sequence[str] = ("*",)
-    least_progress: float = 0.05
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.least_progress < 1:
-            raise ValueError(f"least_progress: got {self.least_progress}; allowed: in [0, 1)")
+    least_progress: ShareBelowOne = 0.05
 
     def decide(self, tables: Tables) -> Verdict:
         """Hold every run to its guarantee, and say how far it came."""
-        steps = momentum_steps(tables, ADAPTIVE, self.models, self.methods)
+        tables = only_runs(tables, self.chosen(cells_of(tables.runs)))
+        steps, absent = momentum_steps(tables, ["adaptive"]), absent_runs(tables.runs)
         steps = steps[(steps["weight_decay"] > 0) & steps["curvature"].notna()]
         if not len(steps):
-            return Verdict("not run", joined("no steps with weight decay were recorded", absences(tables.runs)))
-        runs = _runs(steps)
-        evidence = []
-        for cell, part in runs.groupby(list(CELL)):
-            evidence.append({**dict(zip(CELL, cell, strict=True)), **self._row(part)})
-        falls = [dict(zip(part["seed"], part["E falls (%)"], strict=True)) for _, part in runs.groupby(list(CELL))]
-        interval = student_interval(list(pool(falls).values()))
+            return Verdict("not run", [because("no_steps_with_decay"), *absent])
+        runs = per_run(steps, _guarantee)
+        evidence = [{**cell, **self._row(part)} for cell, part in per_cell(runs)]
         decisions = [row["decision"] for row in evidence]
-        decision: Any = next((d for d in ("contradicted", "vacuous") if d in decisions), "supported")
-        absent = absences(tables.runs[tables.runs["method"].isin(runs["method"])])
         rows = tables.curves[tables.curves["quantity"] == "objective"].merge(runs[list(RUN)], on=list(RUN))
         figure = curve_figure(rows, tables.runs, "objective")
         return Verdict(
-            decision,
-            joined(*map(_said, evidence), absent),
-            interval.mean,
-            interval.low,
-            interval.high,
-            unit="% of E_λ(w⁰)",
-            num_runs=interval.num,
+            next((d for d in ("contradicted", "vacuous") if d in decisions), "supported"),
+            [*map(_guaranteed, evidence), *absent],
+            **effect_of(pooled(runs, "E falls (%)"), "% of E_λ(w⁰)"),
             tightness=float((runs["L(R)"] / runs["largest λ_max"]).median()),
             cells=evidence,
             figures=[] if figure is None else [figure],
@@ -105,21 +87,18 @@ class CertifiedMode:
         return {**row, "n": len(part), "decision": decision}
 
 
-def _runs(steps: pd.DataFrame) -> pd.DataFrame:
-    """One row per run: its step size and bound, what was measured, and how far E fell."""
-    import pandas as pd
-
-    rows = []
-    for run, part in steps.groupby(list(RUN)):
-        E = part["objective"].to_numpy(np.float64)
-        rises = int((-part["decrease"].to_numpy(np.float64) > energy_tolerance(part)).sum())
-        radius = float(weight_bound(E[0], part["weight_decay"].iloc[0]))
-        L, largest = part["assumed_curvature"].max(), part["local_curvature"].max()
-        fallen, last = 100 * (1 - E[-1] / E[0]), part["step"].iloc[-1]
-        reach = part["parameter_norm"].max() / radius
-        rows.append((*run, part["lr"].iloc[-1], L, largest, rises, reach, fallen, last))
-    columns = [*RUN, "η", "L(R)", "largest λ_max", "rises", "‖w‖/R", "E falls (%)", "steps"]
-    return pd.DataFrame(rows, columns=columns)
+def _guarantee(part: pd.DataFrame) -> dict[str, Any]:
+    """The step size and bound of a run, what was measured, and how far E fell."""
+    E = part["objective"].to_numpy(np.float64)
+    return {
+        "η": part["lr"].iloc[-1],
+        "L(R)": part["assumed_curvature"].max(),
+        "largest λ_max": part["local_curvature"].max(),
+        "rises": int((-part["decrease"].to_numpy(np.float64) > energy_tolerance(part)).sum()),
+        "‖w‖/R": part["parameter_norm"].max() / float(weight_bound(E[0], part["weight_decay"].iloc[0])),
+        "E falls (%)": 100 * (1 - E[-1] / E[0]),
+        "steps": part["step"].iloc[-1],
+    }
 
 
 def _steps_needed(part: pd.DataFrame, share: float) -> float:
@@ -128,9 +107,8 @@ def _steps_needed(part: pd.DataFrame, share: float) -> float:
     return float(part["steps"].mean() * 100 * share / fallen) if fallen > 0 else math.inf
 
 
-def _said(row: dict[str, Any]) -> str:
-    loose = row["L(R)"] / row["largest λ_max"]
-    return (
-        f"{row['model']}: η = {row['η']:.3g} from L(R) = {row['L(R)']:.3g}, {loose:.3g} times the largest measured "
-        f"curvature; {row['rises']} rises, and E falls by {row['E falls (%)']:.3g}% in {row['steps']:.0f} steps"
-    )
+def _guaranteed(row: dict[str, Any]) -> Reason:
+    """What a cell did under its guarantee."""
+    looseness = row["L(R)"] / row["largest λ_max"]
+    numbers = {"lr": row["η"], "bound": row["L(R)"], "looseness": looseness, "rises": row["rises"]}
+    return because("guaranteed", model=row["model"], **numbers, falls=row["E falls (%)"], num_steps=row["steps"])

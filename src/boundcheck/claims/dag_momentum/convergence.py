@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from boundcheck.claims.dag_momentum.figures import course_figure
 from boundcheck.claims.dag_momentum.kl import kl_exponent, local_kl_exponents
-from boundcheck.claims.dag_momentum.steps import CELL, KINDS, joined, momentum_steps
+from boundcheck.claims.dag_momentum.outcomes import effect_of, per_cell, per_run, pooled
+from boundcheck.claims.dag_momentum.steps import momentum_steps
 from boundcheck.claims.shared.figures import COLUMNS, over_seeds
-from boundcheck.claims.shared.pairs import absences
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.claims.shared.statistics import pool, student_interval
-from boundcheck.verdicts import Figure, Tables, Verdict
+from boundcheck.claims.shared.selection import SelectsCells, cells_of, only_runs
+from boundcheck.claims.shared.values import absent_runs
+from boundcheck.settings import Positive, settings
+from boundcheck.verdicts import Figure, Tables, Verdict, because
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class WeightsConverge:
+@settings(kw_only=True)
+class WeightsConverge(SelectsCells):
     """The weights converge to one point: the path has finite length, and the loss falls as its KL exponent says.
 
     No finite run can refute it, so it is `supported` or `inconclusive`. Supported where in every run the second half
@@ -34,68 +35,55 @@ class WeightsConverge:
     negative beyond it. The effect is the share of the second half, in percent.
 
     Args:
-        statement: what the paper states.
-        reference: where it does.
-        methods: names of methods; patterns are allowed.
-        models: names of models; patterns are allowed.
         tail_share: of the path, for its second half.
         stationary: the last ‖g‖ over the first up to which a run has come to a stationary point.
     """
 
-    statement: str
-    reference: str
-    methods: Sequence[str]
-    models: Sequence[str] = ("*",)
-    tail_share: float = 0.02
-    stationary: float = 1e-3
+    tail_share: Positive = 0.02
+    stationary: Positive = 1e-3
 
     def decide(self, tables: Tables) -> Verdict:
         """Measure the tails."""
-        steps = momentum_steps(tables, KINDS, self.models, self.methods)
+        tables = only_runs(tables, self.chosen(cells_of(tables.runs)))
+        steps, absent = momentum_steps(tables), absent_runs(tables.runs)
         if not len(steps):
-            return Verdict("not run", joined("no steps were recorded", absences(tables.runs)))
+            return Verdict("not run", [because("no_steps"), *absent])
         lowest = _last_eigenvalues(tables)
-        rows = []
-        for run, part in steps.groupby(list(RUN)):
-            value, error = lowest.get(run, (math.nan, math.nan))
-            value += part["weight_decay"].iloc[0]  # the spectrum is that of the loss without its penalty
-            lengths = part["update_norm"].to_numpy(np.float64)
-            tail = lengths[len(lengths) // 2 :].sum() / lengths.sum()
-            theta, norms = kl_exponent(part), part["gradient_norm"].to_numpy(np.float64)
-            point = _point(value, error) if norms[-1] <= self.stationary * norms[0] else "not stationary"
-            is_there = point not in ("saddle", "not stationary")
-            converged = tail <= self.tail_share and 0.45 <= theta < 1 and is_there
-            rows.append((*run, 100 * tail, theta, part["gradient_norm"].iloc[-1], value, point, converged))
-        columns = [*RUN, "tail share (%)", "KL exponent", "last ‖g‖", "λ_min", "point", "converged"]
-        return self._verdict(_frame(rows, columns), steps, tables)
-
-    def _verdict(self, found: pd.DataFrame, steps: pd.DataFrame, tables: Tables) -> Verdict:
-        evidence = []
-        for cell, part in found.groupby(list(CELL)):
-            row = {**dict(zip(CELL, cell, strict=True))}
-            row |= {name: part[name].mean() for name in ("tail share (%)", "KL exponent", "last ‖g‖")}
-            row |= {"least λ_min": part["λ_min"].min(), "points": ", ".join(sorted(set(part["point"])))}
-            decision = "supported" if part["converged"].all() else "inconclusive"
-            evidence.append({**row, "n": len(part), "decision": decision})
-        shares = [dict(zip(p["seed"], p["tail share (%)"], strict=True)) for _, p in found.groupby(list(CELL))]
-        interval = student_interval(list(pool(shares).values()))
+        found = per_run(steps, lambda part: self._end(part, lowest))
         num, points = int(found["converged"].sum()), found["point"].value_counts().sort_index()
-        reason = (
-            f"{num} of {len(found)} runs have converged (second half at most {100 * self.tail_share:g}% of the path, "
-            f"KL exponent in [0.45, 1), ‖g‖ down to {self.stationary:g} of its start, no saddle); they end at: "
-            + ", ".join(f"{name} {count}" for name, count in points.items())
-        )
+        limits = {"tail_percent": 100 * self.tail_share, "stationary": self.stationary}
+        ends = {str(name): int(count) for name, count in points.items()}
         return Verdict(
             "supported" if num == len(found) else "inconclusive",
-            joined(reason, absences(tables.runs[tables.runs["method"].isin(found["method"])])),
-            interval.mean,
-            interval.low,
-            interval.high,
-            unit="% of the path",
-            num_runs=interval.num,
-            cells=evidence,
+            [because("converged", num=num, num_runs=len(found), ends=ends, **limits), *absent],
+            **effect_of(pooled(found, "tail share (%)"), "% of the path"),
+            cells=[_row(cell, part) for cell, part in per_cell(found)],
             figures=_path_figures(steps),
         )
+
+    def _end(self, part: pd.DataFrame, lowest: Mapping[Any, tuple[float, float]]) -> dict[str, Any]:
+        """How a run ends: the share of its second half, its exponent, and the point that it comes to."""
+        value, error = lowest.get(tuple(part[list(RUN)].iloc[0]), (math.nan, math.nan))
+        value += part["weight_decay"].iloc[0]  # the spectrum is that of the loss without its penalty
+        lengths, norms = (part[name].to_numpy(np.float64) for name in ("update_norm", "gradient_norm"))
+        tail, theta = lengths[len(lengths) // 2 :].sum() / lengths.sum(), kl_exponent(part)
+        point = _point(value, error) if norms[-1] <= self.stationary * norms[0] else "not stationary"
+        is_there = point not in ("saddle", "not stationary")
+        return {
+            "tail share (%)": 100 * tail,
+            "KL exponent": theta,
+            "last ‖g‖": norms[-1],
+            "λ_min": value,
+            "point": point,
+            "converged": tail <= self.tail_share and 0.45 <= theta < 1 and is_there,
+        }
+
+
+def _row(cell: dict[str, Any], part: pd.DataFrame) -> dict[str, Any]:
+    """The evidence of a cell."""
+    row = {**cell, **{name: part[name].mean() for name in ("tail share (%)", "KL exponent", "last ‖g‖")}}
+    row |= {"least λ_min": part["λ_min"].min(), "points": ", ".join(sorted(set(part["point"])))}
+    return {**row, "n": len(part), "decision": "supported" if part["converged"].all() else "inconclusive"}
 
 
 def _point(smallest_eigenvalue: float, error: float) -> str:
@@ -133,7 +121,8 @@ def _exponent_figure(steps: pd.DataFrame) -> Figure | None:
     rows = [(*run, *found) for run, part in steps.groupby(list(RUN)) for found in local_kl_exponents(part)]
     if not rows:
         return None
-    measured = over_seeds(_frame(rows, [*RUN, "x", "step", "theta"]), x="x", y="theta").assign(role="measured")
+    exponents = pd.DataFrame(rows, columns=[*RUN, "x", "step", "theta"])
+    measured = over_seeds(exponents, x="x", y="theta").assign(role="measured")
     limit = measured.assign(role="lower bound", y=0.5)
     data = pd.concat([measured, limit], ignore_index=True)[list(COLUMNS)]
     caption = (
@@ -141,9 +130,3 @@ def _exponent_figure(steps: pd.DataFrame) -> Figure | None:
         "limit it is at least 1/2 (dash-dotted); below it the run has not converged."
     )
     return Figure(data, "line", "(E − E_end)/(E_0 − E_end)", "θ", caption, log_x=True)
-
-
-def _frame(rows: Sequence[Any], columns: Sequence[str]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(rows, columns=list(columns))

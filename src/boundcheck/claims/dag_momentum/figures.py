@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import field
 from typing import TYPE_CHECKING
 
-from boundcheck.claims.dag_momentum.steps import CELL, KINDS, joined, momentum_steps, sampling
+from boundcheck.claims.dag_momentum.steps import sampling, steps_of
 from boundcheck.claims.shared.figures import COLUMNS, bound_figures, is_logarithmic, over_seeds
-from boundcheck.claims.shared.pairs import matching
-from boundcheck.claims.shared.rows import RUN
+from boundcheck.claims.shared.selection import CELL, Selector, SelectsCells, cells_of, only_runs, rows_of
 from boundcheck.claims.shared.theorem_holds import TheoremHolds
-from boundcheck.verdicts import Figure, Tables, Verdict
+from boundcheck.settings import settings
+from boundcheck.verdicts import Figure, Reason, Tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,78 +19,63 @@ if TYPE_CHECKING:
 NUM_DRAWN = 200
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class StepTheorem(TheoremHolds):
-    """`theorem_holds` whose figures show some of the methods only; a theorem's left side labels its ordinate.
+    """`theorem_holds` whose figures show some of the cells only; a theorem's left side labels its ordinate.
 
     Args:
-        shown: names of methods in figures; patterns are allowed. All of them count for the verdict.
+        shown: selectors of the cells in the figures, by field (`record`, `models`, ...). All of them count for the
+            verdict.
     """
 
-    shown: Sequence[str] = ("*",)
+    shown: Mapping[str, Selector] = field(default_factory=dict)
 
-    def decide(self, tables: Tables) -> Verdict:
-        """As `theorem_holds`, with figures of what is to be shown."""
-        verdict = super().decide(tables)
-        rows = premise_rows(tables, self.check)
-        rows = rows[rows["method"].isin(matching(list(rows["method"].unique()), self.shown, ""))]
-        return self._drawn(verdict, rows, tables) if len(rows) else verdict
+    def only(self, tables: Tables) -> Tables:
+        """The runs and checks of the selected cells; curves stay whole, whose steps are derived once for all claims."""
+        return only_runs(tables, self.chosen(cells_of(tables.runs)))
 
-    def _drawn(self, verdict: Verdict, rows: pd.DataFrame, tables: Tables) -> Verdict:
+    def figures(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
+        """The bounds beside what was measured, a figure for each left side."""
+        shown = SelectsCells(**dict(self.shown), roles=self.roles).chosen(cells_of(tables.runs))
+        rows = rows_of(rows[rows["premise_holds"].astype(bool)], shown)
+        return self.drawn(tables, rows) if len(rows) else []
+
+    def drawn(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
+        """The figures of these rows, at least one, whose premise holds."""
         sides = rows.groupby(rows["theorem"].str.split(" [≤≥] ").str[0], sort=False)
-        figures = [figure for side, part in sides for figure in bound_figures(part, str(side), self.coordinate)]
-        return replace(verdict, figures=figures)
+        return [figure for side, part in sides for figure in bound_figures(part, str(side), self.coordinate)]
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class CertifiedTheorem(StepTheorem):
     """`step_theorem` of a check whose premise is a curvature that was measured on some steps only.
 
     Its reason says on how many, for that is a sampled certificate.
-
-    Args:
-        shown: names of methods in figures; patterns are allowed. All of them count for the verdict.
     """
 
-    def decide(self, tables: Tables) -> Verdict:
-        """As `step_theorem`, with how many steps the curvature was measured on."""
-        verdict = super().decide(tables)
-        runs = premise_rows(tables, self.check)[list(RUN)].drop_duplicates()
-        sampled = sampling(momentum_steps(tables, KINDS).merge(runs, on=list(RUN))) if len(runs) else ""
-        return replace(verdict, reason=joined(verdict.reason, sampled))
+    def more_reasons(self, tables: Tables, held: pd.DataFrame) -> list[Reason]:
+        """On how many steps the curvature was measured."""
+        return [sampling(steps_of(tables, held))] if len(held) else []
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class CertifiedDescent(CertifiedTheorem):
-    """`certified_theorem` that also shows ‖g‖ of the same runs, since ‖g‖ → 0 alone says nothing of E.
+    """`certified_theorem` that also shows ‖g‖ of the same runs, since ‖g‖ → 0 alone says nothing of E."""
 
-    Args:
-        shown: names of methods in figures; patterns are allowed. All of them count for the verdict.
-    """
-
-    def _drawn(self, verdict: Verdict, rows: pd.DataFrame, tables: Tables) -> Verdict:
-        runs = rows[list(RUN)].drop_duplicates()
-        gradients = course_figure(momentum_steps(tables, KINDS).merge(runs, on=list(RUN)), "gradient_norm", "‖g‖")
-        verdict = super()._drawn(verdict, rows, tables)
-        return replace(verdict, figures=[*verdict.figures, gradients])
+    def drawn(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
+        """As `step_theorem`, and the gradients."""
+        gradients = course_figure(steps_of(tables, rows), "gradient_norm", "‖g‖")
+        return [*super().drawn(tables, rows), gradients]
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class PredictedDecrease(StepTheorem):
-    """`theorem_holds` of a check that bounds the decrease of a step, drawn as predicted against actual decrease.
+    """`step_theorem` of a check that bounds the decrease of a step, drawn as predicted against actual decrease."""
 
-    Args:
-        shown: names of methods in figures; patterns are allowed. All of them count for the verdict.
-    """
-
-    def _drawn(self, verdict: Verdict, rows: pd.DataFrame, tables: Tables) -> Verdict:
+    def drawn(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
+        """The actual decrease against the predicted one."""
         figure = prediction_figure(rows)
-        return verdict if figure is None else replace(verdict, figures=[figure])
-
-
-def premise_rows(tables: Tables, check: str) -> pd.DataFrame:
-    """The rows of a check whose premise holds."""
-    return tables.checks[(tables.checks["check"] == check) & tables.checks["premise_holds"].astype(bool)]
+        return super().drawn(tables, rows) if figure is None else [figure]
 
 
 def prediction_figure(rows: pd.DataFrame) -> Figure | None:

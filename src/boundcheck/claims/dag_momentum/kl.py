@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boundcheck.claims.dag_momentum.descent import StepCheck
-from boundcheck.claims.dag_momentum.runs import certified_runs
-from boundcheck.claims.dag_momentum.steps import energy_tolerance
+from boundcheck.claims.dag_momentum.step_check import Inequality, StepCheck, certified_runs, positive_constant
+from boundcheck.claims.dag_momentum.steps import clipped_s, energy_tolerance
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.statistics import log_log_slope
+from boundcheck.settings import settings
 from boundcheck.theory.dag_momentum.convergence import linear_rate, path_length_bound
-from boundcheck.verdicts import Tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +24,7 @@ FITTED = (1e-2, 1e-6)  # the gaps, as shares of the first, over which the expone
 FEWEST_STEPS = 10
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class FiniteLength(StepCheck):
     """From any step K on, the path is at most (1 + s) η φ(E_K − E_end)/c long, φ(t) = C t^(1−θ)/(1 − θ).
 
@@ -35,51 +34,51 @@ class FiniteLength(StepCheck):
     certificate's.
     """
 
-    def rows(self, tables: Tables) -> pd.DataFrame:
-        """One row per run and stretch, K its first step of the least slack."""
-        steps, constant, premise = certified_runs(self.steps(tables))
-        if not len(steps):
-            return self.judged(steps, "", "upper", 0.0, 0.0, 0.0, False)
+    def wanted(self, steps: pd.DataFrame) -> pd.DataFrame:
+        """Steps of runs with a curvature."""
+        return certified_runs(steps)
+
+    def inequalities(self, steps: pd.DataFrame) -> Iterable[Inequality]:
+        """The path ahead of every step."""
         gap, is_resolved = gaps(steps)
         keys = [steps[key] for key in RUN]
         theta = np.clip(_exponents(steps), 0.5, LARGEST_EXPONENT)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = gap.clip(lower=0) ** theta / steps["gradient_norm"]
-        C = ratio[::-1].groupby([key[::-1] for key in keys]).cummax()[::-1].to_numpy(np.float64)
+        C = _from_the_end(ratio, keys).cummax()[::-1].to_numpy(np.float64)
         lengths = steps["update_norm"].where(gap.groupby(keys).cumcount(ascending=False) > 0, 0.0)
-        ahead = lengths[::-1].groupby([key[::-1] for key in keys]).cumsum()[::-1]
-        safe = np.where(constant > 0, constant, np.nan)
-        eta, s = (steps[name].to_numpy(np.float64) for name in ("lr", "s"))
-        bound = path_length_bound(np.maximum(gap, 0), eta, np.clip(s, 0, 1), safe, (theta, C))
+        ahead = _from_the_end(lengths, keys).cumsum()[::-1]
+        eta, s = steps["lr"].to_numpy(np.float64), clipped_s(steps)
+        bound = path_length_bound(np.maximum(gap, 0), eta, s, positive_constant(steps), (theta, C))
         bound = np.where(is_resolved, bound, np.nan)
         theorem = "Σ_{k≥K} ‖Δw‖ ≤ (1 + s) η φ(E_K − E_end)/c_S"
-        return self.judged(steps, theorem, "upper", bound, ahead, 1e-9 * np.nan_to_num(bound), premise)
+        yield Inequality(theorem, "upper", bound, ahead, 1e-9 * np.nan_to_num(bound), steps["premise"])
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class MomentumLinearRate(StepCheck):
     """E_K − E_end ≤ (1 − 2μ c_S)^K (E_0 − E_end), μ the least ‖g_k‖²/(2(E_k − E_end)) of the run.
 
     That is the PL inequality with the constant that it has on the recorded path, and the last recorded loss for the
-    limit; the premise is the (sampled) certificate's.
+    limit; the premise is the (sampled) certificate's. It is stated from the second step on.
     """
 
-    def rows(self, tables: Tables) -> pd.DataFrame:
-        """One row per run and stretch, from the second step on."""
-        steps, constant, premise = certified_runs(self.steps(tables))
-        if not len(steps):
-            return self.judged(steps, "", "upper", 0.0, 0.0, 0.0, False)
+    def wanted(self, steps: pd.DataFrame) -> pd.DataFrame:
+        """Steps of runs with a curvature."""
+        return certified_runs(steps)
+
+    def inequalities(self, steps: pd.DataFrame) -> Iterable[Inequality]:
+        """The gap that is left after every step."""
         gap, is_resolved = gaps(steps)
+        keys = [steps[key] for key in RUN]
         with np.errstate(divide="ignore", invalid="ignore"):
             mu = (steps["gradient_norm"] ** 2 / (2 * gap)).where(is_resolved)
-        mu = mu.groupby([steps[key] for key in RUN]).transform("min")
-        first = gap.groupby([steps[key] for key in RUN]).transform("first")
-        safe = np.where(constant > 0, constant, np.nan)
-        bound = linear_rate(mu, safe) ** steps["step"] * first
+        mu, first = mu.groupby(keys).transform("min"), gap.groupby(keys).transform("first")
+        bound = linear_rate(mu, positive_constant(steps)) ** steps["step"] * first
         bound = np.where(is_resolved & (steps["step"] > 0), bound, np.nan)
         tolerance = energy_tolerance(steps.assign(objective=first)) * np.maximum(1, steps["step"].to_numpy() ** 0.5)
         theorem = "E_K − E_end ≤ (1 − 2μc_S)^K (E_0 − E_end)"
-        return self.judged(steps, theorem, "upper", bound, gap, tolerance, premise)
+        yield Inequality(theorem, "upper", bound, gap, tolerance, steps["premise"])
 
 
 def gaps(steps: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
@@ -113,6 +112,11 @@ def _fitted(gap: np.ndarray, g: np.ndarray, low: float, high: float) -> float:
     if fitted.sum() < FEWEST_STEPS or not np.ptp(gap[fitted]) > 0:
         return math.nan
     return log_log_slope(gap[fitted], g[fitted]).slope
+
+
+def _from_the_end(values: pd.Series, keys: Sequence[pd.Series]) -> Any:
+    """The values of each run in groups, last step first."""
+    return values[::-1].groupby([key[::-1] for key in keys])
 
 
 def _exponents(steps: pd.DataFrame) -> np.ndarray:

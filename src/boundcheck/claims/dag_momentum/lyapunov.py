@@ -2,50 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boundcheck.claims.dag_momentum.figures import NUM_DRAWN, CertifiedTheorem, premise_rows
+from boundcheck.claims.dag_momentum.figures import NUM_DRAWN, CertifiedTheorem
 from boundcheck.claims.dag_momentum.runs import lyapunov_drops
-from boundcheck.claims.dag_momentum.steps import HEAVY_BALL, energy_tolerance, joined, momentum_steps
+from boundcheck.claims.dag_momentum.steps import energy_tolerance, steps_of
 from boundcheck.claims.shared.figures import COLUMNS
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.verdicts import Figure, Tables, Verdict
+from boundcheck.settings import settings
+from boundcheck.verdicts import Figure, Reason, Tables, Verdict, because
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@settings(kw_only=True)
 class LyapunovDescent(CertifiedTheorem):
     """`certified_theorem` of the check `heavy_ball_lyapunov` that counts the steps at which E itself rises.
 
     `inconclusive` where the inequality is kept and E never rises, for then nothing sets V = E + (β/(2η)) ‖Δw‖² apart
     from E. Shown besides: how far E and V rise at each step of the run in which E rises most often.
-
-    Args:
-        shown: names of methods in figures; patterns are allowed. All of them count for the verdict.
     """
 
     def decide(self, tables: Tables) -> Verdict:
-        """As `certified_theorem`, with the rises of E."""
+        """As `certified_theorem`, undecided where E never rises."""
         verdict = super().decide(tables)
-        runs = premise_rows(tables, self.check)[list(RUN)].drop_duplicates()
-        if verdict.decision != "supported" or not len(runs):
-            return verdict
-        steps = momentum_steps(tables, HEAVY_BALL).merge(runs, on=list(RUN))
-        steps = steps[steps["decrease"].notna()].reset_index(drop=True)
-        steps = steps.assign(drop=lyapunov_drops(steps), rises=-steps["decrease"] > energy_tolerance(steps))
-        num = int(steps["rises"].sum())
-        falls = int((steps.loc[steps["rises"], "drop"] > 0).sum())
-        reason = joined(
-            verdict.reason, f"E itself rises at {num} of {len(steps)} steps, and V falls at {falls} of these"
-        )
-        if not num:
-            return replace(verdict, decision="inconclusive", reason=reason)
-        return replace(verdict, reason=reason, figures=[*verdict.figures, _rises_figure(steps)])
+        parts = [part for part in verdict.reason if isinstance(part, Reason) and part.kind == "loss_rises"]
+        if verdict.decision == "supported" and not any(part.values["num"] for part in parts):
+            return replace(verdict, decision="inconclusive")
+        return verdict
+
+    def more_reasons(self, tables: Tables, held: pd.DataFrame) -> list[Reason]:
+        """As of `certified_theorem`, and at how many steps E rises."""
+        if not len(held):
+            return []
+        steps = _with_rises(tables, held)
+        num, falls = int(steps["rises"].sum()), int((steps.loc[steps["rises"], "drop"] > 0).sum())
+        reason = because("loss_rises", num=num, num_steps=len(steps), falls=falls)
+        return [*super().more_reasons(tables, held), reason]
+
+    def drawn(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
+        """As `step_theorem`, and the rises."""
+        steps = _with_rises(tables, rows)
+        return [*super().drawn(tables, rows), *([_rises_figure(steps)] if steps["rises"].any() else [])]
+
+
+def _with_rises(tables: Tables, rows: pd.DataFrame) -> pd.DataFrame:
+    """The steps of the runs of these rows, with the drop of V and whether E rises."""
+    steps = steps_of(tables, rows)
+    steps = steps[steps["decrease"].notna()].reset_index(drop=True)
+    return steps.assign(drop=lyapunov_drops(steps), rises=-steps["decrease"] > energy_tolerance(steps))
 
 
 def _rises_figure(steps: pd.DataFrame) -> Figure:

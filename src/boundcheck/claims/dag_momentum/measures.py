@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from boundcheck.claims.dag_momentum.pictures import measures_figure
-from boundcheck.claims.dag_momentum.steps import joined
-from boundcheck.claims.shared.pairs import absences, matching
+from boundcheck.claims.dag_momentum.pictures import COMPONENTS, families_of, measures_figure
+from boundcheck.claims.shared.baselines import Pair, SelectsPairs, SeveralBaselinesError
 from boundcheck.claims.shared.rows import RUN
+from boundcheck.claims.shared.selection import CELL, CellKey, Cells, Selector, SelectsCells, cells_of, only_cells
 from boundcheck.claims.shared.statistics import student_interval
+from boundcheck.claims.shared.values import absent_runs
 from boundcheck.contracts import NAN
-from boundcheck.verdicts import Decision, Tables, Verdict
+from boundcheck.settings import settings
+from boundcheck.verdicts import Decision, Figure, Reason, Tables, Verdict, because
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +28,6 @@ LABELS = {
 }
 LOWER_IS_BETTER = ("mse",)
 SIZES = {"code_size": "code size", "compression_ratio": "compression ratio", "num_parameters": "parameters"}
-COMPONENTS = "principal components"
 
 
 class Answers(NamedTuple):
@@ -36,97 +37,100 @@ class Answers(NamedTuple):
     num_pairs: int
 
 
-@dataclass(frozen=True)
-class MeasuresAgree:
+@settings(kw_only=True)
+class MeasuresAgree(SelectsCells):
     """Where `leading` tells a model from another network, none of the other measures says the reverse.
 
     A measure tells two networks apart where the 95% interval of its paired differences over seeds excludes 0.
     `contradicted` where one says the reverse of `leading` of some pair, `inconclusive` where `leading` tells no pair
-    apart, else `supported`. The evidence is a table of all measures, their means over seeds, with the code size, the
+    apart, else `supported`. Besides the networks of `beside` the principal components that were measured with a model
+    are compared with it. The evidence is a table of all measures, their means over seeds, with the code size, the
     compression ratio (pixels over code size) and the number of parameters; it is drawn against the code size.
 
     Args:
-        statement: what is stated.
-        reference: where it is.
-        twins: of each model the networks beside it, by name; `self` stands for its principal components.
-        methods: names of methods; patterns are allowed.
+        beside: selectors of models, as a comparison's `baseline_model`: each selects one network beside each model.
         leading: the measure that the others are held against.
         measures: which measures.
     """
 
-    statement: str
-    reference: str
-    twins: Mapping[str, Sequence[str]]
-    methods: Sequence[str] = ("*",)
+    beside: Sequence[Selector]
     leading: str = "psnr_hvs_m"
     measures: Sequence[str] = tuple(LABELS)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.twins, Mapping) or not self.twins:
-            raise ValueError(f"twins: got {self.twins!r}; allowed: a mapping of models to lists of networks")
-        for model, others in self.twins.items():
-            if isinstance(others, str) or not others:
-                raise ValueError(f"twins: got {others!r} for {model}; allowed: a list of names, at least one")
         if {self.leading, *self.measures} - set(LABELS) or self.leading not in self.measures:
             allowed = f"{', '.join(LABELS)}, the leading one among them"
             raise ValueError(f"measures: got {', '.join(self.measures)}; allowed: {allowed}")
 
     def decide(self, tables: Tables) -> Verdict:
         """Hold every measure against the leading one."""
-        methods = matching(list(tables.runs["method"].unique()), self.methods, "")
-        absent = absences(tables.runs[tables.runs["method"].isin(methods)])
-        found = self._values(tables, methods)
+        try:
+            pairs = self._pairs(cells_of(tables.runs))
+        except SeveralBaselinesError as several:
+            return Verdict("not run", [several.reason])
+        networks: dict[CellKey, list[CellKey]] = {}
+        for pair in (pair for of_selector in pairs for pair in of_selector):
+            networks.setdefault(pair.cell, []).extend([pair.baseline] if pair.baseline else [])
+        tables = only_cells(tables, {key for model, others in networks.items() for key in (model, *others)})
+        values, absent = self._values(tables), absent_runs(tables.runs)
         evidence: list[dict[str, Any]] = []
         answers: list[Answers] = []
-        for dataset, method in sorted({key[:2] for key in found}):
-            for model, others in self.twins.items():
-                if (dataset, method, model) in found:
-                    beside = {name: found.get((dataset, method, name)) for name in (model, *others)}
-                    rows, said = self._beside(model, beside)
-                    evidence += [{"dataset": dataset, "method": method, **row} for row in rows]
-                    answers += said
+        for model, others in networks.items():
+            if model in values:
+                rows, said = self._beside(
+                    model[1], values[model], {key[1]: values[key] for key in others if key in values}
+                )
+                names = dict(zip(CELL, model, strict=True))
+                evidence += [{"dataset": names["dataset"], "method": names["method"], **row} for row in rows]
+                answers += said
         if not answers:
-            return Verdict("not run", joined("no two networks have measures to compare", absent))
-        decision, reason = self._decided(answers)
-        names = {*self.twins, *(name for others in self.twins.values() for name in others)}
-        measured = tables.measurements
-        measured = measured[measured["method"].isin(methods) & measured["model"].isin(names)]
-        figure = measures_figure(measured, "code_size", {name: LABELS[name] for name in self.measures}, self.twins)
+            return Verdict("not run", [because("no_measures"), *absent])
+        decision, reasons = self._decided(answers)
         return Verdict(
             decision,
-            joined(reason, absent),
+            [*reasons, *absent],
             num_runs=min(said.num_pairs for said in answers),
             cells=evidence,
-            figures=[] if figure is None else [figure],
+            figures=self._figures(tables, pairs),
         )
 
-    def _values(self, tables: Tables, methods: Sequence[str]) -> dict[tuple[str, str, str], pd.DataFrame]:
-        """By dataset, method and network: what was measured at the last snapshot, a row per seed."""
+    def _pairs(self, cells: Cells) -> list[list[Pair]]:
+        """Of each selector of networks the models with the one beside each.
+
+        Raises:
+            SeveralBaselinesError: a selector selects more than one.
+        """
+        chosen = {field.name: getattr(self, field.name) for field in fields(SelectsCells)}
+        return [
+            SelectsPairs(**chosen, baseline_model=selector, baseline_roles=self.roles).pairs(cells)
+            for selector in self.beside
+        ]
+
+    def _values(self, tables: Tables) -> dict[CellKey, pd.DataFrame]:
+        """By cell: what was measured at the last snapshot, a row per seed."""
         names = [*SIZES, *self.measures, *(f"pca_{name}" for name in self.measures)]
-        rows = tables.measurements
-        rows = rows[rows["quantity"].isin(names) & rows["method"].isin(methods)]
+        rows = tables.measurements[tables.measurements["quantity"].isin(names)]
         rows = rows.merge(tables.runs.loc[tables.runs["status"] == "done", list(RUN)], on=list(RUN))
-        found = {}
-        for (dataset, method, model), part in rows.groupby(["dataset", "method", "model"]):
+        found: dict[CellKey, pd.DataFrame] = {}
+        keys: Any
+        for keys, part in rows.groupby(list(CELL)):
             last = part.sort_values("step", kind="stable").groupby(["seed", "quantity"])["value"].last()
-            found[str(dataset), str(method), str(model)] = last.unstack("quantity").reindex(columns=names)
+            found[keys] = last.unstack("quantity").reindex(columns=names)
         return found
 
     def _beside(
-        self, model: str, values: Mapping[str, pd.DataFrame | None]
+        self, name: str, own: pd.DataFrame, others: Mapping[str, pd.DataFrame]
     ) -> tuple[list[dict[str, Any]], list[Answers]]:
         """The evidence of a model and of the networks beside it, and what the measures say of each pair."""
-        own: Any = values[model]
         components = own.assign(**{name: own[f"pca_{name}"] for name in self.measures}, num_parameters=NAN)
-        rows, answers = [self._row(model, own)], []
-        for name, other in values.items():
-            other = components if name == "self" else other
-            if name == model or other is None:
-                continue
-            answers.append(self._compared(own, other))
-            signs = list(answers[-1].by_measure.values())
-            said = f"better by {signs.count(1)}, worse by {signs.count(-1)} of {len(signs)} measures"
-            rows.append({**self._row(COMPONENTS if name == "self" else name, other), "model against it": said})
+        is_measured = bool(components[list(self.measures)].notna().any(axis=None))
+        beside = {**others, **({COMPONENTS: components} if is_measured else {})}
+        answers = [self._compared(own, other) for other in beside.values()]
+        rows = [self._row(name, own)]
+        for (other, values), said in zip(beside.items(), answers, strict=True):
+            signs = list(said.by_measure.values())
+            verdict = f"better by {signs.count(1)}, worse by {signs.count(-1)} of {len(signs)} measures"
+            rows.append({**self._row(other, values), "model against it": verdict})
         return rows, answers
 
     def _row(self, name: str, values: pd.DataFrame) -> dict[str, Any]:
@@ -144,17 +148,22 @@ class MeasuresAgree:
                 signs[measure] = -sign if measure in LOWER_IS_BETTER else sign
         return Answers(signs, len(seeds))
 
-    def _decided(self, answers: Sequence[Answers]) -> tuple[Decision, str]:
+    def _decided(self, answers: Sequence[Answers]) -> tuple[Decision, list[Reason]]:
         led = [said.by_measure for said in answers if said.by_measure.get(self.leading, 0)]
         others = [
             sign * said[self.leading] for said in led for measure, sign in said.items() if measure != self.leading
         ]
-        agree, undecided, reverse = (others.count(sign) for sign in (1, 0, -1))
-        reason = f"{LABELS[self.leading].removesuffix(' (dB)')} tells {len(led)} of {len(answers)} pairs apart"
+        leading = LABELS[self.leading].removesuffix(" (dB)")
+        apart = because("pairs_apart", measure=leading, num=len(led), num_pairs=len(answers))
         if not led:
-            return "inconclusive", reason
-        reason += (
-            f"; of the {len(others)} answers of the other measures to these pairs {agree} agree, {undecided} are "
-            f"undecided and {reverse} say the reverse"
-        )
-        return ("contradicted" if reverse else "supported"), reason
+            return "inconclusive", [apart]
+        agree, undecided, reverse = (others.count(sign) for sign in (1, 0, -1))
+        counts = because("answers_agree", num=len(others), agree=agree, undecided=undecided, reverse=reverse)
+        return ("contradicted" if reverse else "supported"), [apart, counts]
+
+    def _figures(self, tables: Tables, pairs: Sequence[Sequence[Pair]]) -> list[Figure]:
+        models = {pair.cell[1] for of_selector in pairs for pair in of_selector}
+        beside = [{pair.baseline[1] for pair in of_selector if pair.baseline} for of_selector in pairs]
+        labels = {name: LABELS[name] for name in self.measures}
+        figure = measures_figure(tables.measurements, "code_size", labels, families_of(models, *beside))
+        return [] if figure is None else [figure]

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from boundcheck.claims.dag_momentum.steps import ADAPTIVE, CELL, joined, momentum_steps
-from boundcheck.claims.shared.equivalence import side_of_margin
+from boundcheck.claims.dag_momentum.outcomes import by_seed, effect_of, per_cell, pooled
+from boundcheck.claims.dag_momentum.steps import momentum_steps
+from boundcheck.claims.shared.decision import side_of_margin
 from boundcheck.claims.shared.figures import COLUMNS, over_seeds
-from boundcheck.claims.shared.pairs import absences
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.claims.shared.statistics import pool, student_interval
+from boundcheck.claims.shared.selection import SelectsCells, cells_of, only_runs
+from boundcheck.claims.shared.statistics import student_interval
+from boundcheck.claims.shared.values import absent_runs
+from boundcheck.settings import InnerShare, settings
 from boundcheck.theory.dag_momentum.convergence import stability_plateau
-from boundcheck.verdicts import Figure, Tables, Verdict
+from boundcheck.verdicts import Figure, Tables, Verdict, because
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class StabilityPlateau:
+@settings(kw_only=True)
+class StabilityPlateau(SelectsCells):
     """With a fixed step size the curvature rises until λ_max η hovers at 2(1 + β), β the effective momentum.
 
     An empirical law. Over the last third of each run, the mean of λ_max η over the measured steps is divided by the
@@ -28,57 +29,36 @@ class StabilityPlateau:
     where it lies outside. The effect is ratio − 1, in percent.
 
     Args:
-        statement: what is stated.
-        reference: where it is.
-        methods: names of methods; patterns are allowed.
         margin: of the ratio.
     """
 
-    statement: str
-    reference: str
-    methods: Sequence[str]
-    margin: float = 0.2
+    margin: InnerShare = 0.2
 
     def decide(self, tables: Tables) -> Verdict:
         """Compare the plateau of every run with the law."""
-        steps = momentum_steps(tables, ADAPTIVE, methods=self.methods)
+        tables = only_runs(tables, self.chosen(cells_of(tables.runs)))
+        steps, absent = momentum_steps(tables, ["adaptive"]), absent_runs(tables.runs)
         if not len(steps) or not steps["sharpness"].notna().any():
-            return Verdict("not run", joined("no curvature was recorded", absences(tables.runs)))
-        steps = steps.assign(
-            level=steps["sharpness"] * steps["lr"],
-            plateau=stability_plateau(steps["effective_momentum"]),
-        )
+            return Verdict("not run", [because("no_curvature"), *absent])
+        plateau = stability_plateau(steps["effective_momentum"])
+        steps = steps.assign(level=steps["sharpness"] * steps["lr"], plateau=plateau)
         late = steps[steps["step"] >= 2 / 3 * steps.groupby(list(RUN))["step"].transform("max")]
         runs = late.groupby(list(RUN)).agg(level=("level", "mean"), plateau=("plateau", "mean")).reset_index()
         runs["ratio"] = 100 * (runs["level"] / runs["plateau"] - 1)
-        evidence, cells = [], []
-        for cell, part in runs.groupby(list(CELL)):
-            by_seed = dict(zip(part["seed"], part["ratio"], strict=True))
-            interval = student_interval(list(by_seed.values()))
-            side = side_of_margin(interval.mean, interval.low, interval.high, self.margin)
-            row = {
-                **dict(zip(CELL, cell, strict=True)),
-                "λ_max η": part["level"].mean(),
-                "2(1 + β)": part["plateau"].mean(),
-            }
-            row |= {"effect": interval.mean, "low": interval.low, "high": interval.high, "n": len(part)}
-            evidence.append({**row, "decision": side})
-            cells.append(by_seed)
-        pooled = student_interval(list(pool(cells).values()))
-        decision: Any = side_of_margin(pooled.mean, pooled.low, pooled.high, self.margin)
+        evidence = [{**cell, **self._row(part)} for cell, part in per_cell(runs)]
+        found = pooled(runs, "ratio")
+        decision = side_of_margin(found.mean, found.low, found.high, self.margin)
         if decision == "supported" and any(row["decision"] == "contradicted" for row in evidence):
             decision = "inconclusive"
-        return Verdict(
-            decision,
-            joined(f"{pooled.mean:+.3g}% from 2(1 + β), allowed ±{100 * self.margin:g}%", absences(tables.runs)),
-            pooled.mean,
-            pooled.low,
-            pooled.high,
-            unit="%",
-            num_runs=pooled.num,
-            cells=evidence,
-            figures=[_plateau_figure(steps)],
-        )
+        reason = because("plateau", effect=found.mean, margin=100 * self.margin)
+        shown = [_plateau_figure(steps)]
+        return Verdict(decision, [reason, *absent], **effect_of(found, "%"), cells=evidence, figures=shown)
+
+    def _row(self, part: pd.DataFrame) -> dict[str, Any]:
+        interval = student_interval(list(by_seed(part, "ratio").values()))
+        row = {"λ_max η": part["level"].mean(), "2(1 + β)": part["plateau"].mean()}
+        row |= {"effect": interval.mean, "low": interval.low, "high": interval.high, "n": len(part)}
+        return {**row, "decision": side_of_margin(interval.mean, interval.low, interval.high, self.margin)}
 
 
 def _plateau_figure(steps: pd.DataFrame) -> Figure:

@@ -1,24 +1,22 @@
-"""The steps of momentum methods as one row each, and the worst of each stretch of a run."""
+"""The steps of momentum methods, a row each, with what the theorems on steps need beside the recorded quantities."""
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from boundcheck.claims.shared.kinds import method_of
 from boundcheck.claims.shared.rows import KEYS, RUN
-from boundcheck.verdicts import Tables
+from boundcheck.claims.shared.selection import Settings, cells_of
+from boundcheck.contracts import NAN
+from boundcheck.verdicts import Reason, Tables, because
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ADAPTIVE = ("adaptive_momentum", "gradient_descent")
-HEAVY_BALL = ("heavy_ball", "polyak")
-KINDS = (*ADAPTIVE, *HEAVY_BALL, "nesterov")
-CELL = ("dataset", "model", "method")
+RULES = ("adaptive", "heavy_ball", "nesterov")  # of a `MomentumLaw`
 EVERY_STEP = (
     "objective",
     "gradient_norm",
@@ -30,57 +28,39 @@ EVERY_STEP = (
     "parameter_norm",
 )
 MEASURED = ("local_curvature", "sharpness", "lowest_curvature", "assumed_curvature")
+DERIVED = ("next_objective", "decrease", "previous_update", "slope", "curvature", "certified")
+OF_METHOD = ("s", "momentum", "weight_decay", "epsilon")
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-23}  # bfloat16 keeps its sums in float32
 ROUNDINGS = 64  # of a difference of losses, in units of ε E
 
 
-def momentum_steps(
-    tables: Tables, kinds: Sequence[str], models: Sequence[str] = ("*",), methods: Sequence[str] = ("*",)
-) -> pd.DataFrame:
-    """One row per step of the runs of these kinds of methods.
+def momentum_steps(tables: Tables, rules: Sequence[str] = RULES) -> pd.DataFrame:
+    """One row per step of those runs of the table of runs whose method has a momentum law.
 
     Args:
         tables: curves with the quantities that the callback `updates` records, and `curvature` or `certificate`.
-        kinds: kinds of methods.
-        models: names of models; patterns are allowed.
-        methods: names of methods; patterns are allowed.
+        rules: which momentum laws.
 
     Returns: the keys of a check, EVERY_STEP and MEASURED (NaN where there is none), and `next_objective` E_{k+1},
-        `decrease` E_k − E_{k+1}, `previous_update` ‖Δ_k‖, `slope` ⟨g_k, Δ_{k+1}⟩, `s`, `momentum` and `weight_decay` of
-        the method, `epsilon` of its precision, `curvature`, the L of the run (the last L̂ where a certificate was held,
-        else the largest curvature that was measured), and `certified`, whether every measured curvature of the run is
-        at most L.
+        `decrease` E_k − E_{k+1}, `previous_update` ‖Δ_k‖, `slope` ⟨g_k, Δ_{k+1}⟩, `s` of adaptive momentum, `momentum`
+        β of the others, `weight_decay`, `rule` of the law, `epsilon` of the precision, `curvature`, the L of the run
+        (the last L̂ where a certificate was held, else the largest curvature that was measured), and `certified`,
+        whether every measured curvature of the run is at most L.
     """
     import pandas as pd
 
-    names = [*EVERY_STEP, *MEASURED, *DERIVED]
-    steps, run_of = _recorded(tables.curves)
-    numbers: dict[int, dict[str, float]] = {}
-    for run in tables.runs.to_dict("records"):
-        spec, place = run.get("method_spec") or {}, run_of.get(tuple(run[key] for key in RUN))
-        named = _matches(run["model"], models) and _matches(run["method"], methods)
-        if place is not None and named and spec.get("kind") in kinds:
-            precision = (run.get("training") or {}).get("precision", "float64")
-            numbers[place] = {**_numbers(spec), "epsilon": EPSILON[precision]}
-    if not numbers:
-        return pd.DataFrame(columns=[*KEYS, *names]).astype(dict.fromkeys(names, np.float64))
-    steps = steps[steps["run"].isin(list(numbers))].reset_index(drop=True)
-    of_runs = pd.DataFrame.from_dict(numbers, orient="index").loc[steps["run"]].reset_index(drop=True)
+    steps, run_of = tables.view(tables.curves, _recorded)
+    found = {
+        run_of[run]: numbers
+        for run, numbers in tables.view(tables.runs, _numbers).items()
+        if run in run_of and numbers["rule"] in rules
+    }
+    if not found:
+        columns = [*EVERY_STEP, *MEASURED, *DERIVED, *OF_METHOD]
+        return pd.DataFrame(columns=[*KEYS, *columns, "rule"]).astype(dict.fromkeys(columns, np.float64))
+    steps = steps[steps["run"].isin(list(found))].reset_index(drop=True)
+    of_runs = pd.DataFrame.from_dict(found, orient="index").loc[steps["run"]].reset_index(drop=True)
     return pd.concat([steps.drop(columns="run"), of_runs], axis=1)
-
-
-DERIVED = (
-    "next_objective",
-    "decrease",
-    "previous_update",
-    "slope",
-    "s",
-    "momentum",
-    "weight_decay",
-    "epsilon",
-    "curvature",
-    "certified",
-)
 
 
 def worst_of_stretches(steps: pd.DataFrame, slack: Any, num_stretches: int) -> pd.DataFrame:
@@ -103,29 +83,60 @@ def worst_of_stretches(steps: pd.DataFrame, slack: Any, num_stretches: int) -> p
     return steps.loc[np.sort(worst.to_numpy())]
 
 
+def clipped_s(steps: pd.DataFrame) -> np.ndarray:
+    """s of every step, kept in [0, 1], where the bounds are defined; their premise asks for s < 1."""
+    return np.clip(steps["s"].to_numpy(np.float64), 0, 1)
+
+
+def summed(steps: pd.DataFrame, values: pd.Series) -> pd.Series:
+    """The sums of a value over the steps of each run so far, the step itself included."""
+    return values.groupby([steps[key] for key in RUN]).cumsum()
+
+
+def first_objective(steps: pd.DataFrame) -> pd.Series:
+    """E_0 of each step's run."""
+    return steps.groupby(list(RUN))["objective"].transform("first")
+
+
 def energy_tolerance(steps: pd.DataFrame) -> np.ndarray:
     """What rounding may do to a difference of two losses: 64 ε E."""
     return (ROUNDINGS * steps["epsilon"] * steps["objective"].abs()).to_numpy()
 
 
-def sampling(steps: pd.DataFrame) -> str:
-    """In words, on how many of these steps the curvature was measured that their certificate is about."""
-    num = int(steps["local_curvature"].notna().sum())
-    return f"a sampled certificate: curvature measured on {num} of {len(steps)} steps"
+def steps_of(tables: Tables, runs: pd.DataFrame) -> pd.DataFrame:
+    """The steps of these runs, whatever their momentum law.
+
+    Args:
+        tables: the results.
+        runs: rows with the keys of a run.
+    """
+    return momentum_steps(tables).merge(runs[list(RUN)].drop_duplicates(), on=list(RUN))
 
 
-def joined(*parts: str) -> str:
-    """A reason made of those parts that say something."""
-    return "; ".join(part for part in parts if part)
+def sampling(steps: pd.DataFrame) -> Reason:
+    """On how many of these steps the curvature was measured that their certificate is about."""
+    return because("sampled_certificate", num=int(steps["local_curvature"].notna().sum()), num_steps=len(steps))
+
+
+def _numbers(runs: pd.DataFrame) -> dict[Any, dict[str, Any]]:
+    """The columns OF_METHOD and `rule` by run, of those whose method has a momentum law."""
+    of_cell = {key: _of_cell(cell) for key, cell in cells_of(runs).items()}
+    keys = zip(*(runs[key] for key in RUN), strict=True)
+    return {run: of_cell[run[:3]] for run in keys if of_cell[run[:3]]}
+
+
+def _of_cell(cell: Settings) -> dict[str, Any]:
+    method = method_of(cell)
+    law = getattr(method, "momentum_law", None)
+    if law is None:
+        return {}
+    s, momentum = (law.number, NAN) if law.rule == "adaptive" else (NAN, law.number)
+    epsilon = EPSILON[cell["training"]["precision"]]
+    return {"s": s, "momentum": momentum, "weight_decay": method.weight_decay, "epsilon": epsilon, "rule": law.rule}
 
 
 def _recorded(curves: pd.DataFrame) -> tuple[pd.DataFrame, dict[Any, int]]:
-    """The steps of all runs, with a number `run` for each run, and that number by run.
-
-    The checks of a paper all ask for the steps of one table, so those of the last one are kept while it lives.
-    """
-    if _kept and _kept[0][0]() is curves:
-        return _kept[0][1]
+    """The steps of all runs, with a number `run` for each run, and that number by run."""
     rows = curves[curves["quantity"].isin([*EVERY_STEP, *MEASURED])]
     if not len(rows):
         return rows, {}
@@ -135,23 +146,7 @@ def _recorded(curves: pd.DataFrame) -> tuple[pd.DataFrame, dict[Any, int]]:
     table["run"] = table.groupby(list(RUN)).ngroup()
     firsts = table.drop_duplicates("run")
     run_of = dict(zip(zip(*(firsts[key] for key in RUN), strict=True), firsts["run"].tolist(), strict=True))
-    found = _derived(table), run_of
-    _kept[:] = [(weakref.ref(curves), found)]
-    return found
-
-
-_kept: list[tuple[weakref.ref[pd.DataFrame], tuple[pd.DataFrame, dict[Any, int]]]] = []
-
-
-def _numbers(spec: dict[str, Any]) -> dict[str, float]:
-    kind = spec["kind"]
-    s = 0.0 if kind == "gradient_descent" else float(spec.get("s", 0.5)) if kind == "adaptive_momentum" else np.nan
-    momentum = float(spec.get("momentum", 0.9)) if kind in ("heavy_ball", "nesterov") else np.nan
-    if kind == "polyak":
-        from boundcheck.theory.dag_momentum.baselines import polyak_settings
-
-        momentum = float(polyak_settings(spec["curvature"], spec["strong_convexity"]).momentum)
-    return {"s": s, "momentum": momentum, "weight_decay": float(spec.get("weight_decay", 0.0))}
+    return _derived(table), run_of
 
 
 def _derived(table: pd.DataFrame) -> pd.DataFrame:
@@ -166,7 +161,3 @@ def _derived(table: pd.DataFrame) -> pd.DataFrame:
     table["curvature"] = assumed.fillna(measured)
     table["certified"] = (measured <= table["curvature"]) & (table["curvature"] > 0)
     return table
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from boundcheck.claims.shared.selection import (
@@ -15,6 +15,7 @@ from boundcheck.claims.shared.selection import (
     Selector,
     SelectsCells,
     Settings,
+    has_recorder,
     has_role,
     is_equal,
     matches,
@@ -60,6 +61,7 @@ class SelectsPairs(SelectsCells):
         baseline: selector of the baseline's method; `same`: the compared cell's own; `base`: the base optimizer of the
             compared method.
         baseline_model: selector of the baseline's model; `same`: the compared cell's own.
+        baseline_record: selector of recorders; some recorder of the baseline must be selected.
         baseline_roles: the roles of grid blocks among which baselines are looked for.
         budget: `equal_epochs`: all training settings are equal; `equal_gradients`: all but the epochs, and the number
             of gradient evaluations (epochs times those of a step) is equal.
@@ -67,6 +69,7 @@ class SelectsPairs(SelectsCells):
 
     baseline: Selector = "same"
     baseline_model: Selector = "same"
+    baseline_record: Selector = field(default_factory=dict)
     baseline_roles: Sequence[str] = (MAIN,)
     budget: Literal["equal_epochs", "equal_gradients"] = "equal_epochs"
 
@@ -116,6 +119,7 @@ class SelectsPairs(SelectsCells):
             for other, candidate in cells.items()
             if other[0] == key[0]
             and has_role(candidate, self.baseline_roles)
+            and has_recorder(candidate, self.baseline_record)
             and matches(method, candidate["method"])
             and matches(model, candidate["model"])
             and self._has_equal_budget(cell, candidate)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from boundcheck.claims.shared.at_loss import TRAIN, at_common_loss
 from boundcheck.claims.shared.baselines import Pair
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.claims.shared.selection import CellKey, only_cells
+from boundcheck.claims.shared.selection import CellKey, cells_of, only_cells
 from boundcheck.claims.shared.steps_to_level import steps_to_level, steps_to_share
 from boundcheck.claims.shared.values import AmbiguousValueError, ByCell, quantity_rows, values_by_cell
 from boundcheck.verdicts import Reason, Tables, because
@@ -66,7 +66,8 @@ def compare(tables: Tables, pairs: Sequence[Pair], claim: Comparison) -> Compare
     sides = [quantity_rows(tables, claim.source, name, claim.analysis, claim.coordinate) for name in names]
     drawn, losses = sides[0], None
     if claim.counts_steps:
-        sides = [_steps(rows, claim) for rows in sides]
+        kinds = {key[0]: cell["dataset"]["kind"] for key, cell in cells_of(tables.runs).items()}
+        sides = [_steps(rows, claim, kinds) for rows in sides]
     if claim.at_equal_loss:
         sides[0], losses = _at_equal_loss(drawn, tables, pairs)
         sides[1] = sides[0]
@@ -77,10 +78,17 @@ def compare(tables: Tables, pairs: Sequence[Pair], claim: Comparison) -> Compare
     return _with_unreached(compared, sides, claim) if claim.counts_steps else compared
 
 
-def _steps(rows: pd.DataFrame, claim: Comparison) -> pd.DataFrame:
+def _steps(rows: pd.DataFrame, claim: Comparison, kinds: Mapping[str, str]) -> pd.DataFrame:
+    """Numbers of steps; `kinds` are those of the datasets, of which those without a level are left out."""
+    import pandas as pd
+
     if claim.until_share is not None:
         return steps_to_share(rows, claim.until_share)
-    return steps_to_level(rows, float(claim.until_level or 0.0))
+    if not isinstance(claim.until_level, Mapping):
+        return steps_to_level(rows, float(claim.until_level or 0.0))
+    levels = {name: claim.until_level[kind] for name, kind in kinds.items() if kind in claim.until_level}
+    parts = [steps_to_level(rows[rows["dataset"] == name], level) for name, level in levels.items()]
+    return pd.concat(parts or [steps_to_level(rows.iloc[:0], 0.0)], ignore_index=True)
 
 
 def _at_equal_loss(rows: pd.DataFrame, tables: Tables, pairs: Sequence[Pair]) -> tuple[pd.DataFrame, ByCell]:

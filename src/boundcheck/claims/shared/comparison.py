@@ -38,8 +38,8 @@ class Comparison(SelectsPairs):
         scale: what values are multiplied by (100: accuracies in points), where the effect is not relative.
         coordinate: which coordinate (a radius, say), where the quantity has several.
         analysis: whose measurements, where several analyses measure the quantity.
-        until_level: compare the numbers of steps after which the quantity is first at or below this level. A run that
-            never is counts as its last step.
+        until_level: compare the numbers of steps after which the quantity is first at or below this level, which may
+            be given by kind of dataset. A run that never is counts as its last step.
         until_share: as `until_level`, the level being this share of the first value of each run; a pair of which
             neither run gets there has no difference.
         at_equal_loss: compare where the training losses of a baseline and of the cells compared with it are equal: at
@@ -59,7 +59,7 @@ class Comparison(SelectsPairs):
     scale: Positive = 1.0
     coordinate: float | None = None
     analysis: str | None = None
-    until_level: float | None = None
+    until_level: float | Mapping[str, float] | None = None
     until_share: ShareBelowOne | None = None
     at_equal_loss: bool = False
     loss_at_most: Positive | None = None

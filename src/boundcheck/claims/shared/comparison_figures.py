@@ -47,7 +47,10 @@ def _common_name(compared: Compared) -> str:
 def _until(claim: Comparison) -> str:
     if claim.until_share is not None:
         return f", steps until it is {claim.until_share:.3g} of its first value"
-    return "" if claim.until_level is None else f", steps until it is ≤ {claim.until_level:g}"
+    if claim.until_level is None:
+        return ""
+    levels = claim.until_level.values() if isinstance(claim.until_level, Mapping) else [claim.until_level]
+    return f", steps until it is ≤ {' or '.join(f'{level:g}' for level in levels)}"
 
 
 def _when(claim: Comparison) -> str:

@@ -13,12 +13,12 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 
-from boundcheck.settings import settings
-from boundcheck.verdicts import Reason, Tables, because
+from boundcheck.settings import in_words, settings
+from boundcheck.verdicts import Reason, Tables, Views, because
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,10 @@ MAIN = "main"
 Settings = Mapping[str, Any]
 CellKey = tuple[str, str, str]
 Cells = Mapping[CellKey, Settings]
-Selector = Mapping[str, Any] | Sequence[Mapping[str, Any] | str] | str
+Selector = Annotated[
+    Mapping[str, Any] | Sequence[Mapping[str, Any] | str] | str,
+    in_words("a selector, {kind: ..., and settings}, a list of them, or a name"),
+]
 Recorded = Callable[[Settings, str], Sequence[str]]  # of a cell: patterns of the quantities in "curves", "measurements"
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -97,18 +100,42 @@ def cells_of(runs: pd.DataFrame) -> dict[CellKey, Settings]:
 def only_cells(tables: Tables, cells: Iterable[CellKey]) -> Tables:
     """The tables with the rows of these cells; the skipped cells stay."""
     kept = set(cells)
-    return tables._replace(
-        curves=rows_of(tables.curves, kept),
-        measurements=rows_of(tables.measurements, kept),
-        checks=rows_of(tables.checks, kept),
-        runs=rows_of(tables.runs, kept),
+    if kept.issuperset(cells_of(tables.runs)):
+        return tables
+    return only_runs(tables, kept)._replace(
+        curves=_rows(tables, tables.curves, kept),
+        measurements=_rows(tables, tables.measurements, kept),
+        views=None if tables.views is None else Views(),  # what is made of these rows goes when they go
     )
+
+
+def only_runs(tables: Tables, cells: Iterable[CellKey]) -> Tables:
+    """The tables with the runs and checks of these cells; the curves and measurements stay whole."""
+    kept = set(cells)
+    return tables._replace(runs=_rows(tables, tables.runs, kept), checks=_rows(tables, tables.checks, kept))
 
 
 def rows_of(frame: pd.DataFrame, cells: Collection[CellKey]) -> pd.DataFrame:
     """The rows of these cells; of none of them, the columns alone."""
-    names = zip(frame["dataset"], frame["model"], frame["method"], strict=True)
-    return frame[np.array([name in cells for name in names], dtype=bool)]
+    return frame[_is_among(*_cell_numbers(frame), cells)]
+
+
+def _rows(tables: Tables, frame: pd.DataFrame, cells: Collection[CellKey]) -> pd.DataFrame:
+    """As `rows_of`, of a frame of these tables, whose cells are numbered once."""
+    numbers, number_of = tables.view(frame, _cell_numbers)
+    return frame[_is_among(numbers, number_of, cells)]
+
+
+def _is_among(numbers: np.ndarray, number_of: Mapping[CellKey, int], cells: Collection[CellKey]) -> np.ndarray:
+    return np.isin(numbers, [number for key, number in number_of.items() if key in cells])
+
+
+def _cell_numbers(frame: pd.DataFrame) -> tuple[np.ndarray, dict[CellKey, int]]:
+    """A number for each row that tells its cell, and that number by cell."""
+    numbers = frame.groupby(list(CELL), sort=False).ngroup().to_numpy()
+    _, firsts = np.unique(numbers, return_index=True)
+    names = frame[list(CELL)].iloc[firsts]
+    return numbers, dict(zip(names.itertuples(index=False, name=None), numbers[firsts].tolist(), strict=True))
 
 
 @settings(kw_only=True)
