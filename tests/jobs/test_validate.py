@@ -81,7 +81,7 @@ CLAIMS = ("studies", "gam", "claims")
         (("models", "mlp", "train_size"), 30, ["models.mlp.train_size", "means nothing in models"]),
         (("datasets", "digits", "name"), "other", ["datasets.digits.name", "means nothing"]),
         (("methods", "gam_a", "base"), 3, ["methods.gam_a: base: got 3", "a variant"]),
-        (("analyses", "spectrum", "tolerance"), "a", ["analyses.spectrum: tolerance: got 'a'", "numbers"]),
+        (("analyses", "spectrum", "tolerance"), "a", ["analyses.spectrum: tolerance: got 'a'", "a number > 0"]),
         ((*CLAIMS, "flatter", "methods"), 3, ["claims.flatter: methods: got 3", "a selector, {kind: ..."]),
         ((*CLAIMS, "flatter", "quantity"), 3, ["claims.flatter: quantity: got 3", "a text"]),
         (("models", "mlp", "width"), 0, ["models.mlp: width", "0"]),
