@@ -6,6 +6,7 @@ TARGET ?=
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
+SCHEMA := src/boundcheck/planning/config.schema.json
 VALID = $(if $(CONFIG),python -m boundcheck validate --configfile $(CONFIG) > /dev/null)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
@@ -48,7 +49,8 @@ lint: $(READY) ## ruff, mypy, snakefmt and snakemake --lint
 	@snakefmt --check Snakefile workflow
 	@snakemake --lint
 
-docs: $(READY) ## write the lists of kinds, claims and verdicts anew, from the docstrings, the config and the kept report
+docs: $(READY) ## write the schema and the lists of kinds, claims and verdicts anew, from the classes, the config and the kept report
+	@python -m boundcheck schema > $(SCHEMA).part && mv $(SCHEMA).part $(SCHEMA)
 	@python -m boundcheck kinds > config/kinds.md.part && mv config/kinds.md.part config/kinds.md
 	@python -m boundcheck claims > config/claims.md.part && mv config/claims.md.part config/claims.md
 	@python -m boundcheck reference

@@ -7,7 +7,6 @@ import pytest
 import yaml
 from hypothesis import settings
 
-from boundcheck.planning.grid import DEFAULT_TRAINING
 from boundcheck.planning.specs import SpecFiles
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -19,7 +18,7 @@ SPEC = {
     "model": {"name": "mlp", "kind": "mlp", "depth": 1, "width": 6, "activation": "tanh"},
     "method": {"name": "sgd", "kind": "sgd", "lr": 0.1, "momentum": 0.9},
     "seeds": [0, 1, 2],
-    "training": {**DEFAULT_TRAINING, "epochs": 3, "batch_size": 30, "lr_schedule": "cosine", "precision": "float64"},
+    "training": {"epochs": 3, "batch_size": 30, "lr_schedule": "cosine", "precision": "float64"},
     "snapshots": [0, 3],
     "record": ["loss", "accuracy", "gradient_norm"],
 }

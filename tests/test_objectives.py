@@ -4,6 +4,7 @@ import torch.nn.functional as F
 
 from boundcheck.contracts import Split
 from boundcheck.objectives import accuracy, build_objective
+from boundcheck.settings import TrainingSettings
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def stack():
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_cross_entropy_of_a_stack_is_torchs_per_slice(stack, smoothing):
     outputs, labels = stack
-    objective = build_objective({"loss": "cross_entropy", "label_smoothing": smoothing})
+    objective = build_objective(TrainingSettings(loss="cross_entropy", label_smoothing=smoothing))
     expected = [F.cross_entropy(o, y, label_smoothing=smoothing) for o, y in zip(outputs, labels, strict=True)]
     torch.testing.assert_close(objective.losses(outputs, labels), torch.stack(expected), rtol=1e-14, atol=1e-14)
     torch.testing.assert_close(objective.losses(outputs[0], labels[0]), expected[0], rtol=0, atol=0)
@@ -27,7 +28,7 @@ def test_cross_entropy_of_a_stack_is_torchs_per_slice(stack, smoothing):
 
 def test_square_loss_on_classes_and_on_signs(stack):
     outputs, labels = stack
-    objective = build_objective({"loss": "square"})
+    objective = build_objective(TrainingSettings(loss="square"))
     expected = ((outputs[1] - torch.eye(5, dtype=torch.float64)[labels[1]]) ** 2).sum() / 7
     torch.testing.assert_close(objective.losses(outputs, labels)[1], expected)
     signs = torch.tensor([0, 1])
@@ -35,7 +36,7 @@ def test_square_loss_on_classes_and_on_signs(stack):
 
 
 def test_reconstruction_aims_at_the_inputs():
-    objective = build_objective({"loss": "reconstruction"})
+    objective = build_objective(TrainingSettings(loss="reconstruction"))
     inputs = torch.arange(8.0).reshape(2, 1, 2, 2)
     targets = objective.targets(Split(inputs, torch.zeros(2)))
     assert objective.losses(targets + 1, targets).item() == pytest.approx(4 / 2)
@@ -49,9 +50,11 @@ def test_distillation_is_torchs_divergence_and_the_teachers_entropy(stack, tempe
     generator = torch.Generator().manual_seed(1)
     taught = torch.randn(3, 7, 5, generator=generator, dtype=torch.float64)
     weights = {"label_weight": weight} if weight else {}
-    settings = {"loss": "distillation", "teacher": {"name": "t"}, "temperature": temperature} | weights
+    settings = {**TAUGHT, "temperature": temperature} | weights
     asked = []
-    objective = build_objective(settings, lambda x: asked.append(x) or taught.flatten(0, 1)[x.flatten().long()])
+    objective = build_objective(
+        TrainingSettings(**settings), lambda x: asked.append(x) or taught.flatten(0, 1)[x.flatten().long()]
+    )
     rows = torch.arange(21.0).view(3, 7, 1)
     targets = objective.targets(Split(rows, labels))
     expected = []
@@ -71,7 +74,7 @@ def test_distillation_is_torchs_divergence_and_the_teachers_entropy(stack, tempe
 
 def test_the_teachers_distribution_is_learnt_best_by_itself(stack):
     outputs, labels = stack
-    objective = build_objective({"loss": "distillation", "teacher": {"name": "t"}}, lambda x: outputs[0])
+    objective = build_objective(TrainingSettings(**TAUGHT), lambda x: outputs[0])
     targets = objective.targets(Split(torch.zeros(7, 1), labels[0]))
     student = outputs[0].clone().requires_grad_()
     objective.losses(student, targets).backward()
@@ -79,30 +82,30 @@ def test_the_teachers_distribution_is_learnt_best_by_itself(stack):
     assert objective.losses(outputs[1], targets) > objective.losses(outputs[0], targets)
 
 
+TAUGHT = {"loss": "distillation", "teacher": {"name": "t"}}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"loss": "distillation"}, "teacher: loss distillation needs one; allowed: a name in datasets"),
-        ({"loss": "distillation", "teacher": "t", "temperature": 0}, "temperature: got 0; allowed: a number > 0"),
-        (
-            {"loss": "distillation", "teacher": "t", "label_weight": 1},
-            r"label_weight: got 1; allowed: a number in \[0, 1\)",
-        ),
-        ({"loss": "distillation", "teacher": "t", "label_smoothing": 0.1}, "label_smoothing: 0.1 means nothing"),
-        ({"loss": "cross_entropy", "teacher": "t"}, "teacher: 't' means nothing with loss 'cross_entropy'"),
+        ({**TAUGHT, "temperature": 0}, "temperature: got 0; allowed: a number > 0"),
+        ({**TAUGHT, "label_weight": 1}, r"label_weight: got 1; allowed: a number in \[0, 1\)"),
+        ({**TAUGHT, "label_smoothing": 0.1}, "label_smoothing: 0.1 means nothing"),
+        ({"loss": "cross_entropy", "teacher": {"name": "t"}}, "teacher: {'name': 't'} means nothing with loss"),
         ({"loss": "square", "temperature": 2.0}, "temperature: 2.0 means nothing with loss 'square'"),
     ],
 )
 def test_settings_of_distillation_are_checked(settings, message):
     with pytest.raises(ValueError, match=message):
-        build_objective(settings)
+        build_objective(TrainingSettings(**settings))
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ValueError, match="allowed: cross_entropy"):
-        build_objective({"loss": "hinge"})
+    with pytest.raises(ValueError, match="allowed: one of cross_entropy"):
+        TrainingSettings(loss="hinge")
     with pytest.raises(ValueError, match="label_smoothing"):
-        build_objective({"loss": "square", "label_smoothing": 0.1})
+        build_objective(TrainingSettings(loss="square", label_smoothing=0.1))
 
 
 def test_accuracy(stack):

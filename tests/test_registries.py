@@ -1,11 +1,14 @@
 """What every entry of every registry must be: documented, frozen settings that offer what its contract asks."""
 
 import dataclasses
+import json
 from importlib import import_module
 
 import pytest
 
-from boundcheck.jobs.kind_pages import _meanings, claims_text, kinds_text
+from boundcheck.jobs.config_schema import config_schema
+from boundcheck.jobs.kind_pages import claims_text, kinds_text
+from boundcheck.jobs.kind_schemas import summary
 from boundcheck.planning.config import Sources
 from boundcheck.planning.job_code import REGISTRIES
 from boundcheck.registry import load
@@ -43,19 +46,13 @@ def test_it_offers_what_the_contract_asks(section, kind):
 
 
 @entries
-def test_its_settings_are_frozen(section, kind):
-    """A recorder may keep what it has seen so far, in fields that are no settings."""
-    factory = factory_of(section, kind)
-    keeps_state = any(not field.init for field in dataclasses.fields(factory))
-    assert factory.__dataclass_params__.frozen or (section == "record" and keeps_state)
+def test_it_is_explained(section, kind):
+    assert summary(factory_of(section, kind))
 
 
-@entries
-def test_every_setting_is_explained(section, kind):
-    factory = factory_of(section, kind)
-    assert factory.__doc__
-    unexplained = {field.name for field in dataclasses.fields(factory) if field.init} - set(_meanings(factory))
-    assert not unexplained
+def test_what_is_made_from_the_kinds_is_up_to_date(request):
+    schema = request.config.rootpath / "src" / "boundcheck" / "planning" / "config.schema.json"
+    assert json.loads(schema.read_text(encoding="utf-8")) == config_schema(), "run `make docs`"
 
 
 def test_the_pages_of_kinds_and_claims_are_up_to_date(request):

@@ -1,17 +1,20 @@
 """The contracts: what a dataset, model, objective, method, callback and analysis must offer. Read this file first.
 
-A kind is a frozen dataclass, its fields the hyperparameters, found through the registry of its package (registry.py);
-`__post_init__` rejects a number by a ValueError with the field, the value and what is allowed. Claims: verdicts.py.
+A kind is a frozen dataclass. Its fields are its settings, and the registry of its package finds it (registry.py). A
+setting that makes no sense raises a ValueError with the field, the value and what is allowed. Members that a kind
+may have or not are in optional_members.py. Claims: verdicts.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn, optim
+
+    from boundcheck.settings import TrainingSettings
 
 NAN = float("nan")
 LossFunction = Callable[["Tensor"], "Tensor"]  # theta (p,) -> L(theta) (), differentiable
@@ -22,6 +25,10 @@ class Split(NamedTuple):
 
     inputs: Tensor
     labels: Tensor
+
+    def first(self, size: int | None) -> Split:
+        """The first `size` examples; None: all."""
+        return Split(self.inputs[:size], self.labels[:size])
 
 
 class Splits(NamedTuple):
@@ -36,11 +43,10 @@ class Splits(NamedTuple):
 
 
 class Dataset(Protocol):
-    """Where examples come from. Only `fetch` may use the network; a field `path` is the folder that it reads.
+    """Where examples come from. Only `fetch` may use the network. A field `path` is the folder that it reads.
 
     `fetch` writes `<root>/arrays.safetensors` by `write_arrays` of data/arrays.py (by `new_arrays`, where the examples
-    do not fit into memory); `load` returns `read_arrays(root)`. Optional: `sizes`, a `Sizes` of data/sizes.py with what
-    is known beforehand, so that a mistake in a config is found before anything is fetched.
+    do not fit into memory); `load` returns `read_arrays(root)`.
     """
 
     def fetch(self, root: Path) -> None: ...
@@ -48,21 +54,15 @@ class Dataset(Protocol):
 
 
 class Model(Protocol):
-    """An architecture. `stackable`: its forward takes parameters with a leading axis of seeds.
+    """An architecture."""
 
-    Optional: `activation`, the name of its only nonlinearity besides normalisation and softmax; `outside_theory`, why
-    the theorems on weight normalisation do not cover it, or None; `normalises_rows`, whether its hidden layers use
-    their rows as w/‖w‖.
-    Kinds of binary networks are a `BinaryModel` (models/binary_model.py), which theory asks about the latent weights.
-    """
-
-    stackable: ClassVar[bool]
+    stackable: ClassVar[bool]  # True: the forward pass takes parameters with a leading axis of seeds
 
     def build(self, input_shape: tuple[int, ...], num_outputs: int, generator: Generator) -> nn.Module: ...
 
 
 class Objective(Protocol):
-    """The L of L(theta): the mean over the examples, one value per seed of a stack."""
+    """The L of L(theta): the mean over the examples, one value for each seed of a stack."""
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor: ...  # (..., n, num_outputs), (..., n) -> (...)
     def targets(self, split: Split) -> Tensor: ...  # what the network is asked to give: labels, or the inputs
@@ -76,26 +76,17 @@ class MomentumLaw(NamedTuple):
 
 
 class Method(Protocol):
-    """A way to train. The optimizer is torch's kind; `step(closure)` may call the closure as often as it needs.
-
-    Optional: `converges(training)`, whether GAM's convergence theorem covers a training with these settings;
-    `follows`, what a step moves along: "gradient", −η times the batch's; "past gradients", minus a sum of it and
-    earlier ones with weights ≥ 0 (heavy-ball momentum); None, anything else; `as_filter(factors)` of methods for
-    binary networks, the filter of gradients that decides the bits; `momentum_law`, a `MomentumLaw`, of methods that
-    the theorems on steps of momentum are about, with `weight_decay`.
-    """
+    """A way to train. Its optimizer is one of torch's kind whose `step(closure)` may call the closure several times."""
 
     num_gradients: int  # gradient evaluations per step; a Hessian-vector product counts as one
     second_order: bool  # True: the closure returns the loss with its graph and does not call backward
 
     def prepare(self, model: nn.Module) -> nn.Module: ...  # reparametrised or binarised; mostly unchanged
-    # Where the optimizer's class says `per_slice_lr = True`, its `lr` may be a tensor (k,), one rate per seed of a
-    # stack, and its state is tensors with that leading axis, for which zeros are a fresh start.
     def optimizer(self, model: nn.Module, num_stacked: int = 1) -> optim.Optimizer: ...
 
 
 class Training(Protocol):
-    """What a callback sees of the loop: k seeds. In `on_step`, `step` counts the steps before this one."""
+    """What a callback sees of the training of k seeds. In `on_step`, `step` counts the steps before this one."""
 
     model: nn.Module
     optimizer: optim.Optimizer
@@ -112,24 +103,24 @@ class Training(Protocol):
 
 
 class Restart(NamedTuple):
-    """Seeds go back to their start, with the learning rates `lr` (k,) from now on; NaN where a seed goes on."""
+    """Seeds start again from their first weights with the learning rates `lr` (k,). NaN: that seed goes on."""
 
     lr: Tensor
     reason: str
 
 
 class Callback(Protocol):
-    """What records a training. `callbacks/__init__.py` says what may come besides: a state, arrays, restarts."""
+    """What records a training. A callback with a state is a dataclass that is not frozen: see optional_members.py."""
 
-    needs_gradient: ClassVar[bool]  # `Training.gradient` is asked for after every step
-    quantities: ClassVar[str]  # what the curves get from it: names, blanks between them; `*` is any text
+    needs_gradient: ClassVar[bool]  # True: it calls `Training.gradient` after every step
+    quantities: ClassVar[str]  # the names of what it records, separated by blanks; `*` stands for any text
 
     def on_step(self, training: Training) -> Restart | None: ...
     def on_epoch(self, training: Training) -> None: ...
 
 
 class Row(NamedTuple):
-    """One number found on a network. `coordinate`: a radius, an eigenvalue; `error`: bound on |value - true|."""
+    """One number measured on a network. `coordinate`: a radius, an eigenvalue; `error`: bound on |value - true|."""
 
     quantity: str
     value: float
@@ -138,11 +129,24 @@ class Row(NamedTuple):
     error: float = NAN
 
 
+class Snapshot(NamedTuple):
+    """What an analysis measures: the network of one seed after an epoch, its objective, and its examples.
+
+    The inputs are normalised. `generator` is the only source of random numbers. `training` are the settings of the
+    training that the network comes from.
+    """
+
+    model: nn.Module
+    objective: Objective
+    train: Split
+    test: Split
+    generator: Generator
+    training: TrainingSettings
+
+
 class Analysis(Protocol):
-    """What is measured on one network of a snapshot. Inputs are normalised; `settings` is the cell's `training`."""
+    """What is measured on one snapshot."""
 
-    quantities: ClassVar[str]  # of its rows, as a callback's
+    quantities: ClassVar[str]  # the names of its rows, as a callback's
 
-    def measure(
-        self, model: nn.Module, objective: Objective, train: Split, test: Split, generator: Generator, settings: Mapping
-    ) -> list[Row]: ...
+    def measure(self, snapshot: Snapshot) -> list[Row]: ...

@@ -1,17 +1,16 @@
-"""Objectives: the L of L(theta), built from `training.loss`; one mean value per slice of a stack."""
+"""Objectives: the L of L(theta), built from `training.loss`; one mean value for each seed of a stack."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from boundcheck.contracts import Objective, Split
-from boundcheck.settings import Positive, ShareBelowOne, check
+from boundcheck.settings import Positive, ShareBelowOne, TrainingSettings, check
 
 
 @dataclass(frozen=True)
@@ -115,39 +114,42 @@ def _cross_entropy(outputs: Tensor, wanted: Tensor) -> Tensor:
     return -(wanted * F.log_softmax(outputs, -1)).sum(-1).mean(-1)
 
 
-LOSSES = ("cross_entropy", "square", "reconstruction", "distillation")
 TAUGHT_AT_ONCE = 1000  # inputs
-TEACHING = ("teacher", "temperature", "label_weight")  # settings of distillation alone
+ONLY_WITH = {  # the loss that a setting belongs to
+    "label_smoothing": "cross_entropy",
+    "teacher": "distillation",
+    "temperature": "distillation",
+    "label_weight": "distillation",
+}
 
 
-def build_objective(training: Mapping[str, Any], teacher: Callable[[Tensor], Tensor] | None = None) -> Objective:
-    """The objective of a cell from its `training` settings.
+def build_objective(training: TrainingSettings, teacher: Callable[[Tensor], Tensor] | None = None) -> Objective:
+    """The objective of a cell.
 
     Args:
-        training: the settings.
-        teacher: what distillation learns from; without it the settings can be checked, but no targets be asked for.
+        training: its settings.
+        teacher: inputs (n, ...) -> outputs (n, K) of the network that distillation learns from. Without it the
+            settings are checked, but the objective has no targets.
 
     Raises:
-        ValueError: an unknown `loss`, or settings where they mean nothing.
+        ValueError: distillation without a teacher, or a setting that means nothing with this loss.
     """
-    loss, smoothing = training["loss"], training.get("label_smoothing", 0.0)
-    teaching = {key: training[key] for key in TEACHING if key in training}
-    if loss == "distillation" and not teaching.pop("teacher", None):
+    loss = training.loss
+    if loss == "distillation" and training.teacher is None:
         raise ValueError("teacher: loss distillation needs one; allowed: a name in datasets, of kind teacher")
-    if teaching and loss != "distillation":
-        key, value = next(iter(teaching.items()))
-        raise ValueError(f"{key}: {value!r} means nothing with loss {loss!r}; leave it out")
-    if loss == "cross_entropy":
-        return CrossEntropy(smoothing)
-    if smoothing:
-        raise ValueError(f"label_smoothing: {smoothing} means nothing with loss {loss!r}; leave it out")
-    if loss == "square":
-        return Square()
-    if loss == "reconstruction":
-        return Reconstruction()
-    if loss == "distillation":
-        return Distillation(teacher, **teaching)
-    raise ValueError(f"loss: unknown loss {loss!r}; allowed: {', '.join(LOSSES)}")
+    for name, only in ONLY_WITH.items():
+        value = getattr(training, name)
+        if loss != only and value != getattr(TrainingSettings, name):
+            raise ValueError(f"{name}: {value!r} means nothing with loss {loss!r}; leave it out")
+    match loss:
+        case "cross_entropy":
+            return CrossEntropy(training.label_smoothing)
+        case "square":
+            return Square()
+        case "reconstruction":
+            return Reconstruction()
+        case _:
+            return Distillation(teacher, training.temperature, training.label_weight)
 
 
 @torch.no_grad()

@@ -39,6 +39,8 @@ def allowed_words(schema: Schema) -> str:
             return f"a list{_length(schema)}"
         case "boolean":
             return "true or false"
+        case "object" if isinstance(schema.get("additionalProperties"), Mapping):
+            return f"a mapping from names to {_several(schema['additionalProperties'])}"
         case "null":
             return "null"
         case _:
@@ -47,7 +49,12 @@ def allowed_words(schema: Schema) -> str:
 
 def refusal(key: str, value: object, schema: Schema) -> str:
     """The message for a value that a schema does not allow: `key: got VALUE; allowed: WORDS`."""
-    return f"{key}: got {value!r}; allowed: {allowed_words(schema)}{_advice(value, schema)}"
+    return f"{key}: {problem(value, schema)}"
+
+
+def problem(value: object, schema: Schema) -> str:
+    """What is wrong with a value that a schema does not allow: `got VALUE; allowed: WORDS`."""
+    return f"got {value!r}; allowed: {allowed_words(schema)}{_advice(value, schema)}"
 
 
 def as_written(value: object) -> str:
@@ -56,7 +63,8 @@ def as_written(value: object) -> str:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{', '.join(map(as_written, value))}]"
-    return str(value)
+    text = str(value)
+    return text.replace("e", ".0e") if isinstance(value, float) and "e" in text and "." not in text else text
 
 
 def _range(schema: Schema) -> str:

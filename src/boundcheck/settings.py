@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache, wraps
 from typing import Annotated, Any, Literal, dataclass_transform
 
-from annotated_types import Ge, Gt, Le, Lt
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
+from annotated_types import Ge, Gt, Le, Len, Lt, MinLen  # noqa: F401 (kinds with ranges of their own take them here)
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
@@ -34,12 +34,21 @@ InnerShare = Annotated[float, Gt(0), Lt(1)]
 Count = Annotated[int, Ge(1)]
 CountOrZero = Annotated[int, Ge(0)]
 
-RULES = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+RULES = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid", arbitrary_types_allowed=True)
 
 
 def in_words(text: str) -> Any:
     """Of a field: what it allows, where its type alone does not say it well."""
     return Field(json_schema_extra={"words": text})
+
+
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(value)
+    return value
+
+
+NoTruth = BeforeValidator(_no_truth)  # beside a choice with 0 or 1, for which Python takes false and true as well
 
 
 def among(section: str, *kinds: str) -> WithJsonSchema:
@@ -115,7 +124,7 @@ def _plain(schema: dict[str, Any]) -> dict[str, Any]:
 def _refused(kind: Any, error: ErrorDetails, args: Sequence[Any], values: Mapping[str, Any]) -> Exception:
     """What is raised in place of pydantic's error, from its first part."""
     cause = error.get("ctx", {}).get("error")
-    if isinstance(cause, Exception):  # of `__post_init__`
+    if isinstance(cause, Exception) and not error["loc"]:  # of `__post_init__`
         return cause
     if error["type"] in ("multiple_argument_values", "unexpected_positional_argument"):
         return TypeError(f"{kind.__name__}: {error['msg']}")
@@ -166,7 +175,7 @@ class TrainingSettings:
     lr_schedule: Literal["constant", "cosine", "linear", "step", "inverse_sqrt"] = "constant"
     lr_update: Literal["step", "epoch"] = "step"
     final_lr_factor: Share = 0.0
-    warmup_epochs: NotNegative = 0.0
+    warmup_epochs: NotNegative = 0
     step_epochs: Sequence[NotNegative] = ()
     step_factor: Positive = 0.1
     precision: Literal["float32", "float64", "bfloat16"] = "float32"

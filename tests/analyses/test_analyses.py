@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import subprocess
 import sys
 
@@ -11,7 +12,9 @@ import pytest
 import torch
 
 from boundcheck.analyses import ANALYSES
+from boundcheck.contracts import Snapshot
 from boundcheck.registry import build
+from boundcheck.settings import TrainingSettings
 
 VARIANTS = [
     {"kind": "hessian_spectrum", "top_k": 2},
@@ -32,7 +35,9 @@ def variant(request):
 
 def measure(variant, model, objective, train, seed=0):
     """The rows by (quantity, index, coordinate)."""
-    rows = build(ANALYSES, variant).measure(model, objective, train, train, torch.Generator().manual_seed(seed), {})
+    rows = build(ANALYSES, variant).measure(
+        Snapshot(model, objective, train, train, torch.Generator().manual_seed(seed), TrainingSettings())
+    )
     found = {(row.quantity, row.index, str(row.coordinate)): row for row in rows}
     assert len(found) == len(rows)
     return found
@@ -96,60 +101,29 @@ def test_a_network_that_is_not_finite_is_a_result(variant, mlp, objective, train
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("samples", 0), ("chunk_size", -1), ("dtype", "float16"), ("batch_norm", "off"), ("samples", 1.5)],
-)
-def test_settings_of_the_loss_are_checked(kind, field, value):
-    with pytest.raises(ValueError, match=f"{field}: got"):
-        build(ANALYSES, {"kind": kind, field: value})
-
-
-@pytest.mark.parametrize("kind", KINDS)
 def test_batch_statistics_allow_no_chunks(kind):
     with pytest.raises(ValueError, match="chunk_size"):
         build(ANALYSES, {"kind": kind, "batch_norm": "train", "chunk_size": 5})
-
-
-@pytest.mark.parametrize(
-    ("kind", "field", "value"),
-    [
-        ("hessian_spectrum", "top_k", 0),
-        ("hessian_spectrum", "bottom_k", -1),
-        ("hessian_spectrum", "tolerance", 0.0),
-        ("hessian_spectrum", "residual_tolerance", -1.0),
-        ("hessian_spectrum", "max_hvps", 0),
-        ("flatness", "rhos", [0.1, -0.1]),
-        ("flatness", "relative_rhos", [math.inf]),
-        ("flatness", "rhos", []),
-        ("flatness", "starts", -1),
-        ("flatness", "iterations", 0),
-        ("flatness", "segment", 0),
-        ("flatness", "tolerance", 0.0),
-        ("trace", "estimator", "guess"),
-        ("trace", "num_hvps", 5),
-        ("spectral_density", "num_steps", 0),
-        ("spectral_density", "num_probes", 0),
-        ("spectral_density", "num_points", 1),
-        ("spectral_density", "relative_width", 0.0),
-    ],
-)
-def test_settings_that_make_no_sense_are_rejected(kind, field, value):
-    with pytest.raises(ValueError, match=f"{field}.*: got .*; allowed: "):
-        build(ANALYSES, {"kind": kind, field: value})
 
 
 def test_measuring_imports_nothing_heavy():
     program = """
 import sys, torch
 from boundcheck.analyses import Flatness, HessianSpectrum
-from boundcheck.contracts import Split
+from boundcheck.contracts import Snapshot, Split
+from boundcheck.settings import TrainingSettings
 from boundcheck.objectives import CrossEntropy
 model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
 split, generator = Split(torch.randn(5, 3), torch.tensor([0, 1, 0, 1, 1])), torch.Generator()
 for analysis in (HessianSpectrum(), Flatness(rhos=[0.1], iterations=2)):
-    analysis.measure(model, CrossEntropy(0.1), split, split, generator, {})
+    analysis.measure(Snapshot(model, CrossEntropy(0.1), split, split, generator, TrainingSettings()))
 heavy = {"sympy", "scipy", "pandas", "torchvision", "sklearn", "matplotlib"} & set(sys.modules)
 assert not heavy, heavy
 """
-    subprocess.run([sys.executable, "-c", program], check=True, env={"OMP_NUM_THREADS": "1", "PATH": ""})
+    environment = {"OMP_NUM_THREADS": "1", "PATH": "", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+
+
+def test_flatness_needs_a_radius():
+    with pytest.raises(ValueError, match="rhos, relative_rhos: got no radius; allowed: at least one"):
+        build(ANALYSES, {"kind": "flatness", "rhos": []})

@@ -8,17 +8,19 @@ import torch
 
 from boundcheck.analyses import Flatness
 from boundcheck.analyses.flat_loss import flat_loss
+from boundcheck.contracts import Snapshot
 from boundcheck.curvature.flatness import flatness
 from boundcheck.curvature.hessian import HessianOperator
 from boundcheck.curvature.hessian_lipschitz import hessian_lipschitz
 from boundcheck.curvature.lanczos import lanczos
+from boundcheck.settings import TrainingSettings
 
 ANALYSIS = Flatness(rhos=[0.3, 0.05], relative_rhos=[0.02], iterations=8)
 
 
 @pytest.fixture
 def rows(mlp, objective, train, generator):
-    return ANALYSIS.measure(mlp, objective, train, train, generator, {})
+    return ANALYSIS.measure(Snapshot(mlp, objective, train, train, generator, TrainingSettings()))
 
 
 def at(rows, quantity, coordinate=None):
@@ -60,7 +62,7 @@ def test_every_radius_has_its_rows_and_they_keep_the_inequalities(rows):
 @pytest.mark.parametrize(("rho", "where"), [(0.3, 3), (1.5, 0)])  # largest at a pole, and at the maximiser of R¹
 def test_the_lipschitz_estimate_looks_where_the_evaluator_went(mlp, objective, train, rho, where):
     analysis, (first, second) = Flatness(rhos=[rho], iterations=3), (torch.Generator().manual_seed(2) for _ in range(2))
-    rows = analysis.measure(mlp, objective, train, train, first, {})
+    rows = analysis.measure(Snapshot(mlp, objective, train, train, first, TrainingSettings()))
     losses, theta = flat_loss(mlp, objective, train, dtype=torch.float64)
     top = lanczos(HessianOperator(losses, theta), second, by_magnitude=True).eigenvectors[0]
     found = flatness(losses, theta, rho, second, 3, 3, top)
@@ -74,7 +76,7 @@ def test_the_lipschitz_estimate_looks_where_the_evaluator_went(mlp, objective, t
 
 def test_an_objective_with_label_smoothing_is_measured_as_it_is(mlp, train, objective, rows):
     plain = type(objective)(0.0)
-    other = ANALYSIS.measure(mlp, plain, train, train, torch.Generator().manual_seed(0), {})
+    other = ANALYSIS.measure(Snapshot(mlp, plain, train, train, torch.Generator().manual_seed(0), TrainingSettings()))
     assert at(other, "loss") != at(rows, "loss")
 
 
@@ -83,7 +85,7 @@ def test_a_radius_relative_to_theta_is_that_radius(mlp, objective, train, rows):
     plain = Flatness(rhos=[0.02 * norm], iterations=30, tolerance=1e-6)
     relative = Flatness(rhos=[], relative_rhos=[0.02], iterations=30, tolerance=1e-6)
     first, second = (
-        analysis.measure(mlp, objective, train, train, torch.Generator().manual_seed(0), {})
+        analysis.measure(Snapshot(mlp, objective, train, train, torch.Generator().manual_seed(0), TrainingSettings()))
         for analysis in (plain, relative)
     )
     for quantity in ("zeroth_order_flatness", "first_order_flatness", "hessian_lipschitz"):
@@ -101,7 +103,8 @@ def test_scale_invariant_weights_are_as_flat_at_any_scale(objective, train):
     with torch.no_grad():
         larger[1].weight.mul_(4)
     first, second = (
-        analysis.measure(m, objective, train, train, torch.Generator().manual_seed(0), {}) for m in (model, larger)
+        analysis.measure(Snapshot(m, objective, train, train, torch.Generator().manual_seed(0), TrainingSettings()))
+        for m in (model, larger)
     )
     for quantity in ("relative_zeroth_order_flatness", "relative_first_order_flatness"):
         assert at(second, quantity, 0.1) == pytest.approx(at(first, quantity, 0.1), rel=1e-9)
@@ -111,13 +114,13 @@ def test_a_network_of_zeros_has_no_relative_radius(mlp, objective, train, genera
     with torch.no_grad():
         for parameter in mlp.parameters():
             parameter.zero_()
-    rows = ANALYSIS.measure(mlp, objective, train, train, generator, {})
+    rows = ANALYSIS.measure(Snapshot(mlp, objective, train, train, generator, TrainingSettings()))
     assert not [row for row in rows if row.quantity.startswith("relative_")]
 
 
 def test_the_change_of_the_hessian_can_be_left_out(rows, mlp, objective, train, generator):
     without = dataclasses.replace(ANALYSIS, hessian_change=False)
-    found = without.measure(mlp, objective, train, train, generator.manual_seed(0), {})
+    found = without.measure(Snapshot(mlp, objective, train, train, generator.manual_seed(0), TrainingSettings()))
     names = {"hessian_lipschitz", "relative_hessian_lipschitz"}
     assert names <= {row.quantity for row in rows}
     assert not names & {row.quantity for row in found}

@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from boundcheck.analyses import HessianSpectrum
+from boundcheck.contracts import Snapshot
+from boundcheck.settings import TrainingSettings
 
 
 def rows_of(analysis, model, objective, train, generator):
-    rows = analysis.measure(model, objective, train, train, generator, {})
+    rows = analysis.measure(Snapshot(model, objective, train, train, generator, TrainingSettings()))
     return {row.quantity: row for row in rows if row.quantity != "eigenvalue"}, [
         row for row in rows if row.quantity == "eigenvalue"
     ]

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from boundcheck.analyses.rescaling import Rescaling, rescale
+from boundcheck.contracts import Snapshot
 from boundcheck.models import MODELS
 from boundcheck.registry import build
+from boundcheck.settings import TrainingSettings
 
 RELU = {"kind": "mlp", "depth": 2, "width": 4, "activation": "relu"}
 
@@ -25,7 +27,7 @@ def at(rows, quantity, scale):
 
 def test_the_function_stays_and_the_flatness_moves(objective, train, generator):
     analysis = Rescaling(scales=[10.0], samples=20, iterations=5)
-    rows = analysis.measure(network(), objective, train, train, generator, {})
+    rows = analysis.measure(Snapshot(network(), objective, train, train, generator, TrainingSettings()))
     assert at(rows, "rescaled_output_change", 10.0) < 1e-5  # float32 outputs
     assert at(rows, "rescaled_output_change", 1.0) == 0
     assert at(rows, "rescaled_flatness_ratio", 10.0) > 2
@@ -46,4 +48,6 @@ def test_rescaling_touches_two_layers_of_a_copy():
 
 def test_other_networks_have_no_rows(objective, train, generator, mlp):
     for net in (network(activation="tanh"), network(depth=0), mlp):
-        assert Rescaling(samples=20).measure(net, objective, train, train, generator, {}) == []
+        assert (
+            Rescaling(samples=20).measure(Snapshot(net, objective, train, train, generator, TrainingSettings())) == []
+        )

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from boundcheck.analyses.weight_noise import WeightNoise
-from boundcheck.contracts import Split
+from boundcheck.contracts import Snapshot, Split
+from boundcheck.settings import TrainingSettings
 from boundcheck.theory.gam.risk import perturbation_scale
 
 
@@ -22,7 +23,7 @@ def at(rows, quantity):
 
 def test_means_and_maximum_are_those_of_the_same_draws(mlp, objective, train, test):
     analysis = WeightNoise(rhos=[0.5], draws=4, tail_draws=50)
-    rows = analysis.measure(mlp, objective, train, test, torch.Generator().manual_seed(3), {})
+    rows = analysis.measure(Snapshot(mlp, objective, train, test, torch.Generator().manual_seed(3), TrainingSettings()))
     generator = torch.Generator().manual_seed(3)
     size = sum(parameter.numel() for parameter in mlp.parameters())
     sigma = float(perturbation_scale(0.5, size, 20))
@@ -52,20 +53,14 @@ def test_means_and_maximum_are_those_of_the_same_draws(mlp, objective, train, te
 
 
 def test_the_noise_seldom_leaves_the_ball(mlp, objective, train, test, generator):
-    rows = WeightNoise(rhos=[0.1], draws=2, tail_draws=400).measure(mlp, objective, train, test, generator, {})
+    rows = WeightNoise(rhos=[0.1], draws=2, tail_draws=400).measure(
+        Snapshot(mlp, objective, train, test, generator, TrainingSettings())
+    )
     assert at(rows, "noise_tail").value <= 20**-0.5
 
 
 def test_a_network_that_is_not_finite_has_only_its_loss(mlp, objective, train, test, generator):
     with torch.no_grad():
         mlp[1].weight[0, 0] = torch.nan
-    rows = WeightNoise().measure(mlp, objective, train, test, generator, {})
+    rows = WeightNoise().measure(Snapshot(mlp, objective, train, test, generator, TrainingSettings()))
     assert [row.quantity for row in rows] == ["loss"]
-
-
-@pytest.mark.parametrize(
-    ("settings", "word"), [({"draws": 1}, "draws"), ({"rhos": [0.0]}, "rhos"), ({"test_samples": 0}, "test_samples")]
-)
-def test_settings_that_make_no_sense(settings, word):
-    with pytest.raises(ValueError, match=word):
-        WeightNoise(**settings)

@@ -7,7 +7,10 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "boundcheck"
 
 # From the ground up. A module may import from its own package and from lower levels; on the ground, from each other.
 LEVELS = (
-    {"contracts", "verdicts", "registry", "settings", "setting_words", "seeds", "tables", "atomic_files"},
+    {
+        *("contracts", "optional_members", "verdicts", "registry", "settings", "setting_words"),
+        *("seeds", "tables", "atomic_files"),
+    },
     {"curvature", "theory", "planning"},
     {"data", "models", "objectives"},
     {"methods"},

@@ -136,10 +136,3 @@ def test_a_checkpoint_loses_nothing(kind):
         assert all(torch.equal(a, b) for a, b in zip(callback.arrays().values(), second.arrays().values(), strict=True))
     else:
         assert whole.curve.columns([None] * K)["value"] == part.curve.columns([None] * K)["value"]
-
-
-def test_bad_settings_are_refused():
-    with pytest.raises(ValueError, match="every: got 0; allowed: a whole number >= 1"):
-        made("bits", every=0)
-    with pytest.raises(ValueError, match=r"mappings: got .*; allowed: a list of entries out of state_space"):
-        made("filter_replay", mappings=["exact"])

@@ -73,7 +73,7 @@ def test_a_restarted_seed_begins_again():
 
 def test_what_does_not_count_is_no_row():
     curve = filled()
-    curve.counts = (True, False)
+    curve.is_recorded = (True, False)
     curve.record("train_loss", 4, 2.0, torch.tensor([4.0, 14.0]))
     columns = curve.columns([None, None])
     assert [s for s, step in zip(columns["seed"], columns["step"], strict=True) if step == 4] == [3]
@@ -81,6 +81,6 @@ def test_what_does_not_count_is_no_row():
 
 def test_a_callback_may_record_some_seeds_only():
     curve = Curve([3, 4, 5])
-    curve.counts = (True, True, False)
+    curve.is_recorded = (True, True, False)
     curve.record("sharpness", 0, 0.0, torch.ones(3), where=torch.tensor([False, True, True]))
     assert curve.columns([None] * 3)["seed"] == [4]

@@ -362,20 +362,3 @@ def test_a_seed_that_diverged_leaves_the_others_alone():
         if key[2] != 1:
             assert rows[1][key] == pytest.approx(value, rel=1e-12)
     assert math.isnan(rows[1]["local_curvature", 3, 1])
-
-
-@pytest.mark.parametrize(
-    ("settings", "field"),
-    [
-        ({"every": -1}, "every"),
-        ({"window": 1.5}, "window"),
-        ({"num_products": 1}, "num_products"),
-        ({"rule": "best"}, "rule"),
-        ({"fraction": 1.5}, "fraction"),
-        ({"margin": 0.9}, "margin"),
-        ({"growth": 0.5}, "growth"),
-    ],
-)
-def test_settings_without_meaning_are_rejected(settings, field):
-    with pytest.raises(ValueError, match=f"^{field}: got .*; allowed: "):
-        build(CALLBACKS, {"kind": "certificate", **settings})

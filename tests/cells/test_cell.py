@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from boundcheck.cells.cell import build_network, num_outputs
+from boundcheck.cells.cell import Cell
+from boundcheck.cells.networks import build_network, num_outputs
 from boundcheck.contracts import Split, Splits
 from boundcheck.data.view import View
 from boundcheck.objectives import accuracy, build_objective
@@ -31,8 +32,12 @@ def test_one_output_learns_the_sign_of_its_class():
         "model": {"name": "m", "kind": "weight_norm_mlp", "depth": 1, "width": 32},
         "method": {"name": "gd", "kind": "sgd", "lr": 1.0},
         "training": {"loss": "square"},
+        "seeds": [0],
+        "snapshots": [],
+        "record": [],
     }
-    network, objective = build_network(spec, seen, 0), build_objective(spec["training"])
+    cell = Cell.from_spec(spec)
+    network, objective = build_network(cell, seen, 0), build_objective(cell.training)
     assert network(seen.train.inputs).shape == (20, 1)
     target = torch.where(torch.isin(seen.train.labels, torch.tensor([1])), 1.0, -1.0)
     expected = (network(seen.train.inputs)[:, 0] - target).square().mean()

@@ -10,7 +10,7 @@ from boundcheck.cells.resolved import resolved_settings
 def test_defaults_are_filled_in_at_every_depth(spec_of):
     method = {"name": "gam", "kind": "sam", "rho": 0.05, "base": {"kind": "sgd", "lr": 0.1}}
     spec = spec_of(method=method, record=["loss", {"kind": "bits", "every": 3}])
-    del spec["training"]["max_loss"]
+    spec["training"].pop("max_loss", None)
     spec["training"]["augment"] = {"crop": 2}
     found = resolved_settings({**spec, "analyses": [{"name": "spectrum", "kind": "hessian_spectrum", "top_k": 2}]})
     assert found["dataset"] == {

@@ -8,12 +8,14 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from boundcheck.cells.resource_errors import shortages_named
+from boundcheck.cells.cell import CellNames
+from boundcheck.cells.resource_errors import explained_resource_errors
 from boundcheck.jobs.command_line import main
 from boundcheck.training import checkpoint
 from boundcheck.training.loop import Loop
 from boundcheck.training.train import train
 
+NAMES = CellNames("digits", "mlp", "sgd")
 FILES = ["curves.parquet", "snapshots/epoch_0.safetensors", "snapshots/epoch_3.safetensors"]
 ON_THE_CPU = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
 SHORTAGES = {
@@ -26,15 +28,15 @@ SHORTAGES = {
 
 
 @pytest.mark.parametrize("error", SHORTAGES.values(), ids=SHORTAGES)
-def test_out_of_memory_names_the_cell_and_what_to_lower(spec_of, error):
+def test_out_of_memory_names_the_cell_and_what_to_lower(error):
     expected = r"digits/mlp/sgd: out of memory \(.+\); lower training\.batch_size"
-    with pytest.raises(MemoryError, match=expected), shortages_named(spec_of(), "training.batch_size"):
+    with pytest.raises(MemoryError, match=expected), explained_resource_errors(NAMES, "training.batch_size"):
         raise error
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes differ"), ValueError("x"), OSError(errno.EACCES, "denied")])
-def test_other_errors_pass(spec_of, error):
-    with pytest.raises(type(error)) as raised, shortages_named(spec_of(), "training.batch_size"):
+def test_other_errors_pass(error):
+    with pytest.raises(type(error)) as raised, explained_resource_errors(NAMES, "training.batch_size"):
         raise error
     assert raised.value is error
 
@@ -47,9 +49,9 @@ def test_other_errors_pass(spec_of, error):
         SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
     ],
 )
-def test_a_full_disk_is_explained(spec_of, error):
+def test_a_full_disk_is_explained(error):
     with pytest.raises(OSError, match=r"digits/mlp/sgd: .*free space and run the same command") as raised:  # noqa: SIM117
-        with shortages_named(spec_of(), "training.batch_size"):
+        with explained_resource_errors(NAMES, "training.batch_size"):
             raise error
     assert raised.value.errno in (errno.ENOSPC, errno.EDQUOT)
 

@@ -157,11 +157,6 @@ def test_a_full_disk(tmp_path, pictures, full_disk):
 @pytest.mark.parametrize(
     ("field", "settings"),
     [
-        ("path", {"path": ""}),
-        ("channels", {"channels": 2}),
-        ("size", {"size": 0}),
-        ("size", {"size": [3]}),
-        ("size", {"size": [3, 0]}),
         ("resize", {"resize": 8}),
         ("resize", {"size": 8, "resize": 7}),
         ("resize", {"size": [8, 9], "resize": 8}),

@@ -42,18 +42,6 @@ def test_the_matched_twin_is_the_widest_that_fits(code, count):
     assert count(wider, SHAPE, SIZE) > budget
 
 
-@pytest.mark.parametrize(
-    ("settings", "field"),
-    [
-        ({"code": 0}, "code"),
-        ({"widths": []}, "widths"),
-        ({"skips": "across"}, "skips"),
-        ({"matched": True}, "matched"),
-        ({"activation": "relu"}, "activation"),
-        ({"output": "relu"}, "output"),
-        ({"init_scale": float("nan")}, "init_scale"),
-    ],
-)
-def test_settings_without_meaning_are_rejected(settings, field):
-    with pytest.raises(ValueError, match=f"^{field}: got .*; allowed: "):
-        Autoencoder(**{"code": 2} | settings)
+def test_what_has_skips_is_matched_to_nothing():
+    with pytest.raises(ValueError, match=r"^matched: got True; allowed: with skips 'none' only"):
+        Autoencoder(2, skips="inside", matched=True)

@@ -80,20 +80,3 @@ def test_other_initial_values_have_their_spread_and_biases_0(init, std, generato
     assert not first.bias.any()
     kurtosis = first.weight.pow(4).mean() / first.weight.var() ** 2
     assert kurtosis == pytest.approx(1.8 if init == "xavier" else 3, rel=0.05)  # uniform, normal
-
-
-@pytest.mark.parametrize(
-    ("settings", "field"),
-    [
-        ({"depth": -1}, "depth"),
-        ({"depth": 1.5}, "depth"),
-        ({"width": 0}, "width"),
-        ({"activation": "sin"}, "activation"),
-        ({"init": "zeros"}, "init"),
-        ({"init_scale": -1}, "init_scale"),
-        ({"init_scale": math.nan}, "init_scale"),
-    ],
-)
-def test_settings_without_meaning_are_rejected(settings, field):
-    with pytest.raises(ValueError, match=f"^{field}: got .*; allowed: "):
-        MLP(**{"depth": 1, "width": 2} | settings)

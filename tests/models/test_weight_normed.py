@@ -43,5 +43,3 @@ def test_refuses_what_has_no_layer_to_normalise():
         weight_normalise(nn.Linear(2, 2))
     with pytest.raises(ValueError, match="base: depth: got 9"):
         WeightNormed(base={"kind": "resnet", "depth": 9})
-    with pytest.raises(ValueError, match="keep_last: got 2"):
-        WeightNormed(base=BASE, keep_last=2)

@@ -92,7 +92,7 @@ BLOCK = ("studies", "own", "grid", 0)
         (changed("name", value="reference"), ["name", "'reference' is where reports are kept"]),
         (changed(*BLOCK, "training", "epochs", value=1.0), ["training.epochs", "1.0"]),
         (changed(*BLOCK, "training", "label_smoothing", value=float("nan")), ["label_smoothing", "nan"]),
-        (changed("studies", value=None), ["studies", "None", "a mapping of keys"]),
+        (changed("studies", value=None), ["studies", "None", "a mapping from names to studies"]),
     ],
 )
 def test_a_mistake_is_named(write, config, words):

@@ -137,7 +137,7 @@ def test_a_name_on_the_command_line_keeps_the_grids(base):
 @pytest.mark.parametrize(("text", "right"), [("1e-3", "1.0e-3"), ("2E4", "2.0e+4"), ("-1.5e3", "-1.5e+3")])
 def test_a_number_that_yaml_reads_as_a_text_is_shown_in_the_form_that_it_reads(base, make_config, text, right):
     overlay = make_config(f"studies: {{own: {{defaults: {{training: {{label_smoothing: {text}}}}}}}}}", "overlay.yaml")
-    with pytest.raises(ConfigError, match=f"YAML reads a text here, write {right.replace('+', '[+]')}$"):
+    with pytest.raises(ConfigError, match=f"write {right.replace('+', '[+]')}, YAML reads {text} as text$"):
         make_plan([base, overlay])
     assert Sources([make_config(f"a: {right}", "right.yaml")]).config == {"a": float(text)}
 

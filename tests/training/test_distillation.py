@@ -14,15 +14,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torchvision import models as zoo
 
-from boundcheck.cells.cell import load_splits
 from boundcheck.data.errors import DataError
 from boundcheck.data.fetch import fetch
 from boundcheck.measuring.measure import measure
 from boundcheck.planning.config import ConfigError
-from boundcheck.planning.grid import DEFAULT_TRAINING, make_plan
+from boundcheck.planning.grid import make_plan
 from boundcheck.planning.job_code import measure_modules, train_modules
 from boundcheck.training import train as training_stage
-from boundcheck.training.loop import Loop
 from boundcheck.training.train import TrainingInterrupted, train
 
 MODEL, TEMPERATURE, LABEL_WEIGHT = "shufflenet_v2_x0_5", 2.0, 0.3
@@ -61,21 +59,17 @@ def spec(data):
         "dataset": {"name": "digits", "kind": "digits", "train_size": 60, "test_size": 20},
         "model": {"name": "net", "kind": "binary_mlp", "depth": 1, "width": 8},
         "method": {"name": "filter", "kind": "gradient_filter", "alpha": 0.05, "gamma": 0.3, "real": real},
-        "training": {**DEFAULT_TRAINING, **training, "epochs": 2, "batch_size": 20, "precision": "float64"},
+        "training": {**training, "epochs": 2, "batch_size": 20, "precision": "float64"},
         "snapshots": [0, 2],
         "record": ["loss", "accuracy", "flip_ratio"],
         "seeds": [0, 1, 2],
     }
 
 
-def loop_of(spec, arrays):
-    splits, floats = load_splits(spec["dataset"], arrays, "cpu", torch.float64)
-    return Loop(spec, spec["seeds"], splits, floats, "cpu"), splits
-
-
-def test_the_loss_is_the_formula_and_only_the_student_learns(spec, data):
+def test_the_loss_is_the_formula_and_only_the_student_learns(spec, data, loop_of):
     spec["seeds"], spec["record"] = [0], ["loss"]
-    loop, splits = loop_of(spec, data[0])
+    loop = loop_of(spec, file=data[0])
+    splits = loop.examples.splits
     student = copy.deepcopy(loop.model)
     taught = {name: tensor.clone() for name, tensor in load_file(data[1][10]["file"]).items()}
     loop.make_step()
@@ -103,9 +97,9 @@ def test_the_loss_is_the_formula_and_only_the_student_learns(spec, data):
         assert torch.equal(tensor, taught[name])
 
 
-def test_the_labels_of_a_batch_are_its_own(spec, data):
+def test_the_labels_of_a_batch_are_its_own(spec, data, loop_of):
     """Targets hold the label of each example, and a teacher that is not sure of it."""
-    loop, _ = loop_of(spec, data[0])
+    loop = loop_of(spec, file=data[0])
     batch = loop.batches.at(0)
     targets = loop.objective.targets(batch)
     assert targets.shape == (3, 20, 2, 10)
@@ -123,14 +117,14 @@ def test_seeds_trained_together_are_those_trained_alone(spec, data, tmp_path):
     train(spec, data[0], tmp_path / "together")
     curves = pd.read_parquet(tmp_path / "together" / "curves.parquet")
     columns = ["quantity", "step", "index"]
-    for place, seed in enumerate(spec["seeds"]):
+    for index, seed in enumerate(spec["seeds"]):
         train({**spec, "seeds": [seed]}, data[0], tmp_path / f"alone{seed}")
         alone = pd.read_parquet(tmp_path / f"alone{seed}" / "curves.parquet").sort_values(columns, ignore_index=True)
         found = curves[curves.seed == seed].sort_values(columns, ignore_index=True)
         pd.testing.assert_frame_equal(found, alone, rtol=1e-9, atol=1e-9)
         state = load_file(tmp_path / "together/snapshots/epoch_2.safetensors")
         for name, value in load_file(tmp_path / f"alone{seed}/snapshots/epoch_2.safetensors").items():
-            torch.testing.assert_close(state[name][place], value[0], rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(state[name][index], value[0], rtol=1e-12, atol=1e-12)
     losses = curves[curves.quantity == "test_loss"].groupby("step")["value"].mean()
     assert losses.iloc[-1] < losses.iloc[0]
     assert curves[(curves.quantity == "flip_ratio") & (curves.step == 6)]["value"].gt(0).all()
@@ -162,15 +156,14 @@ def test_a_stopped_training_ends_with_the_bits_of_its_teacher(is_same, spec, dat
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_in_bfloat16_the_loss_is_about_the_same(spec, data):
+def test_in_bfloat16_the_loss_is_about_the_same(spec, data, loop_of):
     """As the paper's scale trains: autocast and channels last, for both networks."""
     spec["seeds"], spec["record"] = [0], ["loss"]
     spec["model"] = {"name": "net", "kind": "birealnet", "depth": 8, "width": 4}
     losses = {}
     for precision, channels_last in (("float32", False), ("bfloat16", True)):
         spec["training"] |= {"precision": precision, "channels_last": channels_last}
-        splits, floats = load_splits(spec["dataset"], data[0], "cpu", torch.float32)
-        loop = Loop(spec, [0], splits, floats, "cpu")
+        loop = loop_of(spec, file=data[0])
         loop.make_step()
         losses[precision] = loop.losses.item()
         assert loop.batch[1].dtype == torch.float32
@@ -248,7 +241,7 @@ def test_the_plan_fetches_the_teacher_and_a_change_of_it_reruns(planned):
         ({"teacher": "resnet50"}, "training.teacher: no teacher 'resnet50' in datasets; allowed: resnet34"),
         ({"teacher": "digits"}, "training.teacher: no teacher 'digits' in datasets; allowed: resnet34"),
         ({"label_weight": 1.0}, "label_weight: got 1.0; allowed: a number in"),
-        ({"temperature": 0}, "temperature: got 0; allowed: a number above 0"),
+        ({"temperature": 0}, "temperature: got 0; allowed: a number > 0"),
     ],
 )
 def test_bad_settings_are_refused_by_the_plan(planned, change, message):

@@ -6,6 +6,7 @@ down to forty images and trained by the real stages: a new method, model, record
 
 import contextlib
 import copy
+import json
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -55,7 +56,7 @@ def cells():
     found = {}
     for plan in plans():
         for batch in plan.batches.values():
-            if plan.config["datasets"][batch.dataset]["kind"] in EMBEDDED:
+            if batch.train["dataset"]["kind"] in EMBEDDED:
                 for key in kinds_of(plan, batch):
                     found.setdefault(key, plan.measure_spec(batch.folder))
     return found
@@ -90,15 +91,38 @@ def arrays_of(tmp_path_factory):
     return arrays_of
 
 
-@pytest.fixture
-def run(arrays_of, tmp_path):
-    """Train a spec into a folder; returns the folder."""
+@pytest.fixture(scope="module")
+def run(arrays_of, tmp_path_factory):
+    """Train a spec, once: kinds whose first cell is the same share its trainings. Returns the folder.
 
-    def run(spec, name, **settings):
-        train(spec, arrays_of(spec["dataset"]["kind"]), tmp_path / name, **settings)
-        return tmp_path / name
+    `asked_before`: stop it after so many questions whether to stop; a second call trains it to the end.
+    """
+    folders = {}
+
+    def run(spec, asked_before=None):
+        key = json.dumps([spec, asked_before], sort_keys=True)
+        if key not in folders:
+            folder, arrays = tmp_path_factory.mktemp("run"), arrays_of(spec["dataset"]["kind"])
+            if asked_before is not None:
+                stop_at(asked_before, spec, arrays, folder)
+            train(spec, arrays, folder)
+            folders[key] = folder
+        return folders[key]
 
     return run
+
+
+def stop_at(asked_before, spec, arrays, folder):
+    asked = []
+
+    @contextlib.contextmanager
+    def stop():
+        yield lambda: len(asked) == asked_before or asked.append(0)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(training_stage, "stop_requests", stop)
+        with pytest.raises(TrainingInterrupted):
+            train(spec, arrays, folder)
 
 
 def test_every_kind_stands_in_the_grid_of_a_config():
@@ -117,21 +141,10 @@ def stray(found, quantities):
 
 @trained
 @pytest.mark.parametrize("asked_before", [2, 3], ids=["after a step", "before an evaluation"])
-def test_a_training_that_is_stopped_and_resumed_ends_with_the_same_bits(asked_before, section, kind, run, monkeypatch):
+def test_a_training_that_is_stopped_and_resumed_ends_with_the_same_bits(asked_before, section, kind, run):
     """It is asked after every step, and before every evaluation: of four steps an epoch the last is asked of twice."""
     spec = small(cells()[section, kind])
-    whole = files(run(spec, "whole"))
-    asked = []
-
-    @contextlib.contextmanager
-    def stop():
-        yield lambda: len(asked) == asked_before or asked.append(0)
-
-    monkeypatch.setattr(training_stage, "stop_requests", stop)
-    with pytest.raises(TrainingInterrupted):
-        run(spec, "cut")
-    monkeypatch.undo()
-    cut = files(run(spec, "cut"))
+    whole, cut = files(run(spec)), files(run(spec, asked_before))
     assert set(cut) == set(whole)
     for name, path in whole.items():
         assert path.read_bytes() == cut[name].read_bytes(), name
@@ -140,40 +153,40 @@ def test_a_training_that_is_stopped_and_resumed_ends_with_the_same_bits(asked_be
 @trained
 def test_seeds_trained_together_are_those_trained_alone(section, kind, run):
     spec = small(cells()[section, kind])
-    together = run(spec, "together")
+    together, epochs = run(spec), spec["snapshots"]
     curves = pd.read_parquet(together / "curves.parquet")
     assert curves.value.notna().any()
     recorded = (load(CALLBACKS, as_variant(entry)["kind"]).quantities for entry in spec["record"])
     assert not stray(curves.quantity.unique(), " ".join(recorded))
     if spec["model"]["kind"] in BINARY:  # alike until the first step; then see tests/methods
-        curves, spec["snapshots"] = curves[curves.step == 0], [0]
+        curves, epochs = curves[curves.step == 0], [0]
     columns = ["quantity", "step", "index", "coordinate"]
-    for place, seed in enumerate(spec["seeds"]):
-        alone = run({**spec, "seeds": [seed]}, f"alone_{seed}")
+    for index, seed in enumerate(spec["seeds"]):
+        alone = run({**spec, "seeds": [seed]})
         expected = pd.read_parquet(alone / "curves.parquet")
         expected = expected[expected.step.isin(curves.step)].sort_values(columns, ignore_index=True)
         found = curves[curves.seed == seed].sort_values(columns, ignore_index=True)
         pd.testing.assert_frame_equal(found, expected, rtol=1e-9, atol=1e-9)
-        for epoch in spec["snapshots"]:
+        for epoch in epochs:
             state = load_file(together / f"snapshots/epoch_{epoch}.safetensors")
             for name, value in load_file(alone / f"snapshots/epoch_{epoch}.safetensors").items():
-                torch.testing.assert_close(state[name][place], value[0], rtol=1e-12, atol=1e-12)
+                torch.testing.assert_close(state[name][index], value[0], rtol=1e-12, atol=1e-12)
 
 
 @measured
-def test_an_analysis_draws_nothing_but_its_own_numbers(kind, run, arrays_of):
+def test_an_analysis_draws_nothing_but_its_own_numbers(kind, run, arrays_of, tmp_path):
     spec = small(cells()["analyses", kind])
     spec["snapshots"] = spec["snapshots"][-1:]
     spec["seeds"] = [0]
     spec["analyses"] = [variant for variant in spec["analyses"] if variant["kind"] == kind]
-    folder = run(spec, "trained")
+    folder = run({key: value for key, value in spec.items() if key != "analyses"})
     arrays = arrays_of(spec["dataset"]["kind"])
     for name in ("first", "second"):
         torch.rand(3)  # the global generator must not matter
         state = torch.get_rng_state()
-        measure(spec, arrays, folder / "snapshots", folder / f"{name}.parquet")
+        measure(spec, arrays, folder / "snapshots", tmp_path / f"{name}.parquet")
         assert torch.equal(torch.get_rng_state(), state)
-    first, second = (pd.read_parquet(folder / f"{name}.parquet") for name in ("first", "second"))
+    first, second = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("first", "second"))
     pd.testing.assert_frame_equal(first, second, check_exact=True)
     assert len(first)
     assert first.value.map(lambda value: value == value).any()

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from boundcheck.callbacks import CALLBACKS
+from boundcheck.cells.cell import build_callbacks
 from boundcheck.report.result_folders import read_tables
 from boundcheck.training.recorders import Recorders
 from boundcheck.training.snapshots import write_snapshots
@@ -128,12 +129,12 @@ def test_shorter_arrays_are_padded(tmp_path):
 
 def test_an_array_without_the_axis_of_the_seeds_is_refused():
     with pytest.raises(ValueError, match=r"shapeless: got total of shape \(7, 3\); allowed: a leading axis of 2 seeds"):
-        Recorders(["shapeless"]).arrays(2)
+        Recorders(build_callbacks(["shapeless"])).arrays(2)
 
 
 def test_a_kind_stands_in_record_once():
     with pytest.raises(ValueError, match="got keeper twice; allowed: each kind once"):
-        Recorders(["keeper", {"kind": "keeper", "every": 3}])
+        build_callbacks(["keeper", {"kind": "keeper", "every": 3}])
 
 
 @pytest.mark.parametrize(
@@ -147,4 +148,4 @@ def test_a_kind_stands_in_record_once():
 )
 def test_a_mistake_in_record_is_named(entry, problem):
     with pytest.raises(ValueError, match=problem):
-        Recorders(["loss", entry])
+        build_callbacks(["loss", entry])

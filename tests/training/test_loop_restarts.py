@@ -14,10 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from boundcheck.callbacks import CALLBACKS
-from boundcheck.cells.cell import load_splits
 from boundcheck.contracts import Restart
-from boundcheck.training.loop import Loop
-from boundcheck.training.restarts import asked_rates, reset_slices
+from boundcheck.training.restarts import requested_rates, reset_slices
 from boundcheck.training.resumable import TrainingInterrupted, run
 from boundcheck.training.train import train
 
@@ -48,14 +46,14 @@ class Scripted:
         assert steps.dtype == torch.int64
         training.curve.record("own_step", training.step, training.epoch, steps)
         training.curve.record("calls", training.step, training.epoch, torch.full_like(steps, self.num_calls))
-        asked = [self.next(training, place, int(step)) for place, step in enumerate(steps)]
+        asked = [self.next(training, index, int(step)) for index, step in enumerate(steps)]
         if all(math.isnan(lr) for lr in asked):
             return None
         return Restart(torch.tensor(asked, dtype=torch.float64), "the script says so")
 
-    def next(self, training, place, step):
-        script = self.scripts.get(str(training.curve.seeds[place]), [])
-        number = training.curve.num_restarts(place)
+    def next(self, training, seed_index, step):
+        script = self.scripts.get(str(training.curve.seeds[seed_index]), [])
+        number = training.curve.num_restarts(seed_index)
         return script[number][1] if number < len(script) and script[number][0] == step else math.nan
 
     def on_epoch(self, training):
@@ -147,7 +145,7 @@ def test_the_curve_keeps_the_restarts_themselves(trained):
     assert (own["step"] == own["value"]).all()
     assert (own.groupby("seed")["step"].agg(list).map(list(range(EPOCHS)).__eq__)).all()
     evaluated = curves[curves["quantity"] == "test_loss"].groupby("seed")["step"].agg(list)
-    assert evaluated.tolist() == [[0, 2, 4, 6]] * 3  # of its own course, for every seed
+    assert evaluated.tolist() == [[0, 2, 4, 6]] * 3  # in steps of its own, for every seed
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])
@@ -174,8 +172,8 @@ def test_batch_statistics_go_back_too(trained):
     assert all(value.equal(states[1][name]) for name, value in states[0].items())
 
 
-def test_a_seed_that_stands_still_does_not_move(spec_of, arrays):
-    loop = new_loop(spec_of, arrays, {"1": [[4, 0.02]]}, "heavy_ball")
+def test_a_seed_that_stands_still_does_not_move(new_loop):
+    loop = new_loop({"1": [[4, 0.02]]}, "heavy_ball")
     for _ in range(EPOCHS):
         loop.make_step()
     waiting = [p.detach().clone() for p in loop.model.parameters()]
@@ -186,27 +184,28 @@ def test_a_seed_that_stands_still_does_not_move(spec_of, arrays):
         assert not before[1].equal(after[1])
 
 
-def new_loop(spec_of, arrays, scripts, method, seeds=(0, 1, 2), record=(), **training):
-    record = [*record, "loss", "accuracy", {"kind": "scripted", "scripts": scripts}]
-    spec = spec_of(
-        method={"name": "m", **METHODS[method]},
-        training={"batch_size": "full", "epochs": EPOCHS, **training},
-        snapshots=[3],
-        record=record,
-    )
-    torch.set_num_threads(1)
-    splits, floats = load_splits(spec["dataset"], arrays, "cpu", torch.float64)
-    return Loop(spec, seeds, splits, floats, "cpu")
+@pytest.fixture
+def new_loop(spec_of, loop_of):
+    def new_loop(scripts, method, seeds=(0, 1, 2), record=(), **training):
+        spec = spec_of(
+            method={"name": "m", **METHODS[method]},
+            training={"batch_size": "full", "epochs": EPOCHS, **training},
+            snapshots=[3],
+            record=[*record, "loss", "accuracy", {"kind": "scripted", "scripts": scripts}],
+        )
+        return loop_of(spec, seeds)
+
+    return new_loop
 
 
 @pytest.mark.parametrize("stop_after", [1, 4, 5, 8, 10])
 @pytest.mark.parametrize(("method", "seeds"), [("adaptive_momentum", (0, 1, 2)), ("sgd", (1,))])
-def test_an_interrupted_run_resumes_to_the_same_bits(spec_of, arrays, tmp_path, method, seeds, stop_after):
+def test_an_interrupted_run_resumes_to_the_same_bits(new_loop, tmp_path, method, seeds, stop_after):
     scripts = {"1": [[4, 0.3], [2, 0.02]], "2": [[1, 0.07]]}
 
     def run_until(folder, stops):
         asked = iter(range(1000))
-        loop = new_loop(spec_of, arrays, scripts, method, seeds)
+        loop = new_loop(scripts, method, seeds)
         run(loop, folder, "id", lambda: next(asked) + 1 in stops, every_seconds=1e9)
         return loop
 
@@ -223,33 +222,33 @@ def test_an_interrupted_run_resumes_to_the_same_bits(spec_of, arrays, tmp_path, 
     assert [file.read_bytes() for file in files[0]] == [file.read_bytes() for file in files[1]]
 
 
-def test_a_restart_at_the_step_that_diverged_saves_the_seed(spec_of, arrays, tmp_path):
-    free = new_loop(spec_of, arrays, {}, "heavy_ball", seeds=(0,))
+def test_a_restart_at_the_step_that_diverged_saves_the_seed(new_loop, tmp_path):
+    free = new_loop({}, "heavy_ball", seeds=(0,))
     run(free, tmp_path / "free", "id", lambda: False, 1e9)
     start = free.curve.columns([None])["value"][0]
     limit = {"max_loss": start * (1 - 1e-9)}  # exceeded at the very first step
-    saved = new_loop(spec_of, arrays, {"0": [[0, 1e-3]]}, "heavy_ball", seeds=(0,), **limit)
+    saved = new_loop({"0": [[0, 1e-3]]}, "heavy_ball", seeds=(0,), **limit)
     run(saved, tmp_path / "saved", "id", lambda: False, 1e9)
     assert saved.curve.num_restarts(0) == 1
-    assert saved.divergence.steps == [0]  # of its own, second course
-    lost = new_loop(spec_of, arrays, {"0": [[1, 1e-3]]}, "heavy_ball", seeds=(0, 1), **limit)
+    assert saved.divergence.steps == [0]  # of its second start
+    lost = new_loop({"0": [[1, 1e-3]]}, "heavy_ball", seeds=(0, 1), **limit)
     run(lost, tmp_path / "lost", "id", lambda: False, 1e9)
     assert lost.curve.num_restarts(0) == 0
     assert lost.divergence.steps[0] == 0
 
 
-def test_mini_batches_and_restarts_are_refused(spec_of, arrays):
+def test_mini_batches_and_restarts_are_refused(new_loop):
     with pytest.raises(ValueError, match="batch_size: got 30; allowed: full, since scripted may restart"):
-        new_loop(spec_of, arrays, {}, "sgd", seeds=(0,), batch_size=30)
+        new_loop({}, "sgd", seeds=(0,), batch_size=30)
 
 
-def test_a_stack_whose_optimizer_has_one_rate_is_refused(spec_of, arrays):
+def test_a_stack_whose_optimizer_has_one_rate_is_refused(new_loop):
     with pytest.raises(ValueError, match="seeds: got 3 at once; allowed: one, for SGD"):
-        new_loop(spec_of, arrays, {}, "sgd")
+        new_loop({}, "sgd")
 
 
-def test_a_callback_announces_that_it_restarts(spec_of, arrays):
-    loop = new_loop(spec_of, arrays, {}, "heavy_ball", record=["unannounced"])
+def test_a_callback_announces_that_it_restarts(new_loop):
+    loop = new_loop({}, "heavy_ball", record=["unannounced"])
     with pytest.raises(TypeError, match=r"unannounced: .* `restarts = True`"):
         loop.make_step()
 
@@ -257,13 +256,13 @@ def test_a_callback_announces_that_it_restarts(spec_of, arrays):
 def test_the_least_of_several_rates_counts():
     nan = math.nan
     restarts = [Restart(torch.tensor([nan, 0.5, nan]), "a"), Restart(torch.tensor([0.25, 0.75, nan]), "b")]
-    assert asked_rates(restarts, 3) == {0: 0.25, 1: 0.5}
+    assert requested_rates(restarts, 3) == {0: 0.25, 1: 0.5}
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, math.inf])
 def test_a_rate_that_makes_no_sense_is_refused(rate):
     with pytest.raises(ValueError, match="lr: a restart asks for"):
-        asked_rates([Restart(torch.tensor([rate]), "")], 1)
+        requested_rates([Restart(torch.tensor([rate]), "")], 1)
 
 
 def test_a_state_that_the_seeds_share_cannot_be_reset():

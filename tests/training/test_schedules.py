@@ -2,12 +2,12 @@ import math
 
 import pytest
 
-from boundcheck.planning.grid import DEFAULT_TRAINING
+from boundcheck.settings import TrainingSettings
 from boundcheck.training.schedules import lr_factor
 
 
 def factors(steps_per_epoch=10, **changes):
-    training = {**DEFAULT_TRAINING, "epochs": 4, **changes}
+    training = TrainingSettings(epochs=4, **changes)
     return [lr_factor(training, step, steps_per_epoch) for step in range(4 * steps_per_epoch)]
 
 

@@ -9,9 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from boundcheck.cells.cell import load_splits
+from boundcheck.cells.cell import Cell
+from boundcheck.cells.resolved import resolved_settings
 from boundcheck.data.arrays import write_arrays
-from boundcheck.training.loop import Loop
+from boundcheck.training.layout import layout_for
+from boundcheck.training.provenance import Job
 from boundcheck.training.resumable import TrainingInterrupted, run
 from boundcheck.training.train import _identity, train
 
@@ -54,6 +56,7 @@ def test_what_a_batch_leaves(spec_of, arrays, tmp_path):
     assert {value.shape[0] for value in weights.values()} == {3}
     provenance = json.loads((tmp_path / "out" / "provenance.json").read_text())
     assert provenance["spec"] == spec_of()
+    assert provenance["resolved"] == resolved_settings(spec_of())
     assert provenance["code"] == "abc"
     assert [run["status"] for run in provenance["runs"]] == ["done"] * 3
     assert provenance["num_parameters"] == 64 * 6 + 6 + 60 + 10
@@ -83,14 +86,12 @@ def test_equal_seeds_start_and_shuffle_alike_for_all_methods(spec_of, arrays, tm
 
 @pytest.mark.parametrize("stop_after", [1, 4, 7])
 @pytest.mark.parametrize("method", METHODS)
-def test_an_interrupted_run_resumes_to_the_same_bits(spec_of, arrays, tmp_path, method, stop_after):
+def test_an_interrupted_run_resumes_to_the_same_bits(spec_of, loop_of, tmp_path, method, stop_after):
     spec = spec_of(method={"name": "m", **METHODS[method]}, seeds=[0], training={"augment": {"crop": 1, "flip": True}})
-    torch.set_num_threads(1)
-    splits, floats = load_splits(spec["dataset"], arrays, "cpu", torch.float64)
 
     def run_until(folder, stops):
         asked = iter(range(1000))
-        loop = Loop(spec, [0], splits, floats, "cpu")
+        loop = loop_of(spec)
         run(loop, folder, "id", lambda: next(asked) + 1 in stops, every_seconds=1e9)
         return loop
 
@@ -166,10 +167,10 @@ def test_snapshots_of_a_run_that_is_not_resumed_are_not_taken(spec_of, arrays, t
 
 def test_a_state_on_other_data_is_of_another_job(spec_of, arrays, tmp_path):
     images, labels = np.zeros((20, 1, 2, 2), np.uint8), np.arange(20) % 2
-    identities = set()
+    identities, cell, job = set(), Cell.from_spec(spec_of()), Job(spec_of(), "code", {}, 1)
     for value in (0, 1):
         write_arrays(tmp_path / str(value), (images + value, labels), (images, labels), ["a", "b"], "test")
-        identities.add(_identity(spec_of(), tmp_path / str(value) / "arrays.safetensors", "code", "cpu", 1))
+        identities.add(_identity(cell, job, tmp_path / str(value) / "arrays.safetensors", torch.device("cpu")))
     assert len(identities) == 2
 
 
@@ -216,9 +217,11 @@ def test_bfloat16_keeps_its_weights_in_float32(spec_of, arrays, tmp_path):
         ("sgd", 28, False, False),
     ],
 )
-def test_channels_last_where_it_pays(spec_of, arrays, method, side, wanted, expected):
+def test_channels_last_where_it_pays(spec_of, method, side, wanted, expected):
     method = {"name": "m", **METHODS[method]}
     spec = spec_of(model=RESNET, method=method, training={"channels_last": wanted, "precision": "float32"})
-    splits, floats = load_splits(spec["dataset"], arrays, "cpu", torch.float32)
-    loop = Loop(spec, [0], splits._replace(input_shape=(1, side, side)), floats, "cpu")
-    assert loop.networks.layout.channels_last is expected
+    cell, shape = Cell.from_spec(spec), (1, side, side)
+    network = cell.model.build(shape, 10, torch.Generator())
+    assert layout_for(network, cell.method, cell.training, shape, torch.device("cpu")).channels_last is expected
+    weight = next(p for p in network.parameters() if p.dim() == 4 and p.shape[1] > 1)
+    assert weight.is_contiguous(memory_format=torch.channels_last) is expected

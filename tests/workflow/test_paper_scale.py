@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from boundcheck.cells.cell import settings_of, view_of
+from boundcheck.cells.resolved import settings_of, view_of
 from boundcheck.contracts import Split
 from boundcheck.data import DATASETS
 from boundcheck.data.sizes import Sizes
@@ -14,6 +14,7 @@ from boundcheck.models import MODELS
 from boundcheck.objectives import build_objective
 from boundcheck.planning.grid import make_plan
 from boundcheck.registry import build
+from boundcheck.settings import TrainingSettings
 
 FOLDER = Sizes((3, 224, 224), 1000)  # ImageNet, whose counts only its folder knows
 SMALL = {
@@ -34,7 +35,9 @@ def one_step(batch, model_variant, method_variant):
     sizes = build(DATASETS, settings_of(dataset)).sizes
     shape, num_classes, _, _ = view_of(dataset).sizes(sizes if sizes.num_classes else FOLDER)
     num_outputs = math.prod(shape) if batch.train["training"]["loss"] == "reconstruction" else num_classes
-    objective = build_objective(batch.train["training"], lambda inputs: torch.zeros(len(inputs), num_classes))
+    objective = build_objective(
+        TrainingSettings(**batch.train["training"]), lambda inputs: torch.zeros(len(inputs), num_classes)
+    )
     method = build(METHODS, method_variant)
     model = method.prepare(build(MODELS, model_variant).build(shape, num_outputs, generator))
     optimizer = method.optimizer(model)

@@ -73,7 +73,7 @@ def test_a_users_mistake_shows_no_traceback(project):
 def test_a_number_that_a_method_rejects_stops_before_the_plan(project):
     project.edit("config/studies/gam.yaml", "form: exact, rho: 0.1", "form: exact, rho: -0.1")
     output = project.snakemake("-n", expect=1)
-    assert "config/studies/gam.yaml: methods.gam_exact: rho: got -0.1; allowed: a number >= 0" in output
+    assert "config/studies/gam.yaml: methods.gam_exact.rho: got -0.1; allowed: a number >= 0" in output
     assert "Traceback" not in output
     assert not (project.folder / "results").exists()
 

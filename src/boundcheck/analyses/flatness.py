@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from functools import partial
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from boundcheck.analyses.flat_loss import BatchNormMode
-from boundcheck.analyses.settings import Precision, check_loss_settings, training_loss
-from boundcheck.contracts import LossFunction, Objective, Row, Split
+from boundcheck.analyses.loss_hessian import LossHessian, hessian_rows
+from boundcheck.analyses.settings import Precision, check_loss_settings
+from boundcheck.contracts import LossFunction, Row, Snapshot
 from boundcheck.curvature.flatness import flatness
-from boundcheck.curvature.hessian import HessianOperator
 from boundcheck.curvature.hessian_lipschitz import hessian_lipschitz
 from boundcheck.curvature.lanczos import lanczos
 from boundcheck.settings import Count, CountOrZero, NotNegative, Positive, settings
@@ -75,28 +76,21 @@ class Flatness:
             raise ValueError("rhos, relative_rhos: got no radius; allowed: at least one")
         check_loss_settings(self)
 
-    def measure(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        train: Split,
-        test: Split,
-        generator: torch.Generator,
-        settings: Mapping[str, Any],
-    ) -> list[Row]:
+    def measure(self, snapshot: Snapshot) -> list[Row]:
         """See contracts.Analysis."""
-        losses, theta = training_loss(self, model, objective, train)
-        hessian = HessianOperator(losses, theta, self.retain)
-        if not hessian.gradient.isfinite().all():
-            return [Row("loss", hessian.loss.item())]
-        found = lanczos(hessian, generator, by_magnitude=True)
+        num_samples = len(snapshot.train.first(self.samples).labels)
+        return hessian_rows(self, snapshot, partial(self._rows, snapshot.generator, num_samples))
+
+    def _rows(self, generator: torch.Generator, num_samples: int, at: LossHessian) -> list[Row]:
+        losses, theta, hessian = at
+        spectrum = lanczos(hessian, generator, by_magnitude=True)
         norm = torch.linalg.vector_norm(theta, dtype=torch.float64).item()
         rows = [
-            Row("num_samples", len(train.labels[: self.samples])),
+            Row("num_samples", num_samples),
             Row("loss", hessian.loss.item()),
             Row("gradient_norm", torch.linalg.vector_norm(hessian.gradient, dtype=torch.float64).item()),
             Row("parameter_norm", norm),
-            Row("spectral_norm", found.eigenvalues[0].abs().item(), error=found.residuals[0].item()),
+            Row("spectral_norm", spectrum.eigenvalues[0].abs().item(), error=spectrum.residuals[0].item()),
         ]
         radii = [(rho, "", rho) for rho in self.rhos]
         radii += [(kappa * norm, "relative_", kappa) for kappa in self.relative_rhos]
@@ -105,7 +99,7 @@ class Flatness:
         for rho, prefix, coordinate in sorted(radii):
             if rho > 0:
                 radius_rows, candidates = self._at_radius(
-                    losses, theta, rho, found.eigenvectors[0], candidates, generator
+                    losses, theta, rho, spectrum.eigenvectors[0], candidates, generator
                 )
                 if self.hessian_change:
                     lipschitz = radius_rows["hessian_lipschitz"] = max(lipschitz, radius_rows["hessian_lipschitz"])
@@ -122,7 +116,7 @@ class Flatness:
         generator: torch.Generator,
     ) -> tuple[dict[str, float], list[Tensor]]:
         """What is measured at ρ, by name, and the perturbations to try at a larger radius."""
-        found = flatness(
+        result = flatness(
             losses,
             theta,
             rho,
@@ -137,13 +131,13 @@ class Flatness:
             ascents=self.ascents,
             least_rise=self.least_rise,
         )
-        maximisers = [found.maximiser, found.zeroth_maximiser]
+        maximisers = [result.maximiser, result.zeroth_maximiser]
         values = {
-            "zeroth_order_flatness": found.zeroth,
-            "first_order_flatness": found.first,
-            "one_step_ratio": found.one_step_first / found.first if found.first else math.nan,
-            "num_gradients": float(found.num_gradients),
-            "num_hvps": float(found.num_hvps),
+            "zeroth_order_flatness": result.zeroth,
+            "first_order_flatness": result.first,
+            "one_step_ratio": result.one_step_first / result.first if result.first else math.nan,
+            "num_gradients": float(result.num_gradients),
+            "num_hvps": float(result.num_hvps),
         }
         if self.hessian_change:
             places = [*maximisers, rho * top_eigenvector, -rho * top_eigenvector]
@@ -153,7 +147,7 @@ class Flatness:
 
 def _exponent(rows: Sequence[Row]) -> list[Row]:
     """The slope of log R¹ over log ρ, where two absolute radii or more have a positive R¹."""
-    found = {row.coordinate: row.value for row in rows if row.quantity == "first_order_flatness" and row.value > 0}
-    if len(found) < 2:
+    by_radius = {row.coordinate: row.value for row in rows if row.quantity == "first_order_flatness" and row.value > 0}
+    if len(by_radius) < 2:
         return []
-    return [Row("first_order_exponent", float(scaling_exponent(list(found), list(found.values()))))]
+    return [Row("first_order_exponent", float(scaling_exponent(list(by_radius), list(by_radius.values()))))]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import nn
 
-from boundcheck.contracts import Objective, Row, Split
+from boundcheck.contracts import Objective, Row, Snapshot, Split
 from boundcheck.models.weight_norm_network import WeightNormNetwork
 from boundcheck.objectives import Square
 from boundcheck.settings import InnerShare, settings
@@ -35,16 +34,9 @@ class GeneralisationGap:
 
     confidence: InnerShare = 0.95
 
-    def measure(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        train: Split,
-        test: Split,
-        generator: torch.Generator,
-        settings: Mapping[str, Any],
-    ) -> list[Row]:
+    def measure(self, snapshot: Snapshot) -> list[Row]:
         """See contracts.Analysis."""
+        model, objective, train, test, *_ = snapshot
         losses = [_mean_loss(model, objective, split) for split in (train, test)]
         num = len(train.labels)
         rows = [

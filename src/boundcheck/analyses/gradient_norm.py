@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import nn
 
 from boundcheck.analyses.flat_loss import BatchNormMode
 from boundcheck.analyses.settings import Precision, check_loss_settings, training_loss
-from boundcheck.contracts import Objective, Row, Split
+from boundcheck.contracts import Row, Snapshot
 from boundcheck.curvature.hessian import loss_and_gradient
 from boundcheck.settings import Count, settings
 
@@ -36,16 +34,8 @@ class GradientNorm:
     def __post_init__(self) -> None:
         check_loss_settings(self)
 
-    def measure(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        train: Split,
-        test: Split,
-        generator: torch.Generator,
-        settings: Mapping[str, Any],
-    ) -> list[Row]:
+    def measure(self, snapshot: Snapshot) -> list[Row]:
         """See contracts.Analysis."""
-        loss, gradient = loss_and_gradient(*training_loss(self, model, objective, train))
+        loss, gradient = loss_and_gradient(*training_loss(self, snapshot))
         norm = torch.linalg.vector_norm(gradient, dtype=torch.float64)
         return [Row("loss", loss.item()), Row("gradient_norm", norm.item())]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import nn
 
-from boundcheck.contracts import Objective, Row, Split
+from boundcheck.contracts import Row, Snapshot
 from boundcheck.models.dag_net import DAGNetwork
 from boundcheck.objectives import Reconstruction
 from boundcheck.settings import Count, settings
@@ -30,25 +28,18 @@ class HessianPathBound:
     samples: Count | None = None
 
     @torch.no_grad()
-    def measure(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        train: Split,
-        test: Split,
-        generator: torch.Generator,
-        settings: Mapping[str, Any],
-    ) -> list[Row]:
+    def measure(self, snapshot: Snapshot) -> list[Row]:
         """See contracts.Analysis.
 
         Raises:
             ValueError: another kind of network or of loss.
         """
+        model, objective = snapshot.model, snapshot.objective
         if not isinstance(model, DAGNetwork):
             raise ValueError(f"model: got {type(model).__name__}; allowed: dag_net, autoencoder")
         if not isinstance(objective, Reconstruction):
             raise ValueError(f"loss: got {type(objective).__name__}; allowed: reconstruction")
-        subset = Split(train.inputs[: self.samples], train.labels[: self.samples])
+        subset = snapshot.train.first(self.samples)
         model = copy.deepcopy(model).double()
         states = model.states(subset.inputs.double())
         targets = objective.targets(subset).double()

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from functools import partial
+from typing import ClassVar
 
 import torch
-from torch import nn
 
 from boundcheck.analyses.flat_loss import BatchNormMode
-from boundcheck.analyses.settings import Precision, check_loss_settings, training_loss
-from boundcheck.contracts import Objective, Row, Split
-from boundcheck.curvature.hessian import HessianOperator
+from boundcheck.analyses.loss_hessian import LossHessian, hessian_rows
+from boundcheck.analyses.settings import Precision, check_loss_settings
+from boundcheck.contracts import Row, Snapshot
 from boundcheck.curvature.lanczos import LanczosResult, lanczos
 from boundcheck.settings import Count, CountOrZero, Positive, settings
 
@@ -57,21 +56,13 @@ class HessianSpectrum:
     def __post_init__(self) -> None:
         check_loss_settings(self)
 
-    def measure(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        train: Split,
-        test: Split,
-        generator: torch.Generator,
-        settings: Mapping[str, Any],
-    ) -> list[Row]:
+    def measure(self, snapshot: Snapshot) -> list[Row]:
         """See contracts.Analysis."""
-        losses, theta = training_loss(self, model, objective, train)
-        hessian = HessianOperator(losses, theta, self.retain)
-        if not hessian.gradient.isfinite().all():
-            return [Row("loss", hessian.loss.item())]
-        found = lanczos(
+        return hessian_rows(self, snapshot, partial(self._rows, snapshot.generator))
+
+    def _rows(self, generator: torch.Generator, at: LossHessian) -> list[Row]:
+        hessian = at.hessian
+        spectrum = lanczos(
             hessian,
             generator,
             self.top_k,
@@ -80,17 +71,17 @@ class HessianSpectrum:
             residual_tolerance=self.residual_tolerance,
             max_matvecs=self.max_hvps,
         )
-        norm = torch.linalg.vector_norm(theta, dtype=torch.float64).item()
+        norm = torch.linalg.vector_norm(at.theta, dtype=torch.float64).item()
         return [
             Row("loss", hessian.loss.item()),
             Row("gradient_norm", torch.linalg.vector_norm(hessian.gradient, dtype=torch.float64).item()),
             Row("parameter_norm", norm),
-            Row("num_hvps", found.num_matvecs),
-            *self._spectrum_rows(found, hessian.size, norm),
+            Row("num_hvps", spectrum.num_matvecs),
+            *self._spectrum_rows(spectrum, hessian.size, norm),
         ]
 
-    def _spectrum_rows(self, found: LanczosResult, size: int, parameter_norm: float) -> list[Row]:
-        values, errors = found.eigenvalues.tolist(), found.residuals.tolist()
+    def _spectrum_rows(self, spectrum: LanczosResult, size: int, parameter_norm: float) -> list[Row]:
+        values, errors = spectrum.eigenvalues.tolist(), spectrum.residuals.tolist()
         num_bottom = min(self.bottom_k, len(values))
         places = [*range(len(values) - num_bottom), *range(size - num_bottom, size)]
         rows = [

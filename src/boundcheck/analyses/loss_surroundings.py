@@ -73,12 +73,12 @@ class Surroundings:
     def row_gradient_cosine(self) -> float:
         """max over hidden rows of |w·∇_w L|/(‖w‖‖∇L‖); 0 at a stationary point."""
         parts = dict(zip(self._names, self.gradient.split(self._sizes), strict=True))
-        found = 0.0
+        largest = 0.0
         for layer, rows in enumerate(self._rows):
             along = (rows * parts[f"hidden.{layer}.weight"].view(rows.shape)).sum(-1).abs()
             norms = torch.linalg.vector_norm(rows, dim=-1) * self.gradient.norm().clamp_min(1e-300)
-            found = max(found, (along / norms).max().item())
-        return found
+            largest = max(largest, (along / norms).max().item())
+        return largest
 
     def _gradient_norms(self) -> list[Tensor]:
         squares: dict[str, Tensor] = {}

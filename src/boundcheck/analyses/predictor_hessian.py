@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from boundcheck.analyses.predictor_operators import output_directions, predictor_hessians
-from boundcheck.contracts import Objective, Row, Split
+from boundcheck.contracts import Row, Snapshot
 from boundcheck.curvature.predictor import spectral_norms
 from boundcheck.models.weight_norm_network import WeightNormNetwork
 from boundcheck.settings import Count, Positive, settings
@@ -49,32 +48,26 @@ class PredictorHessian:
     max_hvps: Count = 60
     bounds: bool = True
 
-    def measure(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        train: Split,
-        test: Split,
-        generator: torch.Generator,
-        settings: Mapping[str, Any],
-    ) -> list[Row]:
+    def measure(self, snapshot: Snapshot) -> list[Row]:
         """See contracts.Analysis."""
-        inputs, labels = train.inputs[: self.samples].double(), train.labels[: self.samples]
+        model, train, generator = snapshot.model, snapshot.train, snapshot.generator
+        examples = train.first(self.samples)
+        inputs, labels = examples.inputs.double(), examples.labels
         with torch.no_grad():
             num_outputs = model(train.inputs[:1]).shape[-1]
         directions = output_directions(labels, num_outputs)
         operator, floor = predictor_hessians(model, inputs, directions)
-        found = spectral_norms(operator, generator, tolerance=self.tolerance, max_matvecs=self.max_hvps)
-        norms = torch.maximum(found.norms, floor)
+        result = spectral_norms(operator, generator, tolerance=self.tolerance, max_matvecs=self.max_hvps)
+        norms = torch.maximum(result.norms, floor)
         gradients = torch.linalg.vector_norm(operator.gradients, dim=-1)
         rows = [
-            Row("mean_predictor_hessian_norm", norms.mean().item(), error=found.residuals.mean().item()),
+            Row("mean_predictor_hessian_norm", norms.mean().item(), error=result.residuals.mean().item()),
             Row("mean_predictor_gradient_norm", gradients.mean().item()),
             Row("function_norm", function_norm(model, train.inputs)),
-            Row("num_hvps", found.num_matvecs),
+            Row("num_hvps", result.num_matvecs),
             *indexed("predictor_gradient_norm", gradients),
         ]
-        pairs = zip(norms.tolist(), found.residuals.tolist(), strict=True)
+        pairs = zip(norms.tolist(), result.residuals.tolist(), strict=True)
         rows += [Row("predictor_hessian_norm", norm, index, error=error) for index, (norm, error) in enumerate(pairs)]
         if self.bounds and isinstance(model, WeightNormNetwork):
             network = model.theory(directions @ model.output.detach().double())

@@ -113,7 +113,7 @@ def _masking(blocks: Tensor, coefficients: Tensor, mask: Tensor) -> Tensor:
     energy = energy.sum((-2, -1)) - energy[..., 0, 0]
     half = BLOCK // 2
     quarters = blocks.unfold(-2, half, half).unfold(-2, half, half)  # (..., 2, 2, 4, 4)
-    whole = blocks.var((-2, -1)) * BLOCK**2
+    total = blocks.var((-2, -1)) * BLOCK**2
     parts = (quarters.var((-2, -1)) * half**2).sum((-2, -1))
-    ratio = torch.where(whole > 0, parts / whole, 0.0)
+    ratio = torch.where(total > 0, parts / total, 0.0)
     return (energy * ratio).clamp_min(0).sqrt() / 32

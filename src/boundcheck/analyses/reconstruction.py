@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from boundcheck.analyses.psnr_hvs import psnr, psnr_hvs, ssim
-from boundcheck.contracts import Objective, Row, Split
+from boundcheck.contracts import Row, Snapshot
+from boundcheck.optional_members import HasCode
 from boundcheck.settings import Count, CountOrZero, settings
 
 SMALLEST_SIDE = 7  # of SSIM's window
@@ -38,36 +38,29 @@ class ReconstructionQuality:
     samples: Count | None = None
 
     @torch.no_grad()
-    def measure(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        train: Split,
-        test: Split,
-        generator: torch.Generator,
-        settings: Mapping[str, Any],
-    ) -> list[Row]:
+    def measure(self, snapshot: Snapshot) -> list[Row]:
         """See contracts.Analysis.
 
         Raises:
             ValueError: a network without a code, or inputs that are no images.
         """
-        code_size = getattr(model, "code_size", None)
+        model = snapshot.model
+        code_size = model.code_size if isinstance(model, HasCode) else None
         if code_size is None:
             raise ValueError("model: got a network without a code; allowed: autoencoder")
-        images = test.inputs[: self.samples]
+        images = snapshot.test.first(self.samples).inputs
         if images.dim() != 4:
             raise ValueError(f"inputs: got shape {tuple(images.shape[1:])}; allowed: images (channels, height, width)")
         mode, _ = model.training, model.eval()
         outputs = {
             "": model(images).reshape(images.shape),
-            "pca_": principal_components(train.inputs, images, code_size),
+            "pca_": principal_components(snapshot.train.inputs, images, code_size),
         }
         model.train(mode)
-        found = {prefix: _quality(images, output.clamp(0, 1)) for prefix, output in outputs.items()}
-        rows = [Row(f"{prefix}{name}", value) for prefix, values in found.items() for name, value in values.items()]
+        quality = {prefix: _quality(images, output.clamp(0, 1)) for prefix, output in outputs.items()}
+        rows = [Row(f"{prefix}{name}", value) for prefix, values in quality.items() for name, value in values.items()]
         for name in ("psnr", "psnr_hvs_m"):
-            rows.append(Row(f"{name}_over_pca", found[""][name] - found["pca_"][name]))
+            rows.append(Row(f"{name}_over_pca", quality[""][name] - quality["pca_"][name]))
         num_inputs = images[0].numel()
         rows += [Row("code_size", code_size), Row("compression_ratio", num_inputs / code_size)]
         rows.append(Row("num_parameters", sum(p.numel() for p in model.parameters())))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -11,10 +11,11 @@ from torch import nn
 
 from boundcheck.analyses.flat_loss import BatchNormMode
 from boundcheck.analyses.settings import Precision, check_loss_settings, training_loss
-from boundcheck.contracts import Objective, Row, Split
+from boundcheck.contracts import Row, Snapshot
 from boundcheck.curvature.flatness import flatness
 from boundcheck.curvature.hessian import HessianOperator
 from boundcheck.curvature.lanczos import lanczos
+from boundcheck.models.mlp import MLPNetwork
 from boundcheck.settings import Count, CountOrZero, Positive, settings
 
 
@@ -57,42 +58,35 @@ class Rescaling:
     def __post_init__(self) -> None:
         check_loss_settings(self)
 
-    def measure(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        train: Split,
-        test: Split,
-        generator: torch.Generator,
-        settings: Mapping[str, Any],
-    ) -> list[Row]:
+    def measure(self, snapshot: Snapshot) -> list[Row]:
         """See contracts.Analysis."""
-        layers = getattr(model, "layers", None)
-        if not isinstance(getattr(model, "activation", None), nn.ReLU) or layers is None or len(layers) < 2:
+        model = snapshot.model
+        if not isinstance(model, MLPNetwork) or not isinstance(model.activation, nn.ReLU) or len(model.layers) < 2:
             return []
-        inputs = train.inputs[: self.samples]
-        found = {}
+        inputs = snapshot.train.first(self.samples).inputs
+        by_scale = {}
         with torch.no_grad():
             outputs = model(inputs)
         for scale in (1.0, *self.scales):
             rescaled = rescale(model, scale)
             with torch.no_grad():
                 change = ((rescaled(inputs) - outputs).abs().max() / outputs.abs().max()).item()
-            found[scale] = (*self._flatness(rescaled, objective, train, generator), change)
+            by_scale[scale] = (*self._flatness(snapshot._replace(model=rescaled)), change)
         names = ("rescaled_first_order_flatness", "rescaled_sharpness", "rescaled_output_change")
-        rows = [Row(name, value, coordinate=c) for c in found for name, value in zip(names, found[c], strict=True)]
+        rows = [
+            Row(name, value, coordinate=c) for c in by_scale for name, value in zip(names, by_scale[c], strict=True)
+        ]
         for number, name in enumerate(("rescaled_flatness_ratio", "rescaled_sharpness_ratio")):
-            rows += [Row(name, found[c][number] / found[1.0][number], coordinate=c) for c in self.scales]
+            rows += [Row(name, by_scale[c][number] / by_scale[1.0][number], coordinate=c) for c in self.scales]
         return rows
 
-    def _flatness(
-        self, model: nn.Module, objective: Objective, train: Split, generator: torch.Generator
-    ) -> tuple[float, float]:
-        losses, theta = training_loss(self, model, objective, train)
-        top = lanczos(HessianOperator(losses, theta), generator)
+    def _flatness(self, snapshot: Snapshot) -> tuple[float, float]:
+        """R¹ and λ_max."""
+        losses, theta = training_loss(self, snapshot)
+        top = lanczos(HessianOperator(losses, theta), snapshot.generator)
         vector = top.eigenvectors[0]
-        found = flatness(losses, theta, self.rho, generator, self.starts, self.iterations, vector)
-        return found.first, top.eigenvalues[0].item()
+        result = flatness(losses, theta, self.rho, snapshot.generator, self.starts, self.iterations, vector)
+        return result.first, top.eigenvalues[0].item()
 
 
 @torch.no_grad()

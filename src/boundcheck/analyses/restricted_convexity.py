@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from boundcheck.analyses.flat_loss import flat_loss
 from boundcheck.analyses.loss_surroundings import AveragePrediction, Surroundings
-from boundcheck.contracts import LossFunction, Objective, Row, Split
+from boundcheck.contracts import LossFunction, Row, Snapshot
 from boundcheck.curvature.hessian import loss_and_gradient
 from boundcheck.models.weight_norm_network import WeightNormNetwork
 from boundcheck.objectives import Square
@@ -52,17 +52,11 @@ class RestrictedConvexity:
     directions: Count = 8
     samples: Count | None = None
 
-    def measure(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        train: Split,
-        test: Split,
-        generator: torch.Generator,
-        settings: Mapping[str, Any],
-    ) -> list[Row]:
+    def measure(self, snapshot: Snapshot) -> list[Row]:
         """See contracts.Analysis."""
-        train = Split(train.inputs[: self.samples].double(), train.labels[: self.samples])
+        model, objective, generator = snapshot.model, snapshot.objective, snapshot.generator
+        train = snapshot.train.first(self.samples)
+        train = train._replace(inputs=train.inputs.double())
         lengths = torch.linalg.vector_norm(train.inputs.flatten(1), dim=-1)
         one_length = bool((lengths - lengths[0]).abs().max() <= 1e-6 * lengths[0])
         if not isinstance(model, WeightNormNetwork) or not isinstance(objective, Square) or not one_length:
@@ -99,28 +93,28 @@ class RestrictedConvexity:
                 least = min(least, loss(theta - slope / curvature * delta).item())
         if alpha > 0:
             step, beta = around.certified_step()
-            found = {
+            after_step = {
                 "loss_after_step": loss(theta - step * around.gradient).item(),
                 "least_loss": least,
                 "certified_rate": np.asarray(linear_rate(alpha, beta, step * beta)).item(),
                 "rate_bound": np.asarray(rate_bound(start, least, alpha, beta, step * beta)).item(),
             }
-            rows += [Row(name, value, coordinate=radius) for name, value in found.items()]
+            rows += [Row(name, value, coordinate=radius) for name, value in after_step.items()]
         return rows
 
     def _directions(self, around: Surroundings, generator: torch.Generator) -> list[Tensor]:
         """Unit vectors of the cone around ±ḡ: the nearest to −∇L, that of ±ḡ which descends, and drawn ones."""
         axis = around.average_gradient / around.average_gradient.norm().clamp_min(1e-300)
         descends = -1.0 if axis @ around.gradient > 0 else 1.0
-        found = [nearest_in_cone(-around.gradient, axis, self.kappa), descends * axis][: self.directions]
-        num = self.directions - len(found)
+        directions = [nearest_in_cone(-around.gradient, axis, self.kappa), descends * axis][: self.directions]
+        num = self.directions - len(directions)
         for index in range(num):
             noise = torch.randn(len(axis), dtype=torch.float64, generator=generator).to(axis)
             noise = noise - (noise @ axis) * axis
             cosine = self.kappa + (1 - self.kappa) * index / num
             sign = -1 if index % 2 else 1
-            found.append(sign * cosine * axis + math.sqrt(1 - cosine**2) * noise / noise.norm())
-        return found
+            directions.append(sign * cosine * axis + math.sqrt(1 - cosine**2) * noise / noise.norm())
+        return directions
 
 
 def nearest_in_cone(wanted: Tensor, axis: Tensor, kappa: float) -> Tensor:

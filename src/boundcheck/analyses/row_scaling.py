@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
-from torch import nn
 
 from boundcheck.analyses.predictor_hessian import function_norm
 from boundcheck.analyses.predictor_operators import output_directions
-from boundcheck.contracts import Objective, Row, Split
+from boundcheck.contracts import Row, Snapshot
 from boundcheck.curvature.predictor import PredictorHessians, spectral_norms
 from boundcheck.models.weight_norm_network import WeightNormNetwork
 from boundcheck.settings import Count, Positive, settings
@@ -41,19 +40,13 @@ class RowScaling:
         if 1 not in self.factors or len(set(self.factors)) != len(self.factors):
             raise ValueError(f"factors: got {[*self.factors]}; allowed: different numbers > 0, 1 among them")
 
-    def measure(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        train: Split,
-        test: Split,
-        generator: torch.Generator,
-        settings: Mapping[str, Any],
-    ) -> list[Row]:
+    def measure(self, snapshot: Snapshot) -> list[Row]:
         """See contracts.Analysis."""
+        model, generator = snapshot.model, snapshot.generator
         if not isinstance(model, WeightNormNetwork):
             return []
-        inputs, labels = train.inputs[: self.samples].double(), train.labels[: self.samples]
+        examples = snapshot.train.first(self.samples)
+        inputs, labels = examples.inputs.double(), examples.labels
         directions = output_directions(labels, model.output.shape[-2])
         is_hidden = [name.startswith("hidden") and name.endswith("weight") for name, _ in model.named_parameters()]
         sizes = [p.numel() for p in model.parameters()]
@@ -68,10 +61,10 @@ class RowScaling:
                     layer.weight.mul_(factor)
             operator = PredictorHessians(scaled, inputs, directions)
             generator.set_state(state)
-            found = spectral_norms(operator, generator, keep.to(inputs.device), self.tolerance)
+            result = spectral_norms(operator, generator, keep.to(inputs.device), self.tolerance)
             gradients = torch.linalg.vector_norm(operator.gradients * keep.to(inputs.device), dim=-1)
             values = {
-                "hidden_hessian_norm": found.norms.mean().item(),
+                "hidden_hessian_norm": result.norms.mean().item(),
                 "hidden_gradient_norm": gradients.mean().item(),
                 "function_norm": function_norm(scaled, inputs),
             }

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from boundcheck.analyses.flat_loss import BatchNormMode, flat_loss
-from boundcheck.contracts import LossFunction, Objective, Split
+from boundcheck.contracts import LossFunction, Snapshot
 
 Precision = Literal["float32", "float64"]
 
@@ -33,13 +33,11 @@ class LossSettings(Protocol):
         """Examples that are in memory at once; None: all."""
 
 
-def training_loss(
-    settings: LossSettings, model: nn.Module, objective: Objective, train: Split
-) -> tuple[list[LossFunction], Tensor]:
-    """L as chunks, and θ (p,), of the loss that an analysis measures."""
-    subset = Split(train.inputs[: settings.samples], train.labels[: settings.samples])
+def training_loss(settings: LossSettings, snapshot: Snapshot) -> tuple[list[LossFunction], Tensor]:
+    """The loss L of a snapshot as chunks that sum to it, and θ (p,)."""
+    examples = snapshot.train.first(settings.samples)
     dtype = {"float32": torch.float32, "float64": torch.float64}[settings.dtype]
-    return flat_loss(model, objective, subset, settings.chunk_size, dtype, settings.batch_norm)
+    return flat_loss(snapshot.model, snapshot.objective, examples, settings.chunk_size, dtype, settings.batch_norm)
 
 
 def check_loss_settings(settings: LossSettings) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from functools import partial
+from typing import Annotated, ClassVar
 
 import torch
-from annotated_types import Ge
-from torch import nn
 
 from boundcheck.analyses.flat_loss import BatchNormMode
-from boundcheck.analyses.settings import Precision, check_loss_settings, training_loss
-from boundcheck.contracts import Objective, Row, Split
+from boundcheck.analyses.loss_hessian import LossHessian, hessian_rows
+from boundcheck.analyses.settings import Precision, check_loss_settings
+from boundcheck.contracts import Row, Snapshot
 from boundcheck.curvature.density import spectral_quadrature
-from boundcheck.curvature.hessian import HessianOperator
-from boundcheck.settings import Count, Positive, settings
+from boundcheck.settings import Count, Ge, Positive, settings
 
 
 @settings
@@ -52,28 +50,19 @@ class SpectralDensity:
     def __post_init__(self) -> None:
         check_loss_settings(self)
 
-    def measure(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        train: Split,
-        test: Split,
-        generator: torch.Generator,
-        settings: Mapping[str, Any],
-    ) -> list[Row]:
+    def measure(self, snapshot: Snapshot) -> list[Row]:
         """See contracts.Analysis."""
-        losses, theta = training_loss(self, model, objective, train)
-        hessian = HessianOperator(losses, theta, self.retain)
-        if not hessian.gradient.isfinite().all():
-            return [Row("loss", hessian.loss.item())]
-        found = spectral_quadrature(hessian, self.num_steps, self.num_probes, generator)
+        return hessian_rows(self, snapshot, partial(self._rows, snapshot.generator))
+
+    def _rows(self, generator: torch.Generator, at: LossHessian) -> list[Row]:
+        quadrature = spectral_quadrature(at.hessian, self.num_steps, self.num_probes, generator)
         rows = [
             Row("density_weight", weight, index=probe, coordinate=node)
-            for probe in range(len(found.nodes))
-            for node, weight in zip(found.nodes[probe].tolist(), found.weights[probe].tolist(), strict=True)
+            for probe in range(len(quadrature.nodes))
+            for node, weight in zip(quadrature.nodes[probe].tolist(), quadrature.weights[probe].tolist(), strict=True)
         ]
-        low, high = found.nodes.min().item(), found.nodes.max().item()
+        low, high = quadrature.nodes.min().item(), quadrature.nodes.max().item()
         width = self.relative_width * ((high - low) or 1.0)
         grid = torch.linspace(low - 4 * width, high + 4 * width, self.num_points, dtype=torch.float64)
-        heights = found.density(grid, width).tolist()
+        heights = quadrature.density(grid, width).tolist()
         return rows + [Row("spectral_density", y, coordinate=x) for x, y in zip(grid.tolist(), heights, strict=True)]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from functools import partial
+from typing import Annotated, ClassVar, Literal
 
 import torch
-from annotated_types import Ge
-from torch import nn
 
 from boundcheck.analyses.flat_loss import BatchNormMode
-from boundcheck.analyses.settings import Precision, check_loss_settings, training_loss
-from boundcheck.contracts import Objective, Row, Split
-from boundcheck.curvature.hessian import HessianOperator
+from boundcheck.analyses.loss_hessian import LossHessian, hessian_rows
+from boundcheck.analyses.settings import Precision, check_loss_settings
+from boundcheck.contracts import Row, Snapshot
 from boundcheck.curvature.trace import deflated_trace, exact_trace, hutch_plus_plus_trace
-from boundcheck.settings import Count, settings
+from boundcheck.settings import Count, Ge, settings
 
 
 @settings
@@ -45,24 +43,15 @@ class Trace:
     def __post_init__(self) -> None:
         check_loss_settings(self)
 
-    def measure(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        train: Split,
-        test: Split,
-        generator: torch.Generator,
-        settings: Mapping[str, Any],
-    ) -> list[Row]:
+    def measure(self, snapshot: Snapshot) -> list[Row]:
         """See contracts.Analysis."""
-        losses, theta = training_loss(self, model, objective, train)
-        hessian = HessianOperator(losses, theta, self.retain)
-        if not hessian.gradient.isfinite().all():
-            return [Row("loss", hessian.loss.item())]
+        return hessian_rows(self, snapshot, partial(self._rows, snapshot.generator))
+
+    def _rows(self, generator: torch.Generator, at: LossHessian) -> list[Row]:
         if self.estimator == "exact":
-            estimate = exact_trace(hessian)
+            estimate = exact_trace(at.hessian)
         elif self.estimator == "deflated":
-            estimate = deflated_trace(hessian, self.num_hvps, generator)
+            estimate = deflated_trace(at.hessian, self.num_hvps, generator)
         else:
-            estimate = hutch_plus_plus_trace(hessian, self.num_hvps, generator)
+            estimate = hutch_plus_plus_trace(at.hessian, self.num_hvps, generator)
         return [Row("trace", estimate.value), Row("trace_standard_error", estimate.standard_error)]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
 
 import torch
-from annotated_types import Ge
-from torch import Tensor, nn
+from torch import Tensor
 
 from boundcheck.analyses.flat_loss import BatchNormMode, FlatNetwork, flat_network
 from boundcheck.analyses.settings import Precision, check_loss_settings
-from boundcheck.contracts import Objective, Row, Split
-from boundcheck.settings import Count, Positive, settings
+from boundcheck.contracts import Objective, Row, Snapshot, Split
+from boundcheck.settings import Count, Ge, Positive, settings
 from boundcheck.theory.gam.risk import perturbation_scale
 
 
@@ -52,19 +51,12 @@ class WeightNoise:
         check_loss_settings(self)
 
     @torch.no_grad()
-    def measure(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        train: Split,
-        test: Split,
-        generator: torch.Generator,
-        settings: Mapping[str, Any],
-    ) -> list[Row]:
+    def measure(self, snapshot: Snapshot) -> list[Row]:
         """See contracts.Analysis."""
-        subset = Split(train.inputs[: self.samples], train.labels[: self.samples])
+        model, objective, generator = snapshot.model, snapshot.objective, snapshot.generator
+        subset = snapshot.train.first(self.samples)
         network, theta = flat_network(model, subset, getattr(torch, self.dtype), self.batch_norm)
-        held_out = Split(test.inputs[: self.test_samples], test.labels[: self.test_samples])
+        held_out = snapshot.test.first(self.test_samples)
         splits = [Split(part.inputs.to(theta), part.labels.to(theta.device)) for part in (subset, held_out)]
         losses = [example_losses(network, theta, objective, split) for split in splits]
         if not losses[0].isfinite().all():

@@ -30,9 +30,9 @@ def curvature_on_the_ball(training: Training) -> Tensor:
     norms = torch.linalg.vector_norm(inputs.double(), dim=-1)  # (n,), or (k, n)
     objective = step_start(training, training.optimizer.update).objective.double()  # type: ignore[attr-defined]
     by_seed = norms.expand(len(objective), -1).cpu().numpy()
-    found = []
+    curvatures = []
     for value, input_norms in zip(objective.tolist(), by_seed, strict=True):
         radius = float(weight_bound(value, decay))
         sums = ball_path_sums(model.widths, model.parents, model.activations, input_norms, radius)
-        found.append(float(a_priori_curvature(sums, value, decay, 1 / len(input_norms))))
-    return torch.tensor(found, dtype=torch.float64, device=objective.device)
+        curvatures.append(float(a_priori_curvature(sums, value, decay, 1 / len(input_norms))))
+    return torch.tensor(curvatures, dtype=torch.float64, device=objective.device)

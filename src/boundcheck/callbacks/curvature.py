@@ -6,13 +6,12 @@ from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from annotated_types import Ge
 from torch import Tensor
 
 from boundcheck.callbacks.a_priori import curvature_on_the_ball
 from boundcheck.callbacks.segment import SegmentCurvature, measure_segment
 from boundcheck.contracts import Restart, Training
-from boundcheck.settings import CountOrZero, ShareAboveZero, settings
+from boundcheck.settings import CountOrZero, Ge, ShareAboveZero, settings
 from boundcheck.theory.dag_momentum.baselines import heavy_ball_step_limit
 from boundcheck.theory.dag_momentum.step import paper_step_limit, step_limit
 
@@ -63,16 +62,16 @@ class CurvatureRecorder:
 
     def record(self, training: Training) -> SegmentCurvature:
         """Measure all seeds at once."""
-        found = measure_segment(training, self.num_products, self._vectors)
+        measured = measure_segment(training, self.num_products, self._vectors)
         # a seed that diverged has no direction to start from next time
-        self._vectors = torch.where(found.vectors.isfinite(), found.vectors, 1.0)
+        self._vectors = torch.where(measured.vectors.isfinite(), measured.vectors, 1.0)
         for name, values in (
-            ("local_curvature", found.largest),
-            ("sharpness", found.at_start),
-            ("lowest_curvature", found.smallest),
+            ("local_curvature", measured.largest),
+            ("sharpness", measured.at_start),
+            ("lowest_curvature", measured.smallest),
         ):
             training.curve.record(name, training.step, training.epoch, values)
-        return found
+        return measured
 
     def state_dict(self) -> dict[str, Any]:
         """Where the next measurement starts."""
@@ -115,15 +114,15 @@ class Certificate(CurvatureRecorder):
         """Measure where a seed is due, and ask for a new start where the premise failed."""
         if not self.is_due(training.steps_since_restart):
             return None
-        found = self.record(training)
+        measured = self.record(training)
         if self._assumed is None:
-            self._assumed = self._first_curvature(training, found)
+            self._assumed = self._first_curvature(training, measured)
             return self._restart(training, torch.ones_like(self._assumed, dtype=torch.bool), "the first step size")
         training.curve.record("assumed_curvature", training.step, training.epoch, self._assumed)
-        exceeded = found.largest > self._assumed
+        exceeded = measured.largest > self._assumed
         if self.rule == "a_priori" or not bool(exceeded.any()):
             return None
-        self._assumed = torch.where(exceeded, self.growth * found.largest, self._assumed)
+        self._assumed = torch.where(exceeded, self.growth * measured.largest, self._assumed)
         return self._restart(training, exceeded, "the curvature exceeded what the step size was chosen for")
 
     def state_dict(self) -> dict[str, Any]:
@@ -135,10 +134,10 @@ class Certificate(CurvatureRecorder):
         super().load_state_dict(state)
         self._assumed = state.get("assumed")
 
-    def _first_curvature(self, training: Training, found: SegmentCurvature) -> Tensor:
+    def _first_curvature(self, training: Training, measured: SegmentCurvature) -> Tensor:
         if self.rule == "a_priori":
-            return curvature_on_the_ball(training).to(found.at_start)
-        return self.margin * found.at_start.clamp_min(torch.finfo(found.at_start.dtype).eps)
+            return curvature_on_the_ball(training).to(measured.at_start)
+        return self.margin * measured.at_start.clamp_min(torch.finfo(measured.at_start.dtype).eps)
 
     def _restart(self, training: Training, where: Tensor, reason: str) -> Restart:
         group = training.optimizer.param_groups[0]

@@ -1,4 +1,4 @@
-"""The curve of a run: what the callbacks recorded, one value per seed at a step."""
+"""The curves of a training: what the callbacks recorded, one value for each seed at a step."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ NAN = float("nan")
 
 
 class Curve:
-    """Grows by `record`, and ends as the columns of the tidy table.
+    """Takes values by `record`, and gives the columns of the tidy table.
 
-    Values stay on the device until `flush`, so that recording a loss costs no synchronisation.
+    Values stay on the device until `flush`, so that recording a loss does not wait for the device.
 
     Attributes:
         first_steps: the step of the stack at which each seed last started (0 unless it was restarted).
-        counts: for which seeds of the stack a value counts that is recorded now.
-        restarts: of all seeds: its place in the stack, its own step, the number of the restart, the new learning rate.
+        is_recorded: whether a value that is recorded now is kept, for each seed; one that has finished records nothing.
+        restarts: of all seeds: index in the stack, own step, number of the restart, new learning rate.
     """
 
     def __init__(self, seeds: Sequence[int]) -> None:
         self.seeds = list(seeds)
         self.first_steps = [0] * len(self.seeds)
-        self.counts = (True,) * len(self.seeds)
+        self.is_recorded = (True,) * len(self.seeds)
         self.restarts: list[tuple[int, int, int, float]] = []
         self._pending: list[tuple[str, int, float, int, tuple[bool, ...], Tensor]] = []
         self._rows: list[tuple[str, int, float, int]] = []
-        self._counts: list[Tensor] = []
+        self._kept: list[Tensor] = []
         self._values: list[Tensor] = []
 
     def record(
@@ -41,34 +41,36 @@ class Curve:
         index: int = -1,
         where: Iterable[bool] | None = None,
     ) -> None:
-        """Keep `values` (k,), one per seed, after `step` steps, that is `epoch` epochs of the stack.
+        """Record `values` (k,), one for each seed, after `step` steps or `epoch` epochs of the stack.
 
         Args:
-            quantity: its name.
-            step: of the stack; the table will have each seed's own.
+            quantity: what the values are.
+            step: of the stack; the table has each seed's own.
             epoch: of the stack, likewise.
             values: on any device.
-            index: a layer, the number of an eigenvalue.
-            where: of which seeds; None: of all.
+            index: a layer, or the number of an eigenvalue.
+            where: for which seeds; None: for all.
         """
-        counts = self.counts if where is None else tuple(a and bool(b) for a, b in zip(self.counts, where, strict=True))
-        self._pending.append((quantity, step, epoch, index, counts, values.detach().reshape(-1)))
+        kept = self.is_recorded
+        if where is not None:
+            kept = tuple(a and bool(b) for a, b in zip(kept, where, strict=True))
+        self._pending.append((quantity, step, epoch, index, kept, values.detach().reshape(-1)))
 
-    def restart(self, place: int, step: int, lr: float) -> None:
-        """The seed at `place` starts afresh after the step `step`: what it recorded before counts no more."""
-        own_step = step - self.first_steps[place]
-        self.restarts.append((place, own_step, self.num_restarts(place) + 1, lr))
-        self.first_steps[place] = step + 1
+    def restart(self, seed_index: int, step: int, lr: float) -> None:
+        """A seed of the stack starts again after the step `step`: what it has recorded so far is dropped."""
+        own_step = step - self.first_steps[seed_index]
+        self.restarts.append((seed_index, own_step, self.num_restarts(seed_index) + 1, lr))
+        self.first_steps[seed_index] = step + 1
 
-    def num_restarts(self, place: int) -> int:
-        """How often the seed at `place` was restarted."""
-        return sum(restarted == place for restarted, *_ in self.restarts)
+    def num_restarts(self, seed_index: int) -> int:
+        """How often a seed of the stack was restarted."""
+        return sum(restarted == seed_index for restarted, *_ in self.restarts)
 
     def flush(self) -> None:
-        """Bring what is pending to the CPU."""
+        """Bring the values that are still on the device to the CPU."""
         if self._pending:
             self._rows += [entry[:4] for entry in self._pending]
-            self._counts.append(torch.tensor([entry[4] for entry in self._pending]))  # (m, k)
+            self._kept.append(torch.tensor([entry[4] for entry in self._pending]))  # (m, k)
             self._values.append(torch.stack([entry[5].double() for entry in self._pending]).cpu())  # (m, k)
             self._pending.clear()
 
@@ -78,7 +80,7 @@ class Curve:
         empty = torch.zeros(0, len(self.seeds))
         return {
             "rows": [list(row) for row in self._rows],
-            "counts": torch.cat([empty.bool(), *self._counts]),
+            "kept": torch.cat([empty.bool(), *self._kept]),
             "values": torch.cat([empty.double(), *self._values]),
             "first_steps": list(self.first_steps),
             "restarts": [list(restart) for restart in self.restarts],
@@ -87,7 +89,7 @@ class Curve:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the rows of a checkpoint."""
         self._rows = [tuple(row) for row in state["rows"]]
-        self._counts, self._values = [state["counts"]], [state["values"]]
+        self._kept, self._values = [state["kept"]], [state["values"]]
         self.first_steps = list(state["first_steps"])
         self.restarts = [tuple(restart) for restart in state["restarts"]]
         self._pending.clear()
@@ -96,33 +98,33 @@ class Curve:
         """Columns of the tidy table, with each seed's own steps.
 
         Args:
-            last_step: where each seed's rows end because it diverged, in its own steps; None: nowhere.
+            last_step: the own step of each seed at which its rows end because it diverged; None: it did not.
         """
         names = ("seed", "step", "epoch", "quantity", "index", "coordinate", "value", "error")
         columns: dict[str, list[Any]] = {name: [] for name in names}
         state = self.state_dict()
         bounds = list(zip(self.seeds, self.first_steps, last_step, strict=True))
-        rows = zip(self._rows, state["counts"].tolist(), state["values"].tolist(), strict=True)
-        for (quantity, step, epoch, index), counts, values in rows:
-            for (seed, first, end), counted, value in zip(bounds, counts, values, strict=True):
-                if counted and step >= first and (end is None or step - first <= end):
+        rows = zip(self._rows, state["kept"].tolist(), state["values"].tolist(), strict=True)
+        for (quantity, step, epoch, index), kept, values in rows:
+            for (seed, first, end), is_kept, value in zip(bounds, kept, values, strict=True):
+                if is_kept and step >= first and (end is None or step - first <= end):
                     # only full batches restart: then an epoch is a step
                     row = (seed, step - first, epoch - first, quantity, index, NAN, value, NAN)
                     for name, cell in zip(names, row, strict=True):
                         columns[name].append(cell)
-        for place, step, number, lr in self.restarts:
-            row = (self.seeds[place], step, float(step), "restart", number, NAN, lr, NAN)
+        for seed_index, step, number, lr in self.restarts:
+            row = (self.seeds[seed_index], step, float(step), "restart", number, NAN, lr, NAN)
             for name, cell in zip(names, row, strict=True):
                 columns[name].append(cell)
         return columns
 
     def latest(self, *quantities: str) -> str:
         """The newest value of each quantity, averaged over the seeds, as text for the log."""
-        found: dict[str, float] = {}
+        latest: dict[str, float] = {}
         start = len(self._rows)
         for block in reversed(self._values[-8:]):
             start -= len(block)
             for row, value in reversed(list(zip(self._rows[start:], block, strict=False))):
-                if row[0] in quantities and row[0] not in found:
-                    found[row[0]] = float(value.mean())
-        return "  ".join(f"{name} {found[name]:.4f}" for name in quantities if name in found)
+                if row[0] in quantities and row[0] not in latest:
+                    latest[row[0]] = float(value.mean())
+        return "  ".join(f"{name} {latest[name]:.4f}" for name in quantities if name in latest)

@@ -50,8 +50,8 @@ class FilterReplay:
                 for mine, theirs in zip(group["params"], latent, strict=True):
                     mine.grad = theirs.grad
             replayed.step()
-            found = [p for group in replayed.param_groups for p in group["params"]]
-            wrong = [(a != b).view(k, -1) for a, b in zip(found, wanted, strict=True)]
+            replayed_bits = [p for group in replayed.param_groups for p in group["params"]]
+            wrong = [(a != b).view(k, -1) for a, b in zip(replayed_bits, wanted, strict=True)]
             self._wrong[name] = self._wrong.get(name, 0.0) + torch.cat(wrong, 1).double().mean(1)
         self._count += 1
 
@@ -89,7 +89,7 @@ class FilterReplay:
         if self._waiting is not None:
             for name, saved in self._waiting["filters"].items():
                 self._filters[name].load_state_dict(copy.deepcopy(saved["optimizer"]))
-                found = [p for group in self._filters[name].param_groups for p in group["params"]]
-                for p, bits in zip(found, saved["bits"], strict=True):
+                filtered = [p for group in self._filters[name].param_groups for p in group["params"]]
+                for p, bits in zip(filtered, saved["bits"], strict=True):
                     p.copy_(bits)
             self._waiting = None

@@ -10,36 +10,38 @@ from torch.func import functional_call
 
 from boundcheck.contracts import Training
 from boundcheck.curvature.stacked_lanczos import stacked_extremes
+from boundcheck.optional_members import KeepsUpdate, KnowsInputDims
 
-PLACES = (0.0, 0.5, 1.0)
+POINTS = (0.0, 0.5, 1.0)  # of a step: its start, middle and end
 GRADIENT_SHARE = 0.3  # of a warm start
 
 
 class SegmentCurvature(NamedTuple):
     """Curvatures (k,) of E along the segment of a step; the penalty of weight decay is part of E."""
 
-    largest: Tensor  # the largest over the places, its Lanczos residual included
+    largest: Tensor  # the largest over the points, its Lanczos residual included
     at_start: Tensor  # λ_max before the step
-    smallest: Tensor  # the smallest Ritz value over the places
-    vectors: Tensor  # (places, k, p), where the next measurement may start
+    smallest: Tensor  # the smallest Ritz value over the points
+    vectors: Tensor  # (points, k, p), where the next measurement may start
 
 
 def measure_segment(training: Training, num_products: int, warm: Tensor | None = None) -> SegmentCurvature:
     """λ_max of ∇²E at the start, the middle and the end of the step that was just made.
 
-    Not rigorous between the three places, where it may be off by ‖Δθ‖ times the change of the Hessian.
+    Not rigorous between the three points, where it may be off by ‖Δθ‖ times the change of the Hessian.
 
     Args:
         training: after a step of an optimizer that keeps its `update`; without one the end of the step stands for all.
-        num_products: Hessian-vector products for each place.
+        num_products: Hessian-vector products for each point.
         warm: `vectors` of the last measurement.
     """
     named = {name: p.detach() for name, p in training.model.named_parameters() if p.requires_grad}
     num_seeds = len(training.losses)
     end = torch.cat([p.reshape(num_seeds, -1) for p in named.values()], dim=1)  # (k, p)
-    update = getattr(training.optimizer, "update", None)
+    optimizer = training.optimizer
+    update = optimizer.update if isinstance(optimizer, KeepsUpdate) else None
     update = torch.zeros_like(end) if update is None else update
-    theta = torch.cat([end - (1 - place) * update for place in PLACES])  # (3k, p)
+    theta = torch.cat([end - (1 - point) * update for point in POINTS])  # (3k, p)
     theta.requires_grad_()
     inputs, targets = training.batch
     with torch.enable_grad():
@@ -55,14 +57,14 @@ def measure_segment(training: Training, num_products: int, warm: Tensor | None =
     start = _unit(gradient.detach())
     if warm is not None:
         start = warm.reshape(start.shape) + GRADIENT_SHARE * start
-    found = stacked_extremes(matvec, start, num_products)
-    largest, smallest = found.largest + decay, found.smallest + decay
-    by_place = (len(PLACES), num_seeds)
+    extremes = stacked_extremes(matvec, start, num_products)
+    largest, smallest = extremes.largest + decay, extremes.smallest + decay
+    by_point = (len(POINTS), num_seeds)
     return SegmentCurvature(
-        (largest + found.residual).reshape(by_place).amax(0),
-        largest.reshape(by_place)[0],
-        smallest.reshape(by_place).amin(0),
-        found.vector.reshape(*by_place, -1),
+        (largest + extremes.residual).reshape(by_point).amax(0),
+        largest.reshape(by_point)[0],
+        smallest.reshape(by_point).amin(0),
+        extremes.vector.reshape(*by_point, -1),
     )
 
 
@@ -79,7 +81,7 @@ def _total_loss(training: Training, named: dict[str, Tensor], theta: Tensor, inp
         model: nn.Module = training.model
         return sum(training.objective.losses(functional_call(model, r, (inputs,)), targets) for r in rows)  # type: ignore[return-value]
     state = {n: piece.reshape(num_rows, *p.shape[1:]) for (n, p), piece in zip(named.items(), pieces, strict=True)}
-    # a full batch is shared; mini-batches have a leading axis of seeds, repeated for each place
+    # a full batch is shared; mini-batches have a leading axis of seeds, repeated for each point
     is_shared = inputs.dim() == 0 or len(inputs) != num_seeds or _is_shared(training, inputs)
     if not is_shared:
         inputs, targets = (x.repeat(num_rows // num_seeds, *[1] * (x.dim() - 1)) for x in (inputs, targets))
@@ -88,8 +90,8 @@ def _total_loss(training: Training, named: dict[str, Tensor], theta: Tensor, inp
 
 def _is_shared(training: Training, inputs: Tensor) -> bool:
     """Whether a batch has no axis of seeds: the network says how many axes an example has, where it knows."""
-    num_dims = getattr(training.model, "num_input_dims", None)
-    return num_dims is not None and inputs.dim() == num_dims + 1
+    model = training.model
+    return isinstance(model, KnowsInputDims) and inputs.dim() == model.num_input_dims + 1
 
 
 def _unit(vector: Tensor) -> Tensor:

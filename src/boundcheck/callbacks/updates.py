@@ -50,7 +50,7 @@ class UpdateRecorder:
         last, path = self._since_start(training, update_norm)
         self._last, self._path = update_norm, path + update_norm
         objective, norm = step_start(training, update)
-        found = {
+        values_of = {
             "objective": objective,
             "gradient_norm": gradient_norm,
             "update_norm": update_norm,
@@ -60,8 +60,8 @@ class UpdateRecorder:
             "path_length": self._path,
         }
         if norm is not None:
-            found["parameter_norm"] = norm
-        for name, values in found.items():
+            values_of["parameter_norm"] = norm
+        for name, values in values_of.items():
             training.curve.record(name, training.step, training.epoch, values)
 
     def on_epoch(self, training: Training) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from boundcheck.contracts import Training
 from boundcheck.models.weight_norm_network import WeightNormNetwork
+from boundcheck.optional_members import KnowsStepSize
 from boundcheck.settings import settings
 from boundcheck.theory.weight_norm.network import Network
 from boundcheck.theory.weight_norm.recursion import spectral_norm
@@ -41,9 +42,9 @@ class WeightNormRecorder:
         model = training.model
         for layer, rows in enumerate(normalised_rows(model), 1):
             norms = torch.linalg.vector_norm(rows.detach().double(), dim=-1)  # (m,) or (k, m)
-            found = {"row_norm_min": norms.amin(-1), "row_norm_mean": norms.mean(-1)}
-            found |= {name: norms.quantile(part, dim=-1) for name, part in QUANTILES.items()}
-            for name, values in found.items():
+            values_of = {"row_norm_min": norms.amin(-1), "row_norm_mean": norms.mean(-1)}
+            values_of |= {name: norms.quantile(part, dim=-1) for name, part in QUANTILES.items()}
+            for name, values in values_of.items():
                 training.curve.record(name, training.step, training.epoch, values, layer)
         if isinstance(model, WeightNormNetwork):
             largest = spectral_norm(model.output.detach().double())
@@ -61,8 +62,13 @@ class WeightNormRecorder:
         beta = smoothness_along_step(network, network.output, length, step_size, norms, loss.sqrt())
         certified, _ = certified_step(network, network.output, length, norms, loss.sqrt())
         total = torch.stack(norms).square().sum(0).sqrt()
-        found = {"smoothness": beta, "certified_lr": certified, "step_size": step_size, "gradient_norm_total": total}
-        for name, values in found.items():
+        values_of = {
+            "smoothness": beta,
+            "certified_lr": certified,
+            "step_size": step_size,
+            "gradient_norm_total": total,
+        }
+        for name, values in values_of.items():
             training.curve.record(name, training.step, training.epoch, values)
         self._before = {}
 
@@ -100,8 +106,8 @@ class WeightNormRecorder:
     @staticmethod
     def _step_size(optimizer: torch.optim.Optimizer) -> Tensor:
         """η of the step just made: () or (k,), (1,) of a network that is trained alone."""
-        found = getattr(optimizer, "step_size", None)
-        return torch.as_tensor(optimizer.param_groups[0]["lr"] if found is None else found, dtype=torch.float64)
+        chosen = optimizer.step_size if isinstance(optimizer, KnowsStepSize) else optimizer.param_groups[0]["lr"]
+        return torch.as_tensor(chosen, dtype=torch.float64)
 
 
 def normalised_rows(model: nn.Module) -> list[Tensor]:

@@ -1,70 +1,140 @@
-"""What a cell's spec stands for: its objective, method and networks, as training and measuring both need them."""
+"""The cell of a job: its spec resolved into objects, once. Whatever a job calls afterwards gets these objects."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
 
-from boundcheck.contracts import Method, Splits
+from boundcheck.analyses import ANALYSES
+from boundcheck.callbacks import CALLBACKS
+from boundcheck.cells.resolved import settings_of, view_of
+from boundcheck.contracts import Analysis, Callback, Method, Model
 from boundcheck.data import DATASETS
-from boundcheck.data.arrays import read_arrays
+from boundcheck.data.augment import Augment
 from boundcheck.data.view import View
 from boundcheck.methods import METHODS
 from boundcheck.models import MODELS
-from boundcheck.registry import VIEW_KEYS, build
-from boundcheck.seeds import generator_for
+from boundcheck.registry import as_variant, build
+from boundcheck.seeds import Purpose, generator_for
+from boundcheck.settings import TrainingSettings
 
-Floats = Callable[[Tensor], Tensor]
-PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
+if TYPE_CHECKING:
+    from boundcheck.data.teacher import Teacher
 
-
-def settings_of(variant: Mapping[str, Any]) -> dict[str, Any]:
-    """A variant's kind and hyperparameters, without its name and its training overrides."""
-    return {key: value for key, value in variant.items() if key not in ("name", "training", *VIEW_KEYS)}
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}  # of weights, by precision
 
 
-def view_of(dataset: Mapping[str, Any]) -> View:
-    """Which examples a dataset variant uses, and how they are normalised."""
-    return View(**{key: dataset[key] for key in VIEW_KEYS if key in dataset})
+class CellNames(NamedTuple):
+    """The names of the variants that a cell is made of; as text `dataset/model/method`."""
+
+    dataset: str
+    model: str
+    method: str
+
+    def __str__(self) -> str:
+        return "/".join(self)
 
 
-def load_splits(dataset: Mapping[str, Any], arrays: Path, device: str, dtype: torch.dtype) -> tuple[Splits, Floats]:
-    """The cell's examples, and what turns a batch of their inputs into the network's inputs on the device."""
-    view = view_of(dataset)
-    splits = view.apply(read_arrays(arrays.parent), device, dtype)
-    return splits, view.batch(splits, device, dtype)
+class FetchedTeacher(NamedTuple):
+    """A teacher network, and the file of its weights."""
+
+    teacher: Teacher
+    file: Path
 
 
-def teacher_of(spec: Mapping[str, Any], splits: Splits, device: str) -> Callable[[Tensor], Tensor] | None:
-    """What the cell's network learns from beside the labels, as a function of its inputs; None without distillation."""
-    variant = dict(spec["training"].get("teacher", {}))
-    if not variant:
-        return None
-    file, precision = Path(variant.pop("file")), PRECISIONS[spec["training"]["precision"]]
-    teacher = build(DATASETS, settings_of(variant))
-    return teacher.function(file, splits, view_of(spec["dataset"]).normalise, device, precision)
+@dataclass(frozen=True)
+class Cell:
+    """One method on one model and dataset, with the seeds of one batch.
+
+    Args:
+        names: of dataset, model and method; random seeds depend on the first two.
+        seeds: of the batch.
+        view: which examples of the dataset are used, and how they are normalised.
+        model: the architecture.
+        method: what trains it.
+        training: how it is trained.
+        augment: how training images are augmented.
+        snapshots: the epochs whose weights are kept.
+        record: the variants of the callbacks; callbacks keep a state, so every training makes its own.
+        analyses: what is measured on the snapshots, by name.
+        teacher: what the network learns from beside the labels; None without distillation.
+    """
+
+    names: CellNames
+    seeds: tuple[int, ...]
+    view: View
+    model: Model
+    method: Method
+    training: TrainingSettings
+    augment: Augment
+    snapshots: tuple[int, ...]
+    record: tuple[Mapping[str, Any], ...]
+    analyses: Mapping[str, Analysis]
+    teacher: FetchedTeacher | None
+
+    @classmethod
+    def from_spec(cls, spec: Mapping[str, Any]) -> Cell:
+        """The cell that a spec describes.
+
+        Args:
+            spec: dataset, model and method (variants with their names), seeds, training, snapshots, record; to be
+                measured also `analyses`.
+
+        Raises:
+            ValueError: a setting that its kind rejects.
+        """
+        training = TrainingSettings(**spec["training"])
+        return cls(
+            names=CellNames(*(spec[part]["name"] for part in CellNames._fields)),
+            seeds=tuple(spec["seeds"]),
+            view=view_of(spec["dataset"]),
+            model=build(MODELS, settings_of(spec["model"])),
+            method=build(METHODS, settings_of(spec["method"])),
+            training=training,
+            augment=Augment(**training.augment),
+            snapshots=tuple(spec["snapshots"]),
+            record=tuple(map(as_variant, spec["record"])),
+            analyses={variant["name"]: build(ANALYSES, settings_of(variant)) for variant in spec.get("analyses", ())},
+            teacher=_teacher(training.teacher),
+        )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and inputs."""
+        return DTYPES[self.training.precision]
+
+    def generator(self, purpose: Purpose, seed: int) -> torch.Generator:
+        """The random numbers of one seed for one purpose, the same for every method."""
+        return generator_for(purpose, self.names.dataset, self.names.model, seed)
+
+    def batch_size(self, num_examples: int) -> int:
+        """Examples of one step, of so many training examples."""
+        size = self.training.batch_size
+        return num_examples if size == "full" else min(size, num_examples)
+
+    def new_callbacks(self) -> dict[str, Callback]:
+        """New callbacks of `record`, by kind."""
+        return build_callbacks(self.record)
 
 
-def build_method(spec: Mapping[str, Any]) -> Method:
-    """The cell's method."""
-    return build(METHODS, settings_of(spec["method"]))
+def build_callbacks(record: Iterable[str | Mapping[str, Any]]) -> dict[str, Callback]:
+    """The callbacks of a `record`, by kind.
+
+    Raises:
+        ValueError: an unknown kind, a setting that its kind rejects, or a kind that stands there twice.
+    """
+    callbacks: dict[str, Callback] = {}
+    for variant in map(as_variant, record):
+        callback = build(CALLBACKS, variant)
+        if variant["kind"] in callbacks:
+            raise ValueError(f"got {variant['kind']} twice; allowed: each kind once")
+        callbacks[variant["kind"]] = callback
+    return callbacks
 
 
-def num_outputs(loss: str, splits: Splits) -> int:
-    """Numbers that a network gives: an input's, one for ±1 (two classes under the square loss), or one a class."""
-    if loss == "reconstruction":
-        return math.prod(splits.input_shape)
-    return 1 if loss == "square" and splits.num_classes == 2 else splits.num_classes
-
-
-def build_network(spec: Mapping[str, Any], splits: Splits, seed: int) -> nn.Module:
-    """The network of one seed at its start, on the CPU, as the method wants it (reparametrised, binarised)."""
-    generator = generator_for("init", spec["dataset"]["name"], spec["model"]["name"], seed)
-    outputs = num_outputs(spec["training"]["loss"], splits)
-    net = build(MODELS, settings_of(spec["model"])).build(splits.input_shape, outputs, generator)
-    return build_method(spec).prepare(net)
+def _teacher(variant: Mapping[str, Any] | None) -> FetchedTeacher | None:
+    return FetchedTeacher(build(DATASETS, settings_of(variant)), Path(variant["file"])) if variant else None

@@ -19,7 +19,7 @@ from boundcheck.settings import TrainingSettings
 NOT_OF_THE_KIND = ("name", "training", "file", *VIEW_KEYS)  # keys of a variant in a spec that its kind does not have
 
 
-def kind_settings(variant: Mapping[str, Any]) -> dict[str, Any]:
+def settings_of(variant: Mapping[str, Any]) -> dict[str, Any]:
     """The kind of a variant and the settings of that kind: what `registry.build` needs."""
     return {key: value for key, value in variant.items() if key not in NOT_OF_THE_KIND}
 
@@ -52,7 +52,7 @@ def resolved_settings(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _named(registry: Mapping[str, str], variant: Mapping[str, Any]) -> dict[str, Any]:
-    return {"name": variant["name"], **resolved(registry, kind_settings(variant))}
+    return {"name": variant["name"], **resolved(registry, settings_of(variant))}
 
 
 def _training(given: Mapping[str, Any]) -> dict[str, Any]:

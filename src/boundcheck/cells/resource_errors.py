@@ -1,32 +1,34 @@
-"""Memory or disk that runs out: the error names the cell, and says what to do."""
+"""Errors where memory or disk ran out: they name the cell and say what helps."""
 
 from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from safetensors import SafetensorError
+
+from boundcheck.cells.cell import CellNames
 
 NO_MEMORY = re.compile(r"out of memory|not enough memory|can't allocate memory|ALLOC_FAILED", re.IGNORECASE)
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def shortages_named(spec: Mapping[str, Any], to_lower: str) -> Iterator[None]:
-    """Say of an error within, where memory or disk ran out, which cell it was and what helps; others pass unchanged.
+def explained_resource_errors(cell: CellNames, to_lower: str) -> Iterator[None]:
+    """Name the cell and what helps in an error of the block that says that memory or disk ran out.
+
+    Other errors pass unchanged.
 
     Args:
-        spec: the cell's spec: dataset, model and method with their names.
+        cell: the names of the cell.
         to_lower: the keys of the config that take less memory when they are lowered.
 
     Raises:
         MemoryError: the memory of the machine or of the device ran out.
         OSError: the disk is full, or a limit on the size of files was reached.
     """
-    cell = "/".join(spec[key]["name"] for key in ("dataset", "model", "method"))
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # torch's allocators raise a RuntimeError
@@ -43,8 +45,8 @@ def shortages_named(spec: Mapping[str, Any], to_lower: str) -> Iterator[None]:
 
 
 def _error_number(error: OSError | SafetensorError) -> int | None:
-    """The system's number of an error; safetensors only tells it in words."""
+    """The system's number of an error; safetensors says it only in its message."""
     if isinstance(error, OSError):
         return error.errno
-    told = re.search(r"os error (\d+)", str(error))
-    return int(told.group(1)) if told else None
+    match = re.search(r"os error (\d+)", str(error))
+    return int(match.group(1)) if match else None

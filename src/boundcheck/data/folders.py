@@ -11,14 +11,13 @@ from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
-from annotated_types import Len, MinLen
 
 from boundcheck.contracts import Splits
 from boundcheck.data.archives import Files, open_files
 from boundcheck.data.arrays import Arrays, new_arrays, read_arrays
 from boundcheck.data.errors import DataError
 from boundcheck.data.sizes import Sizes
-from boundcheck.settings import Count, in_words, settings
+from boundcheck.settings import Count, Len, MinLen, NoTruth, in_words, settings
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pbm", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 READ_AHEAD = 256  # files held in memory at once
@@ -54,7 +53,7 @@ class ImageFolder:
 
     path: ImagePath
     size: Count | Sides | None = None
-    channels: Literal[1, 3] = 3
+    channels: Annotated[Literal[1, 3], NoTruth] = 3
     resize: Count | None = None
 
     def __post_init__(self) -> None:

@@ -6,12 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from annotated_types import MinLen
-
 from boundcheck.contracts import Split, Splits
 from boundcheck.data.errors import require
 from boundcheck.data.sizes import Sizes
-from boundcheck.settings import Count, CountOrZero, settings
+from boundcheck.settings import Count, CountOrZero, MinLen, settings
 
 if TYPE_CHECKING:
     import torch

@@ -166,6 +166,13 @@ def _kinds(options: argparse.Namespace) -> int:
     return 0
 
 
+def _schema(_: argparse.Namespace) -> int:
+    from boundcheck.jobs.config_schema import config_schema
+
+    print(json.dumps(config_schema(), indent=1, ensure_ascii=False))
+    return 0
+
+
 def _claims(options: argparse.Namespace) -> int:
     from boundcheck.jobs.claim_validation import claims_lines
     from boundcheck.jobs.kind_pages import claims_text
@@ -256,6 +263,7 @@ def _add_questions(commands: Any) -> None:
     )
     reference.add_argument("--reports", type=Path, default=Path("reports/reference"), help="where reports are kept")
     reference.add_argument("--readme", type=Path, default=Path("README.md"), help="the page that gets the counts")
+    _command(commands, "schema", _schema, "the JSON schema of a config, for editors")
     kinds = _command(commands, "kinds", _kinds, "every kind that a config may name, with its fields")
     kinds.add_argument("sections", nargs="*", help="only these: datasets, models, methods, analyses, record, ...")
 

@@ -1,19 +1,16 @@
-"""What a config may name, from the dataclasses and their docstrings; and what a config asks."""
+"""What a config may name, from the schema of its kinds; and what a config asks."""
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
+from boundcheck.data.view import View
+from boundcheck.jobs.kind_schemas import kind_schema, registry_of, settings_schema
 from boundcheck.planning.config import ConfigError
 from boundcheck.planning.job_code import REGISTRIES
-from boundcheck.registry import load
-
-FIELD = re.compile(r"^    (?P<names>\w+(?:, \w+)*): (?P<text>.+(?:\n {5,}\S.*)*)", re.MULTILINE)
+from boundcheck.setting_words import allowed_words, as_written
+from boundcheck.settings import TrainingSettings
 
 
 def kinds_text(sections: Sequence[str] = ()) -> str:
@@ -22,11 +19,12 @@ def kinds_text(sections: Sequence[str] = ()) -> str:
     Raises:
         ConfigError: a section that does not exist.
     """
+    known = (*REGISTRIES, "training")
     for section in sections:
-        if section not in REGISTRIES:
-            raise ConfigError(f"section: got {section!r}; allowed: {', '.join(REGISTRIES)}")
+        if section not in known:
+            raise ConfigError(f"section: got {section!r}; allowed: {', '.join(known)}")
     title = "# What a config may name" if not sections else ""
-    lines = [title, *(line for section in sections or REGISTRIES for line in _section(section))]
+    lines = [title, *(line for section in sections or known for line in _section(section))]
     return "\n\n".join(filter(None, lines)) + "\n"
 
 
@@ -46,49 +44,30 @@ def claims_text(config: Mapping[str, Any]) -> str:
 
 
 def _section(section: str) -> Iterator[str]:
-    package, name = REGISTRIES[section]
-    registry: dict[str, str] = getattr(import_module(f"boundcheck.{package}"), name)
     yield f"## `{section}`"
-    for kind in sorted(registry):
-        factory = load(registry, kind)
-        yield f"**`{kind}`** {_summary(factory)}"
-        if getattr(factory, "quantities", ""):
-            yield "gives " + ", ".join(f"`{name}`" for name in factory.quantities.split())
-        rows = [_row(field, _meanings(factory)) for field in dataclasses.fields(factory) if field.init]
-        if rows:
-            yield "\n".join(["| field | default | meaning |", "|---|---|---|", *rows])
+    if section == "training":
+        yield "The key `training` of a grid block; a method may change single settings of it."
+        yield _table(settings_schema(TrainingSettings))
+        return
+    if section == "datasets":
+        yield "Beside the settings of its kind every dataset may have:"
+        yield _table(settings_schema(View))
+    for kind in sorted(registry_of(section)):
+        schema = kind_schema(section, kind)
+        yield f"**`{kind}`** {schema['description']}"
+        if "quantities" in schema:
+            yield "gives " + ", ".join(f"`{name}`" for name in schema["quantities"])
+        fields = {name: field for name, field in schema["properties"].items() if name != "kind"}
+        if fields:
+            yield _table(fields)
 
 
-def _summary(factory: Any) -> str:
-    """The first paragraph of a kind's docstring."""
-    return " ".join((inspect.getdoc(factory) or "").partition("\n\n")[0].split())
+def _table(fields: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [_row(name, schema) for name, schema in fields.items()]
+    return "\n".join(["| field | may be | default | meaning |", "|---|---|---|---|", *rows])
 
 
-def _row(field: dataclasses.Field[Any], meanings: dict[str, str]) -> str:
-    if field.default is not dataclasses.MISSING:
-        default = f"`{field.default}`"
-    elif field.default_factory is not dataclasses.MISSING:
-        default = f"`{field.default_factory()}`"
-    else:
-        default = "required"
-    return f"| `{field.name}` | {default} | {meanings.get(field.name, '').replace('|', chr(92) + '|')} |"
-
-
-def _meanings(factory: Any) -> dict[str, str]:
-    """What the docstrings of a class, of its bases and of the optimizer that it sets up say of each argument."""
-    wrapper = getattr(factory, "wrapper", None)
-    classes = [*inspect.getmro(factory), *(inspect.getmro(wrapper) if wrapper else ())]
-    found: dict[str, str] = {}
-    for member in classes:
-        if member.__module__.startswith("boundcheck."):
-            documents = [inspect.cleandoc(member.__doc__ or ""), inspect.getdoc(vars(member).get("__init__")) or ""]
-            for name, text in (entry for document in documents for entry in _arguments(document)):
-                found.setdefault(name, text)
-    return found
-
-
-def _arguments(document: str) -> Iterator[tuple[str, str]]:
-    """Names and meanings under `Args:`."""
-    for match in FIELD.finditer(document.partition("\nArgs:\n")[2].partition("\n\n")[0]):
-        for name in match["names"].split(", "):
-            yield name, " ".join(match["text"].split())
+def _row(name: str, schema: Mapping[str, Any]) -> str:
+    default = f"`{as_written(schema['default'])}`" if "default" in schema else "required"
+    cells = (f"`{name}`", allowed_words(schema), default, schema["description"])
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from boundcheck.analyses import ANALYSES
 from boundcheck.callbacks import CALLBACKS
-from boundcheck.cells.cell import settings_of, view_of
-from boundcheck.cells.resolved import resolved_settings
+from boundcheck.cells.cell import build_callbacks
+from boundcheck.cells.resolved import resolved_settings, settings_of, view_of
 from boundcheck.claims import CHECKS, CLAIMS
 from boundcheck.data import DATASETS
 from boundcheck.data.sizes import Sizes
@@ -16,11 +16,11 @@ from boundcheck.jobs.claim_validation import claim_mistakes, selections
 from boundcheck.methods import METHODS
 from boundcheck.models import MODELS
 from boundcheck.objectives import build_objective
+from boundcheck.optional_members import KnowsArchitecture, KnowsSizes, RefusesCells, SkipsModels
 from boundcheck.planning.claims import deciding_settings
-from boundcheck.planning.grid import DEFAULT_TRAINING
 from boundcheck.planning.plan import Plan
-from boundcheck.planning.schema import number_hint
 from boundcheck.registry import VIEW_KEYS, as_variant, build
+from boundcheck.settings import TrainingSettings
 from boundcheck.training.recorders import Recorders
 
 SECTIONS = {"datasets": DATASETS, "models": MODELS, "methods": METHODS, "analyses": ANALYSES}
@@ -56,36 +56,30 @@ def _variant_errors(plan: Plan) -> Iterator[str]:
                 for key in sorted(STRAY_KEYS[section] & set(variant)):
                     yield str(plan.sources.error((*where, key), f"means nothing in {section}; leave it out"))
                 try:
-                    built = build(registry, settings_of(variant))
+                    build(registry, settings_of(variant))
                     if section == "datasets":
-                        view_of(variant).sizes(getattr(built, "sizes", Sizes()))
+                        _sizes(variant)
                 except (ValueError, TypeError) as error:
-                    yield str(plan.sources.error(where, _with_hint(variant, str(error))))
-
-
-def _with_hint(variant: Mapping[str, Any], message: str) -> str:
-    """The message about a setting, and how a number is written that YAML read as a text."""
-    value: Any = variant
-    for key in message.split(": "):
-        if not isinstance(value, Mapping) or key not in value:
-            break
-        value = value[key]
-    return message + number_hint(value)
+                    yield str(plan.sources.error(where, str(error)))
 
 
 def _shape_errors(plan: Plan) -> Iterator[str]:
     """Networks that cannot be built for the inputs they meet, where their shape is known before the data is there."""
     for batch in {(batch.study, batch.dataset, batch.model): batch for batch in plan.batches.values()}.values():
-        dataset = batch.train["dataset"]
-        known = getattr(build(DATASETS, settings_of(dataset)), "sizes", Sizes())
-        shape, num_classes, _, _ = view_of(dataset).sizes(known)
-        architecture = getattr(build(MODELS, settings_of(batch.train["model"])), "architecture", None)
-        if shape is not None and architecture is not None:
+        shape, num_classes, _, _ = _sizes(batch.train["dataset"])
+        model = build(MODELS, settings_of(batch.train["model"]))
+        if shape is not None and isinstance(model, KnowsArchitecture):
             try:
-                architecture(shape, num_classes or 1)
+                model.architecture(shape, num_classes or 1)
             except ValueError as error:
                 where = plan.scopes[batch.study].keys["models", batch.model]
                 yield str(plan.sources.error(where, f"on {batch.dataset}: {error}"))
+
+
+def _sizes(dataset: Mapping[str, Any]) -> Sizes:
+    """What is known of the examples that a dataset's variant uses, before they are fetched."""
+    built = build(DATASETS, settings_of(dataset))
+    return view_of(dataset).sizes(built.sizes if isinstance(built, KnowsSizes) else Sizes())
 
 
 def _refused(plan: Plan) -> Iterator[str]:
@@ -93,11 +87,10 @@ def _refused(plan: Plan) -> Iterator[str]:
     for batch in {batch.cell: batch for batch in plan.batches.values()}.values():
         method = build(METHODS, settings_of(batch.train["method"]))
         model = build(MODELS, settings_of(batch.train["model"]))
-        if not hasattr(method, "refuses") or _skips(method, model):
+        if not isinstance(method, RefusesCells) or _skips(method, model):
             continue
-        dataset = batch.train["dataset"]
-        view, known = view_of(dataset), getattr(build(DATASETS, settings_of(dataset)), "sizes", Sizes())
-        problem = method.refuses(batch.train["training"], view.normalise, view.sizes(known).input_shape)
+        dataset, training = batch.train["dataset"], TrainingSettings(**batch.train["training"])
+        problem = method.refuses(training, view_of(dataset).normalise, _sizes(dataset).input_shape)
         if problem:
             where = plan.scopes[batch.study].keys["methods", batch.method]
             yield str(plan.sources.error(where, f"on {batch.cell}: {problem}"))
@@ -111,7 +104,7 @@ def _study_errors(plan: Plan) -> Iterator[str]:
                 try:
                     built = build(registry, deciding_settings(variant))
                 except (ValueError, TypeError) as error:
-                    yield str(plan.sources.error(key, _with_hint(variant, str(error))))
+                    yield str(plan.sources.error(key, str(error)))
                     continue
                 mistakes = claim_mistakes(built, list(settings.get("checks", {})), plan.scopes[study].variants)
                 yield from (str(plan.sources.error(key, mistake)) for mistake in mistakes)
@@ -120,16 +113,21 @@ def _study_errors(plan: Plan) -> Iterator[str]:
 
 
 def _block_errors(plan: Plan, study: str, number: int, block: Mapping[str, Any]) -> Iterator[str]:
-    where = ("studies", study, "grid", number)
+    where, given = ("studies", study, "grid", number), dict(block["training"])
+    if "teacher" in given:  # a name; the plan has found its variant
+        given["teacher"] = {"name": given["teacher"]}
     try:
-        build_objective({**DEFAULT_TRAINING, **block["training"]})
+        training = TrainingSettings(**given)
+        build_objective(training)
     except ValueError as error:
         yield str(plan.sources.error((*where, "training"), str(error)))
-    yield from _record_errors(plan, where, block)
+        return
+    yield from _record_errors(plan, where, block.get("record", []), training)
 
 
-def _record_errors(plan: Plan, where: tuple[Any, ...], block: Mapping[str, Any]) -> Iterator[str]:
-    record = block.get("record", [])
+def _record_errors(
+    plan: Plan, where: tuple[Any, ...], record: Sequence[Any], training: TrainingSettings
+) -> Iterator[str]:
     for position, entry in enumerate(record):
         try:
             build(CALLBACKS, as_variant(entry))
@@ -137,7 +135,7 @@ def _record_errors(plan: Plan, where: tuple[Any, ...], block: Mapping[str, Any])
             yield str(plan.sources.error((*where, "record", position), str(error)))
             return
     try:
-        Recorders(record).check({**DEFAULT_TRAINING, **block["training"]})
+        Recorders(build_callbacks(record)).check(training)
     except ValueError as error:
         yield str(plan.sources.error((*where, "record"), str(error)))
 
@@ -162,4 +160,4 @@ def _skipped(plan: Plan) -> dict[str, list[dict[str, str]]]:
 
 def _skips(method: Any, model: Any) -> str | None:
     """Why the method makes no sense with the model, where it says so."""
-    return method.skips(model) if hasattr(method, "skips") else None
+    return method.skips(model) if isinstance(method, SkipsModels) else None

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from boundcheck import tables
-from boundcheck.analyses import ANALYSES
-from boundcheck.cells.cell import PRECISIONS, Floats, build_network, load_splits, settings_of, teacher_of
-from boundcheck.cells.resource_errors import shortages_named
-from boundcheck.contracts import Split
-from boundcheck.methods import METHODS
+from boundcheck.cells.cell import Cell
+from boundcheck.cells.examples import Examples, NetworkInputs, load_examples, prepared_device
+from boundcheck.cells.networks import build_network, cell_objective
+from boundcheck.cells.resource_errors import explained_resource_errors
+from boundcheck.contracts import Analysis, Snapshot, Split
 from boundcheck.models.stacking import load_slice
-from boundcheck.objectives import build_objective
-from boundcheck.registry import build
-from boundcheck.seeds import generator_for
+from boundcheck.optional_members import HasWeightDecay, UsesSamples, UsesTestSamples
 
 
 def measure(
@@ -31,7 +29,7 @@ def measure(
     modules: Mapping[str, str] | None = None,
     threads: int = 1,
 ) -> None:
-    """Write the measurements of a batch to the Parquet file `output`; a network that diverged has none.
+    """Write the measurements of a batch to the Parquet file `output`. A network that diverged has none.
 
     Args:
         spec: as for training, with `analyses`: a list of variants with their names.
@@ -45,74 +43,85 @@ def measure(
         MemoryError: memory ran out; the message names the cell and what to lower.
         OSError: the disk is full.
     """
-    torch.set_num_threads(threads)
-    torch.backends.cudnn.allow_tf32 = False
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    job = {"spec": spec, "modules": dict(modules or {}), "threads": threads, "device": device}
-    with shortages_named(spec, "the samples of its analyses"):
-        tables.write(_columns(spec, arrays, snapshots, device), tables.MEASURED, output, job)
+    cell, device = Cell.from_spec(spec), prepared_device(threads)
+    job = {"spec": spec, "modules": dict(modules or {}), "threads": threads, "device": device.type}
+    with explained_resource_errors(cell.names, "the samples of its analyses"):
+        tables.write(_columns(cell, load_examples(cell, arrays, device), snapshots), tables.MEASURED, output, job)
 
 
-def _columns(spec: Mapping[str, Any], arrays: Path, snapshots: Path, device: str) -> dict[str, list[Any]]:
-    training = spec["training"]
-    dtype = PRECISIONS[training["precision"]]
-    splits, floats = load_splits(spec["dataset"], arrays, device, dtype)
-    analyses = {variant["name"]: build(ANALYSES, settings_of(variant)) for variant in spec["analyses"]}
-    train = as_floats(splits.train, floats, [getattr(a, "samples", None) for a in analyses.values()])
-    sizes = [getattr(a, "test_samples", getattr(a, "samples", None)) for a in analyses.values()]
-    test = as_floats(splits.test, floats, sizes)
-    num_examples, batch_size = len(splits.train.labels), training["batch_size"]
-    steps_per_epoch = 1 if batch_size == "full" else -(-num_examples // batch_size)
-    objective = build_objective(training, teacher_of(spec, splits, device))
+def _columns(cell: Cell, examples: Examples, folder: Path) -> dict[str, list[Any]]:
+    """The columns of the tidy table of all measurements."""
+    train, test = _measured_splits([*cell.analyses.values()], examples)
+    objective = cell_objective(cell, examples)
+    num_examples = len(examples.splits.train.labels)
+    steps_per_epoch = -(-num_examples // cell.batch_size(num_examples))
+    settings = {name: _settings(analysis, cell, num_examples) for name, analysis in cell.analyses.items()}
     columns: dict[str, list[Any]] = {name: [] for name in tables.MEASURED.names}
-    settings = {name: _settings(analysis, spec, num_examples) for name, analysis in analyses.items()}
-    names = spec["dataset"]["name"], spec["model"]["name"]
-    for epoch in spec["snapshots"]:
-        path = snapshots / f"epoch_{epoch}.safetensors"
-        if not path.exists():  # every seed diverged before
-            continue
-        state = load_file(path)
-        for position, seed in enumerate(spec["seeds"]):
-            model = build_network(spec, splits, seed).to(device, dtype)
-            load_slice(model, state, position)
-            if not all(bool(p.isfinite().all()) for p in model.parameters()):
-                continue
+    for epoch in cell.snapshots:
+        for seed, model in _networks(cell, examples, folder / f"epoch_{epoch}.safetensors"):
             print(f"seed {seed}, epoch {epoch}", flush=True)
-            for name_of_analysis, analysis in analyses.items():
-                generator = generator_for("measure", *names, seed)
-                for row in analysis.measure(model, objective, train, test, generator, training):
-                    for name, value in row._asdict().items():
-                        columns[name].append(value)
-                    common = (seed, epoch * steps_per_epoch, float(epoch), name_of_analysis, settings[name_of_analysis])
-                    for name, value in zip(("seed", "step", "epoch", "analysis", "settings"), common, strict=True):
-                        columns[name].append(value)
+            keys = {"seed": seed, "step": epoch * steps_per_epoch, "epoch": float(epoch)}
+            for name, analysis in cell.analyses.items():
+                generator = cell.generator("measure", seed)
+                snapshot = Snapshot(model, objective, train, test, generator, cell.training)
+                for row in analysis.measure(snapshot):
+                    values = {**keys, "analysis": name, "settings": settings[name], **row._asdict()}
+                    for column, value in values.items():
+                        columns[column].append(value)
     return columns
 
 
-def _settings(analysis: Any, spec: Mapping[str, Any], num_examples: int) -> str:
+def _networks(cell: Cell, examples: Examples, file: Path) -> Iterator[tuple[int, nn.Module]]:
+    """The networks of a snapshot file by seed, without those that are not finite."""
+    if not file.exists():  # every seed diverged before
+        return
+    state = load_file(file)
+    for seed_index, seed in enumerate(cell.seeds):
+        model = build_network(cell, examples.splits, seed).to(examples.device, cell.dtype)
+        load_slice(model, state, seed_index)
+        if all(bool(p.isfinite().all()) for p in model.parameters()):
+            yield seed, model
+
+
+def _settings(analysis: Analysis, cell: Cell, num_examples: int) -> str:
     """What a row was measured with, as JSON: the analysis's settings, and what else defines the loss and the network.
 
-    `num_samples` are the training examples of L, without the penalty of `weight_decay`, which the training had.
+    `num_samples` is the number of training examples of L. L is without the penalty of `weight_decay`, which the
+    training had.
     """
-    samples = getattr(analysis, "samples", None)
+    samples = _num_samples(analysis)
     told = {
-        **dataclasses.asdict(analysis),
+        **dataclasses.asdict(analysis),  # type: ignore[call-overload]
         "num_samples": num_examples if samples is None else min(samples, num_examples),
-        "label_smoothing": spec["training"].get("label_smoothing", 0.0),
-        "weight_decay": getattr(build(METHODS, settings_of(spec["method"])), "weight_decay", 0.0),
+        "label_smoothing": cell.training.label_smoothing,
+        "weight_decay": cell.method.weight_decay if isinstance(cell.method, HasWeightDecay) else 0.0,
     }
     return json.dumps(told, sort_keys=True)
 
 
-def as_floats(split: Split, floats: Floats, sizes: Sequence[int | None]) -> Split:
-    """A split as floats; of one too large for that, stored as bytes, only as many examples as an analysis looks at.
+def _measured_splits(analyses: Sequence[Analysis], examples: Examples) -> tuple[Split, Split]:
+    """The training and test examples that analyses look at, as floats."""
+    splits, inputs = examples.splits, examples.network_inputs
+    sizes = [_num_samples(analysis) for analysis in analyses]
+    test_sizes = [
+        analysis.test_samples if isinstance(analysis, UsesTestSamples) else _num_samples(analysis)
+        for analysis in analyses
+    ]
+    return _as_floats(splits.train, inputs, sizes), _as_floats(splits.test, inputs, test_sizes)
+
+
+def _num_samples(analysis: Analysis) -> int | None:
+    return analysis.samples if isinstance(analysis, UsesSamples) else None
+
+
+def _as_floats(split: Split, network_inputs: NetworkInputs, sizes: Sequence[int | None]) -> Split:
+    """A split as floats. Of large data, stored as bytes, only as many examples as an analysis looks at.
 
     Args:
         split: the examples in use.
-        floats: what turns stored inputs into floats.
+        network_inputs: what turns stored inputs into floats.
         sizes: how many examples each analysis takes from the start; None: all.
     """
     if not split.inputs.is_floating_point() and None not in sizes:
-        most = max(size for size in sizes if size is not None)
-        split = Split(split.inputs[:most], split.labels[:most])
-    return split._replace(inputs=floats(split.inputs))
+        split = split.first(max(size for size in sizes if size is not None))
+    return split._replace(inputs=network_inputs(split.inputs))

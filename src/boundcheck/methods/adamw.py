@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 import torch
-from annotated_types import Len
 from torch import nn
 
-from boundcheck.settings import NotNegative, Positive, ShareBelowOne, settings
+from boundcheck.settings import Len, NotNegative, Positive, ShareBelowOne, settings
 
 Betas = Annotated[Sequence[ShareBelowOne], Len(2, 2)]
 

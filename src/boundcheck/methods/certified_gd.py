@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from annotated_types import Gt, Lt
 from torch import Tensor, nn
 
 from boundcheck.models.weight_norm_mlp import WeightNormMLP
 from boundcheck.models.weight_norm_network import WeightNormNetwork
-from boundcheck.settings import Positive, check, settings
+from boundcheck.settings import Gt, Lt, Positive, TrainingSettings, check, settings
 from boundcheck.theory.weight_norm.training import certified_step, loss_without_targets
 
 SKIPPED = "only weight_norm_mlp has a certified step"
@@ -128,7 +127,7 @@ class CertifiedGDMethod:
         """Why a model cannot be trained so."""
         return None if isinstance(model, WeightNormMLP) else SKIPPED
 
-    def refuses(self, training: Mapping[str, Any], normalise: str, input_shape: Sequence[int] | None) -> str | None:
+    def refuses(self, training: TrainingSettings, normalise: str, input_shape: Sequence[int] | None) -> str | None:
         """What of a cell's settings the certificate does not cover, with what is allowed.
 
         Args:
@@ -136,8 +135,8 @@ class CertifiedGDMethod:
             normalise: how its dataset's inputs are normalised.
             input_shape: shape of one input; none where it is not known yet.
         """
-        if training["loss"] != "square":
-            return f"loss: got {training['loss']}; allowed: square, which the step is certified for"
+        if training.loss != "square":
+            return f"loss: got {training.loss}; allowed: square, which the step is certified for"
         if normalise != "sphere":
             return f"normalise: got {normalise}; allowed: sphere, inputs of one length"
         length = None if input_shape is None else math.sqrt(math.prod(input_shape))

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Gt, Lt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from boundcheck.methods.binary_training import BitsMethod, RealVariant, flip, set_to_signs
-from boundcheck.settings import NotNegative, Positive, ShareBelowOne, check, settings
+from boundcheck.settings import Gt, Lt, NotNegative, Positive, ShareBelowOne, check, settings
 from boundcheck.theory.arguments import FloatArray
 from boundcheck.theory.binary_filter.mappings import StateSpaceMap
 

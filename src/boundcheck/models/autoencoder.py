@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from annotated_types import MinLen
 from torch import nn
 
 from boundcheck.models.construction import allocate
 from boundcheck.models.dag_net import Activation, described, initialize
 from boundcheck.models.dag_topology import Parents, autoencoder_dag, num_parameters, sequential
-from boundcheck.settings import Count, NotNegative, settings
+from boundcheck.settings import Count, MinLen, NotNegative, settings
 
 
 @settings

@@ -10,17 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from boundcheck.planning.config import Config, ConfigError, Sources
+from boundcheck.setting_words import problem
 
 FILE = Path(__file__).with_name("config.schema.json")
-WORDS = {
-    "object": "a mapping of keys",
-    "array": "a list",
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "null": "nothing",
-}
+KIND = "kind"  # title of the schema of the name of a kind
+DISTILLATION = ("teacher", "temperature", "label_weight")  # settings of that loss alone
 
 
 @cache
@@ -33,7 +27,7 @@ def training_defaults() -> dict[str, Any]:
     """The settings of a training that neither a block nor a method gives."""
     properties = schema()["$defs"]["training"]["properties"]
     defaults = {key: definition.get("default") for key, definition in properties.items()}
-    return {key: value for key, value in defaults.items() if value is not None}
+    return {key: value for key, value in defaults.items() if value is not None and key not in DISTILLATION}
 
 
 def validate_schema(config: Config, sources: Sources) -> None:
@@ -48,70 +42,47 @@ def validate_schema(config: Config, sources: Sources) -> None:
 
     integers = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
     numbers = integers.redefine("number", lambda _, value: type(value) in (int, float) and math.isfinite(value))
-    validator = extend(Draft202012Validator, type_checker=numbers)(schema())
+    checks = {"complete": Draft202012Validator.VALIDATORS["required"], "allOf": _of_its_kind}
+    validator = extend(Draft202012Validator, checks, type_checker=numbers)(schema())
     messages: list[str] = []
     for error in validator.iter_errors(config):
-        while error.context and not _is_of_the_value_itself(error):
+        while any(part.absolute_path != error.absolute_path for part in error.context):
             error = max(error.context, key=relevance)
-        messages += [str(sources.error(keys, problem)) for keys, problem in _explain(error, config)]
+        if not _may_be_newer(error):
+            messages += [str(sources.error(keys, text)) for keys, text in _explain(error, config)]
     if messages:
         raise ConfigError("\n".join(dict.fromkeys(messages)))
 
 
-def _is_of_the_value_itself(error: Any) -> bool:
-    """Whether a choice of forms that a description names was missed as a whole, not by something inside one form."""
-    return "description" in error.schema and all(part.absolute_path == error.absolute_path for part in error.context)
+def _of_its_kind(validator: Any, choices: Sequence[Any], instance: Any, _: Any) -> Iterator[Any]:
+    """What is wrong with a variant by the definition of its kind; `allOf` holds such choices alone."""
+    kind = instance.get("kind") if isinstance(instance, Mapping) else None
+    for choice in choices:
+        if choice["if"]["properties"]["kind"]["const"] == kind:
+            yield from validator.descend(instance, choice["then"])
+
+
+def _may_be_newer(error: Any) -> bool:
+    """Whether a registry or a class may know better than the file: of a kind or of a setting that it lacks."""
+    if error.validator == "enum":
+        return error.schema.get("title") == KIND and isinstance(error.instance, str)
+    return error.validator == "additionalProperties" and "const" in error.schema["properties"].get("kind", {})
 
 
 def _explain(error: Any, config: Config) -> Iterator[tuple[list[Any], str]]:
     """The keys that a schema error is about, each with what is wrong there."""
     keys, allowed = [*error.absolute_path], error.validator_value
-    got = f"got {error.instance!r}"
-    hint = number_hint(error.instance) if _wants_number(error.schema) else ""
     match error.validator:
         case "additionalProperties":
             known = sorted(error.schema.get("properties", {}))
             for key in sorted(set(error.instance) - set(known), key=str):
                 yield [*keys, key], f"unknown key; allowed: {', '.join(known)}"
-        case "required":
+        case "required" | "complete":
             missing = [key for key in allowed if key not in error.instance]
-            beside = _variants_beside(keys, config) if missing == ["kind"] else ""
+            beside = _variants_beside(keys, config) if error.validator == "complete" and missing == ["kind"] else ""
             yield keys, f"missing key {', '.join(map(repr, missing))}{beside}"
-        case "enum":
-            yield keys, f"{got}; allowed: {', '.join(map(str, allowed))}"
-        case "type" if "description" not in error.schema:
-            words = " or ".join(WORDS[name] for name in _types(error.schema))
-            yield keys, f"{got}; allowed: {words}{hint}"
         case _:
-            text = error.schema.get("description", f"{error.validator} {allowed}")
-            yield keys, f"{got}; allowed: {text}{hint}"
-
-
-def _wants_number(definition: Mapping[str, Any]) -> bool:
-    """Whether one of the forms of a value is a number."""
-    forms = [definition, *definition.get("anyOf", ())]
-    return any(name in ("number", "integer") for form in forms for name in _types(form))
-
-
-def _types(definition: Mapping[str, Any]) -> list[str]:
-    types = definition.get("type", [])
-    return [types] if isinstance(types, str) else types
-
-
-def number_hint(value: Any) -> str:
-    """How to write a number that YAML read as a text: `1e-3`, which has no point, as `1.0e-3`."""
-    try:
-        number = float(value) if isinstance(value, str) else math.nan
-    except ValueError:
-        return ""
-    if not math.isfinite(number):
-        return ""
-    mantissa, _, exponent = value.strip().lower().partition("e")
-    if not exponent:
-        return f"; it is a text here, write {value.strip()} without quotes"
-    sign = "" if exponent[0] in "+-" else "+"
-    point = mantissa if "." in mantissa else f"{mantissa}.0"
-    return f"; YAML reads a text here, write {point}e{sign}{exponent}"
+            yield keys, problem(error.instance, error.schema)
 
 
 def _variants_beside(keys: Sequence[Any], config: Config) -> str:

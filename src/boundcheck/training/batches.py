@@ -8,52 +8,50 @@ from typing import Any
 
 import torch
 
-from boundcheck.cells.cell import Floats
+from boundcheck.cells.cell import Cell
+from boundcheck.cells.examples import Examples
 from boundcheck.contracts import Split
 from boundcheck.data.augment import Augment
-from boundcheck.seeds import generator_for
 
 
 class Batches:
     """Each seed of the stack sees the training split in its own order, the same for every method.
 
     A full batch without augmentation is the split itself, shared by the seeds.
+
+    Args:
+        cell: it says how large a batch is, how images are augmented, and where the random numbers come from.
+        examples: of the cell.
+        seeds: of the stack, k of them.
     """
 
-    def __init__(
-        self,
-        split: Split,
-        floats: Floats,
-        augment: Augment,
-        size: int | str,
-        names: tuple[str, str],
-        seeds: Sequence[int],
-    ) -> None:
-        self.split, self.floats, self.augment = split, floats, augment
-        self.num_examples = len(split.labels)
-        self.size = self.num_examples if size == "full" else min(int(size), self.num_examples)
+    def __init__(self, cell: Cell, examples: Examples, seeds: Sequence[int]) -> None:
+        self.split, self.network_inputs, self.augment = examples.splits.train, examples.network_inputs, cell.augment
+        self.num_examples = len(self.split.labels)
+        self.size = cell.batch_size(self.num_examples)
         self.num_batches = math.ceil(self.num_examples / self.size)  # the last one may be smaller
-        self.is_whole = self.num_batches == 1 and augment == Augment()
-        self._orders = [generator_for("order", *names, seed) for seed in seeds]
-        self._augments = [generator_for("augment", *names, seed) for seed in seeds]
+        self._orders = [cell.generator("order", seed) for seed in seeds]
+        self._augments = [cell.generator("augment", seed) for seed in seeds]
         self._permutation = torch.zeros(0, dtype=torch.int64)
-        self._whole = Split(floats(split.inputs), split.labels) if self.is_whole else None
+        self._full_batch: Split | None = None
+        if self.num_batches == 1 and cell.augment == Augment():
+            self._full_batch = Split(self.network_inputs(self.split.inputs), self.split.labels)
 
     def at(self, step: int) -> Split:
-        """The batch of a step, to be asked for in order: inputs (b, ...) or (k, b, ...), labels alike."""
-        if self._whole is not None:
-            return self._whole
+        """The batch of a step: inputs (b, ...) or (k, b, ...), labels alike. Call it for every step in order."""
+        if self._full_batch is not None:
+            return self._full_batch
         position = step % self.num_batches
         if position == 0:
             rows = [torch.randperm(self.num_examples, generator=order) for order in self._orders]
             self._permutation = torch.stack(rows).to(self.split.inputs.device)  # (k, n)
-        picked = self._permutation[:, position * self.size : (position + 1) * self.size]  # (k, b)
-        inputs = self.augment(self.floats(self.split.inputs[picked]), self._augments)  # (k, b, ...)
-        labels = self.split.labels[picked.to(self.split.labels.device)]
-        return Split(inputs, labels) if len(picked) > 1 else Split(inputs[0], labels[0])
+        chosen = self._permutation[:, position * self.size : (position + 1) * self.size]  # (k, b)
+        inputs = self.augment(self.network_inputs(self.split.inputs[chosen]), self._augments)  # (k, b, ...)
+        labels = self.split.labels[chosen.to(self.split.labels.device)]
+        return Split(inputs, labels) if len(chosen) > 1 else Split(inputs[0], labels[0])
 
     def state_dict(self) -> dict[str, Any]:
-        """Generators and the order of the current epoch."""
+        """The generators and the order of the current epoch."""
         return {
             "orders": [g.get_state() for g in self._orders],
             "augments": [g.get_state() for g in self._augments],

@@ -1,4 +1,4 @@
-"""Which seeds of a stack diverge, and when: their loss is NaN or leaves an interval."""
+"""Which seeds of a stack diverge, and when: their loss is NaN or too large."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from torch import Tensor
 
 
 class Divergence:
-    """Watches the losses; they wait on the device until `test`, so that watching costs no synchronisation.
+    """Watches the losses. They stay on the device until `test`, so that watching does not wait for the device.
+
+    Args:
+        num_seeds: k, of the stack.
+        max_loss: a seed whose loss is larger, or NaN, has diverged.
 
     Attributes:
-        steps: the step, counted from the seed's own start, at which it diverged; None: not so far.
-        reasons: in words; empty for a seed that did not diverge.
+        steps: the step at which each seed diverged, counted from its own start; None: not so far.
+        reasons: why, in words; empty for a seed that did not diverge.
     """
 
     def __init__(self, num_seeds: int, max_loss: float) -> None:
@@ -25,35 +29,35 @@ class Divergence:
         self._first_rows = [0] * num_seeds
 
     def watch(self, losses: Tensor) -> None:
-        """The losses (k,) of a step."""
+        """Take in the losses (k,) of a step."""
         self._recent.append(losses)
 
-    def forget(self, place: int) -> None:
-        """The seed at `place` starts afresh: its losses so far do not matter."""
-        self._first_rows[place] = len(self._recent)
+    def restart(self, seed_index: int) -> None:
+        """A seed starts again: its losses so far do not matter."""
+        self._first_rows[seed_index] = len(self._recent)
 
     def test(self, step: int, first_steps: Sequence[int]) -> None:
-        """Look at what was watched since the last test.
+        """Look at the losses since the last test.
 
         Args:
             step: steps of the stack so far.
-            first_steps: at which of them each seed started.
+            first_steps: the step of the stack at which each seed last started.
         """
         if not self._recent:
             return
         losses = torch.stack(self._recent).double().cpu()  # (m, k)
         bad = ~(losses.abs() <= self.max_loss)  # true for NaN too
-        for place, first_row in enumerate(self._first_rows):
-            if self.steps[place] is None and bool(bad[first_row:, place].any()):
-                row = first_row + int(bad[first_row:, place].int().argmax())
-                own_step = step - len(self._recent) + row - first_steps[place]
-                self.steps[place] = own_step
-                self.reasons[place] = f"training loss {losses[row, place].item():.4g} at step {own_step}"
+        for seed_index, first_row in enumerate(self._first_rows):
+            if self.steps[seed_index] is None and bool(bad[first_row:, seed_index].any()):
+                row = first_row + int(bad[first_row:, seed_index].int().argmax())
+                own_step = step - len(self._recent) + row - first_steps[seed_index]
+                self.steps[seed_index] = own_step
+                self.reasons[seed_index] = f"training loss {losses[row, seed_index].item():.4g} at step {own_step}"
         self._recent.clear()
         self._first_rows = [0] * len(self.steps)
 
     def state_dict(self) -> dict[str, Any]:
-        """What was found so far; to be asked for after `test`."""
+        """The steps and reasons so far. Call `test` first."""
         return {"steps": self.steps, "reasons": self.reasons}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

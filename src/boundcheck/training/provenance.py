@@ -1,10 +1,11 @@
-"""What a training was made from, and how each of its runs ended."""
+"""The provenance of a batch: what it was made from, and how each of its runs ended."""
 
 from __future__ import annotations
 
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,27 +13,49 @@ from typing import Any
 import torch
 
 from boundcheck.atomic_files import write_text
+from boundcheck.cells.resolved import resolved_settings
 from boundcheck.training.loop import Loop
 
 
-def write_provenance(job: Mapping[str, Any], loops: Sequence[Loop], path: Path) -> None:
+@dataclass(frozen=True)
+class Job:
+    """What a job was started with.
+
+    Args:
+        spec: all that defines the batch.
+        code: version of the code that decides the result.
+        modules: versions of the single modules behind `code`.
+        threads: torch's threads.
+    """
+
+    spec: Mapping[str, Any]
+    code: str
+    modules: Mapping[str, str]
+    threads: int
+
+
+def write_provenance(job: Job, loops: Sequence[Loop], path: Path) -> None:
     """Write the JSON file of a batch, whole or not at all.
 
     Args:
-        job: `spec`, `code`, `modules` and `threads` of the job.
+        job: what was asked for; the file holds its spec as it is, and as `resolved` with all defaults.
         loops: the finished trainings of its seeds.
         path: the file.
     """
     first = loops[0]
     provenance = {
-        **job,
+        "spec": job.spec,
+        "resolved": resolved_settings(job.spec),
+        "code": job.code,
+        "modules": job.modules,
+        "threads": job.threads,
         "versions": {"python": platform.python_version(), "platform": platform.platform()}
         | {name: version(name) for name in ("boundcheck", "torch", "numpy", "safetensors")},
-        "device": torch.cuda.get_device_name() if first.networks.device.type == "cuda" else "cpu",
+        "device": torch.cuda.get_device_name() if first.stack.device.type == "cuda" else "cpu",
         "seeds_at_once": len(first.seeds),
-        "channels_last": first.networks.layout.channels_last,
-        "num_parameters": first.networks.num_parameters,
-        "num_gradients": first.networks.method.num_gradients,
+        "channels_last": first.stack.layout.channels_last,
+        "num_parameters": first.stack.num_parameters,
+        "num_gradients": first.stack.method.num_gradients,
         "wall_seconds": sum(loop.wall_seconds for loop in loops),
         "cpu_seconds": sum(loop.cpu_seconds for loop in loops),
         "runs": [run for loop in loops for run in _runs(loop)],
@@ -44,9 +67,9 @@ def _runs(loop: Loop) -> list[dict[str, Any]]:
     """Status, last own step and number of restarts of each seed."""
     runs = []
     ends = zip(loop.seeds, loop.divergence.steps, loop.divergence.reasons, strict=True)
-    for place, (seed, step, reason) in enumerate(ends):
+    for seed_index, (seed, step, reason) in enumerate(ends):
         status = "done" if step is None else "diverged"
-        step = int(loop.steps_since_restart[place]) if step is None else step
-        restarts = loop.curve.num_restarts(place)
+        step = int(loop.steps_since_restart[seed_index]) if step is None else step
+        restarts = loop.curve.num_restarts(seed_index)
         runs.append({"seed": seed, "status": status, "reason": reason, "step": step, "restarts": restarts})
     return runs

@@ -1,4 +1,4 @@
-"""Seeds of a stack that start afresh in the middle of a training, or stand still, while the others go on."""
+"""Seeds of a stack that start again or stand still while the others go on."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from boundcheck.contracts import Restart
+from boundcheck.optional_members import PerSliceRates
 
 
 def takes_slice_rates(optimizer: Optimizer) -> bool:
-    """Whether a group's `lr` may be a tensor with one rate for each seed of a stack."""
-    return getattr(type(optimizer), "per_slice_lr", False)
+    """Whether the `lr` of a group may be a tensor (k,) with one rate for each seed of a stack."""
+    return isinstance(optimizer, PerSliceRates) and optimizer.per_slice_lr
 
 
-def asked_rates(restarts: Iterable[Restart], num_seeds: int) -> dict[int, float]:
-    """The least learning rate asked for, by the place of the seed in its stack; no entry for a seed that goes on.
+def requested_rates(restarts: Iterable[Restart], num_seeds: int) -> dict[int, float]:
+    """The new learning rate of each seed that restarts, by its index in the stack: the least that was requested.
 
     Raises:
         ValueError: a learning rate that makes no sense.
@@ -27,7 +28,7 @@ def asked_rates(restarts: Iterable[Restart], num_seeds: int) -> dict[int, float]
     least = torch.full((num_seeds,), math.nan, dtype=torch.float64)
     for restart in restarts:
         least = least.fmin(restart.lr.detach().double().cpu().reshape(num_seeds))
-    rates = {place: rate for place, rate in enumerate(least.tolist()) if not math.isnan(rate)}
+    rates = {seed_index: rate for seed_index, rate in enumerate(least.tolist()) if not math.isnan(rate)}
     for rate in rates.values():
         if not 0 < rate < math.inf:
             raise ValueError(f"lr: a restart asks for {rate}; allowed: > 0 and finite, or NaN where a seed goes on")
@@ -35,25 +36,25 @@ def asked_rates(restarts: Iterable[Restart], num_seeds: int) -> dict[int, float]
 
 
 @torch.no_grad()
-def reset_slices(optimizer: Optimizer, places: Sequence[int], num_seeds: int) -> None:
-    """Zero the state of the seeds at `places` of a stack of `num_seeds`.
+def reset_slices(optimizer: Optimizer, seed_indices: Sequence[int], num_seeds: int) -> None:
+    """Set the optimizer's state of some seeds of a stack to zero.
 
     Raises:
-        TypeError: a state that the seeds share.
+        TypeError: the seeds share a part of the state.
     """
     for state in optimizer.state.values():
         for name, value in state.items():
             if not isinstance(value, Tensor) or value.shape[:1] != (num_seeds,):
                 kind = type(optimizer).__name__
                 raise TypeError(f"{kind}: its state {name!r} has no leading axis of {num_seeds} seeds")
-            value[places] = 0
+            value[seed_indices] = 0
 
 
 @contextlib.contextmanager
-def held(tensors: Sequence[Tensor], places: Sequence[int]) -> Iterator[None]:
-    """Whatever happens meanwhile, the seeds at `places` of a stack keep their values."""
-    kept = [tensor[places].clone() for tensor in tensors] if places else []
+def unchanged_seeds(tensors: Sequence[Tensor], seed_indices: Sequence[int]) -> Iterator[None]:
+    """After the block some seeds of a stack have the values that they had before it."""
+    kept = [tensor[seed_indices].clone() for tensor in tensors] if seed_indices else []
     yield
     with torch.no_grad():
-        for tensor, values in zip(tensors if places else [], kept, strict=True):
-            tensor[places] = values
+        for tensor, values in zip(tensors if seed_indices else [], kept, strict=True):
+            tensor[seed_indices] = values

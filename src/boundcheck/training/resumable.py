@@ -1,4 +1,4 @@
-"""The course of a training on disk: where it resumes, its checkpoints, and what its log says."""
+"""A training that can stop and resume: its checkpoints, its log, and how far it is."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ FLUSH_EVERY = 64  # steps between divergence tests, each of which waits for the 
 
 
 class TrainingInterrupted(Exception):
-    """The job was asked to stop; its state is on disk."""
+    """The job was asked to stop. Its state is on disk."""
 
 
 def run(
     loop: Loop, folder: Path, identity: str, should_stop: Callable[[], bool], every_seconds: float, loops_after: int = 0
 ) -> None:
-    """Train to the end, from the beginning or from the state that is in `folder`.
+    """Train to the end, from the beginning or from the checkpoint in `folder`.
 
     Args:
         loop: a training that has made no step yet.
-        folder: where its snapshots and its state go.
-        identity: of the job; a state of another one is not resumed.
-        should_stop: asked after every step.
-        every_seconds: between checkpoints.
-        loops_after: trainings of the same length that come after this one, for the time left.
+        folder: where its snapshots and its checkpoint go.
+        identity: of the job; a checkpoint of another job is not resumed.
+        should_stop: called after every step.
+        every_seconds: time between checkpoints, seconds.
+        loops_after: how many trainings of the same length follow, for the estimate of the time left.
 
     Raises:
-        TrainingInterrupted: `should_stop` said so; the state was written first.
+        TrainingInterrupted: `should_stop` returned True. The checkpoint is written.
     """
     path = folder / "state.safetensors"
     _begin(loop, path, identity)
@@ -68,7 +68,7 @@ def _begin(loop: Loop, path: Path, identity: str) -> None:
         print(f"resumed at epoch {loop.epochs_done:.2f} (step {loop.step})", flush=True)
         if state["before_evaluation"]:
             _end_epoch(loop, path.parent)
-    write_progress(path.parent.parent, loop.epochs_done, loop.training["epochs"], None)
+    write_progress(path.parent.parent, loop.epochs_done, loop.training.epochs, None)
     loop.model.train()
 
 
@@ -86,7 +86,7 @@ def _save(loop: Loop, path: Path, identity: str, watch: Stopwatch, before_evalua
 
 
 def _report(loop: Loop, steps_per_second: float, folder: Path, loops_after: int) -> None:
-    epochs, epoch = loop.training["epochs"], round(loop.epochs_done)
+    epochs, epoch = loop.training.epochs, round(loop.epochs_done)
     if epoch % max(epochs // 200, 1) == 0:
         images = steps_per_second * loop.batches.size * len(loop.seeds)
         left = (epochs * (1 + loops_after) - epoch) * loop.batches.num_batches / steps_per_second

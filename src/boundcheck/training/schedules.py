@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
-SCHEDULES = ("constant", "cosine", "linear", "step", "inverse_sqrt")
+from boundcheck.settings import TrainingSettings
 
 
-def lr_factor(training: Mapping[str, Any], step: int, steps_per_epoch: int) -> float:
+def lr_factor(training: TrainingSettings, step: int, steps_per_epoch: int) -> float:
     """The factor on the initial learning rate at `step` (0, 1, ...) of a run.
 
     With t the progress after the warm-up, in [0, 1], and f the `final_lr_factor`:
@@ -19,20 +17,20 @@ def lr_factor(training: Mapping[str, Any], step: int, steps_per_epoch: int) -> f
     `lr_update: epoch` holds the factor constant within an epoch: during the warm-up at what its last step would have.
 
     Args:
-        training: the cell's settings (epochs, lr_schedule, lr_update, warmup_epochs, final_lr_factor, step_*).
+        training: the settings of the cell.
         step: optimizer steps already taken.
         steps_per_epoch: optimizer steps in one epoch.
     """
-    warmup = round(training["warmup_epochs"] * steps_per_epoch)
-    is_by_epoch = training["lr_update"] == "epoch"
+    warmup = round(training.warmup_epochs * steps_per_epoch)
+    is_by_epoch = training.lr_update == "epoch"
     if is_by_epoch:
         step -= step % steps_per_epoch
     if step < warmup:
         return min(1.0, (step + (steps_per_epoch if is_by_epoch else 1)) / warmup)
-    total = training["epochs"] * steps_per_epoch
+    total = training.epochs * steps_per_epoch
     progress = (step - warmup) / max(total - warmup, 1)
-    final = training["final_lr_factor"]
-    match training["lr_schedule"]:
+    final = training.final_lr_factor
+    match training.lr_schedule:
         case "cosine":
             return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
         case "linear":
@@ -40,7 +38,7 @@ def lr_factor(training: Mapping[str, Any], step: int, steps_per_epoch: int) -> f
         case "inverse_sqrt":
             return (step - warmup + 1) ** -0.5
         case "step":
-            passed = sum(step >= epoch * steps_per_epoch for epoch in training["step_epochs"])
-            return training["step_factor"] ** passed
+            passed = sum(step >= epoch * steps_per_epoch for epoch in training.step_epochs)
+            return training.step_factor**passed
         case _:
             return 1.0

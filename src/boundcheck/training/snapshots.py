@@ -12,20 +12,20 @@ from torch import Tensor, nn
 from boundcheck.atomic_files import written_whole
 
 
-def save_snapshot(model: nn.Module, stacked: bool, path: Path, place: int | None = None) -> None:
+def save_snapshot(model: nn.Module, is_stacked: bool, path: Path, seed_index: int | None = None) -> None:
     """Write the model's parameters and buffers, leading axis = seed, whole or not at all.
 
     Args:
         model: a network, or a stack.
-        stacked: which of them.
+        is_stacked: whether it is a stack.
         path: the file.
-        place: only the seed at this place of the stack; None: all.
+        seed_index: only this seed of the stack; None: all.
     """
     state = {name: value.detach() for name, value in model.state_dict().items()}
-    if not stacked:
+    if not is_stacked:
         state = {name: value.unsqueeze(0) for name, value in state.items()}
-    if place is not None:
-        state = {name: value[place : place + 1] for name, value in state.items()}
+    if seed_index is not None:
+        state = {name: value[seed_index : seed_index + 1] for name, value in state.items()}
     with written_whole(path) as temporary:
         save_file({name: value.cpu().contiguous() for name, value in state.items()}, temporary)
 
@@ -33,12 +33,12 @@ def save_snapshot(model: nn.Module, stacked: bool, path: Path, place: int | None
 def write_snapshots(
     files: Mapping[int, Sequence[Path]], arrays: Sequence[Mapping[str, Mapping[str, Tensor]]], folder: Path
 ) -> None:
-    """Join along the seeds what the stacks of a batch left, and put the folder in place.
+    """Join what the stacks of a batch left along the seeds, and write the folder, whole or not at all.
 
     Args:
-        files: by epoch, the snapshots of all seeds in their order; of one that is not there (it diverged before), the
-            seeds are NaN. An epoch that none reached has no file.
-        arrays: of each stack, by the kind of the callback and their own names.
+        files: by epoch, the snapshot files of the stacks in the order of their seeds. Where a file is missing, because
+            its seeds diverged before, their values are NaN. An epoch that no seed reached gets no file.
+        arrays: those of each stack, by the kind of the callback and their own names.
         folder: where `epoch_<n>.safetensors` and `<kind>.safetensors` go.
     """
     with written_whole(folder) as temporary:

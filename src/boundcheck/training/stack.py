@@ -1,4 +1,4 @@
-"""The networks of a stack of seeds under one optimizer: how they step, start afresh and stand still."""
+"""The networks of several seeds under one optimizer: how they step, start again and stand still."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from boundcheck.cells.cell import PRECISIONS, build_method, build_network, teacher_of
-from boundcheck.contracts import Split, Splits
+from boundcheck.cells.cell import Cell
+from boundcheck.cells.examples import Examples
+from boundcheck.cells.networks import build_network, cell_objective
+from boundcheck.contracts import Split
 from boundcheck.models.stacking import stack
-from boundcheck.objectives import build_objective
 from boundcheck.training.layout import layout_for
-from boundcheck.training.restarts import held, reset_slices, takes_slice_rates
+from boundcheck.training.restarts import reset_slices, takes_slice_rates, unchanged_seeds
 
 
-class Networks:
-    """k networks of one architecture, k = 1 for a model that is trained alone.
+class Stack:
+    """k networks of one architecture as one module; k = 1 for a model whose seeds train one after another.
 
     Args:
-        spec: dataset, model, method and training of the cell.
+        cell: what is trained, and how.
         seeds: k of them.
-        splits: the examples.
-        device: where they are.
-        keep_gradient: whether `gradient` is asked for after every step.
-        may_restart: whether `restart` may be asked for.
+        examples: of the cell, on the device of the training.
+        keep_gradient: whether `gradient` will be called after every step.
+        may_restart: whether `restart` may be called.
 
     Raises:
         ValueError: restarts in a stack whose optimizer takes no learning rate for each seed.
@@ -35,22 +35,20 @@ class Networks:
 
     def __init__(
         self,
-        spec: Mapping[str, Any],
+        cell: Cell,
         seeds: Sequence[int],
-        splits: Splits,
-        device: str,
+        examples: Examples,
         keep_gradient: bool = False,
         may_restart: bool = False,
     ) -> None:
-        training = spec["training"]
-        self.device = torch.device(device)
+        self.device = examples.device
         self.num_seeds, self.keep_gradient, self.may_restart = len(seeds), keep_gradient, may_restart
-        self.objective = build_objective(training, teacher_of(spec, splits, device))
-        self.method = build_method(spec)
-        nets = [build_network(spec, splits, seed) for seed in seeds]
-        self.stacked = len(nets) > 1
-        self.model = (stack(nets) if self.stacked else nets[0]).to(device, PRECISIONS[training["precision"]])
-        self.layout = layout_for(self.model, self.method, training, splits.input_shape, self.device)
+        self.objective, self.method = cell_objective(cell, examples), cell.method
+        networks = [build_network(cell, examples.splits, seed) for seed in seeds]
+        self.is_stacked = len(networks) > 1
+        self.model = (stack(networks) if self.is_stacked else networks[0]).to(self.device, cell.dtype)
+        input_shape = examples.splits.input_shape
+        self.layout = layout_for(self.model, self.method, cell.training, input_shape, self.device)
         self.tensors = list(chain(self.model.parameters(), self.model.buffers()))
         self.start = [tensor.detach().clone() for tensor in self.tensors] if may_restart else []
         self.optimizer = self._new_optimizer()
@@ -68,8 +66,8 @@ class Networks:
 
         Args:
             batch: inputs (b, ...) or (k, b, ...), labels alike.
-            factors: of each seed's learning rate, from its schedule; all alike unless seeds may restart.
-            moves: whether each seed does; the others keep their weights.
+            factors: what the schedule multiplies each seed's learning rate by; equal unless seeds may restart.
+            moves: whether each seed makes the step; the others keep their weights.
         """
         self._set_rates(factors)
         with self.layout.precision():
@@ -91,7 +89,7 @@ class Networks:
                 is_first = False
             return total
 
-        with held(self.tensors, [place for place, moving in enumerate(moves) if not moving]):
+        with unchanged_seeds(self.tensors, [index for index, is_moving in enumerate(moves) if not is_moving]):
             self.optimizer.step(closure)  # type: ignore[arg-type]
 
     def gradient(self) -> Tensor:
@@ -100,20 +98,24 @@ class Networks:
 
     @torch.no_grad()
     def restart(self, rates: Mapping[int, float]) -> None:
-        """Put the seeds at some places back to their start, each with a learning rate of its own."""
-        places = list(rates)
+        """Put some seeds back to their start.
+
+        Args:
+            rates: the new learning rate of each of these seeds, by its index in the stack.
+        """
+        seed_indices = list(rates)
         for tensor, start in zip(self.tensors, self.start, strict=True):
-            if self.stacked:
-                tensor[places] = start[places]
+            if self.is_stacked:
+                tensor[seed_indices] = start[seed_indices]
             else:
                 tensor.copy_(start)
-        if self.stacked:
-            reset_slices(self.optimizer, places, self.num_seeds)
+        if self.is_stacked:
+            reset_slices(self.optimizer, seed_indices, self.num_seeds)
         else:
             self.optimizer = self._new_optimizer()
         for group in self.optimizer.param_groups:
-            if self.stacked:
-                group["initial_lr"][places] = torch.tensor(list(rates.values()), dtype=torch.float64)
+            if self.is_stacked:
+                group["initial_lr"][seed_indices] = torch.tensor(list(rates.values()), dtype=torch.float64)
             else:
                 group["initial_lr"] = rates[0]
 
@@ -121,7 +123,7 @@ class Networks:
         optimizer = self.method.optimizer(self.model, num_stacked=self.num_seeds)
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
-        if self.may_restart and self.stacked:
+        if self.may_restart and self.is_stacked:
             if not takes_slice_rates(optimizer):
                 kind = type(optimizer).__name__
                 raise ValueError(f"seeds: got {self.num_seeds} at once; allowed: one, for {kind} has one learning rate")
@@ -145,7 +147,7 @@ class Networks:
             self._gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in parameters]
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights and optimizer."""
+        """The weights and the optimizer's state."""
         return {"model": dict(self.model.state_dict()), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -1,0 +1,184 @@
+"""The JSON schema of a config, made from the classes that its kinds name: `boundcheck schema` prints it.
+
+Editors read it beside a config file; planning checks a config against it without importing a kind; the list of kinds
+is made from it. Two keys are no part of JSON Schema: `words`, what a value may be in words, where the other keys do
+not say it well; and `complete`, the keys that must be there once all layers of a config are merged.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from boundcheck.data.augment import Augment
+from boundcheck.data.view import View
+from boundcheck.jobs.kind_schemas import Schema, choice_by_kind, kind_schema, registry_of, settings_schema
+from boundcheck.planning.job_code import REGISTRIES
+from boundcheck.planning.schema import KIND
+from boundcheck.settings import TrainingSettings
+
+NAME_WORDS = 'a name: 1 to 64 letters, digits, "_", "-", "+" or ".", beginning with a letter, without ".."'
+COUNT = {"type": "integer", "minimum": 1}
+SWEEP = {
+    "description": "values of settings; the variant is made once for each combination of them",
+    "type": "object",
+    "minProperties": 1,
+    "additionalProperties": {
+        "type": "array",
+        "minItems": 1,
+        "items": {"type": ["number", "string", "boolean"]},
+    },
+}
+TIMES = {
+    "type": "string",
+    "pattern": "^x[1-9][0-9]*$",
+    "words": "in a method x2, x4, ... times the epochs of the block",
+}
+
+
+def config_schema() -> Schema:
+    """The schema of a config: its files alone and merged."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "boundcheck config",
+        "type": "object",
+        "additionalProperties": False,
+        "complete": ["name", "studies"],
+        "properties": {
+            "name": {"description": "the scale: results/<name> and reports/<name>", **_ref("name")},
+            "seeds_per_job": {"description": "seeds that one job trains", **COUNT},
+            **_variants("datasets", "models", "methods", "analyses"),
+            "studies": {
+                "type": "object",
+                "propertyNames": _ref("name"),
+                "additionalProperties": _ref("study"),
+                "words": "a mapping from names to studies",
+            },
+        },
+        "$defs": _definitions(),
+    }
+
+
+def _definitions() -> dict[str, Schema]:
+    sections = {section: _variant(section) for section in REGISTRIES}
+    kinds = {
+        f"{section}.{kind}": _in_config(section, kind_schema(section, kind))
+        for section in REGISTRIES
+        for kind in sorted(registry_of(section))
+    }
+    name = {"words": NAME_WORDS, "type": "string", "pattern": r"^(?!.*\.\.)[A-Za-z][A-Za-z0-9_+.-]{0,63}(?![\s\S])"}
+    names = {"type": "array", "minItems": 1, "items": _ref("name"), "words": "a list of at least one name"}
+    return {
+        "name": name,
+        "names": names,
+        "study": _study(),
+        "block": _block(),
+        "training": _training(),
+        "sweep": SWEEP,
+        **sections,
+        **kinds,
+    }
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _variants(*sections: str) -> dict[str, Schema]:
+    """The keys of a config or study that hold variants by name."""
+    return {
+        section: {
+            "type": "object",
+            "propertyNames": _ref("name"),
+            "additionalProperties": _ref(section),
+            "words": "a mapping from names to variants",
+        }
+        for section in sections
+    }
+
+
+def _variant(section: str) -> Schema:
+    """A variant of a section; one without a kind changes settings of another layer's."""
+    return {
+        "type": "object",
+        "complete": ["kind"],
+        "properties": {"kind": _names(section)},
+        "allOf": choice_by_kind(section, registry_of(section)),
+        "words": "a variant, {kind: ..., and its settings}",
+    }
+
+
+def _names(section: str) -> Schema:
+    """The kinds of a section; what reads a config leaves other names to the registry, which may be newer."""
+    return {"title": KIND, "enum": sorted(registry_of(section))}
+
+
+def _in_config(section: str, schema: Schema) -> Schema:
+    """What the variants of a section may have beside the settings of their kind."""
+    properties = {**schema["properties"]}
+    if section == "datasets":
+        properties |= settings_schema(View)
+    if section == "methods":
+        properties["training"] = {"description": "what it changes of its block's training", **_ref("training")}
+    if section in ("checks", "claims"):  # tables of claims give the rest
+        return {**schema, "required": ["kind"]}
+    if section == "record":
+        return schema
+    properties["sweep"] = _ref("sweep")
+    needed = schema["required"][1:]
+    rest = {key: value for key, value in schema.items() if key not in ("properties", "required")}
+    swept = {"if": {"required": ["sweep"]}, "else": {"required": needed}} if needed else {}
+    return {**rest, "properties": properties, "required": ["kind"], **swept}
+
+
+def _study() -> Schema:
+    return {
+        "words": "a mapping of keys, or the path of a file with them",
+        "type": ["object", "string"],
+        "additionalProperties": False,
+        "properties": {
+            **_variants("datasets", "models", "methods", "analyses"),
+            "defaults": {"description": "keys of every block of the grid that does not say otherwise", **_ref("block")},
+            "grid": {"type": "array", "items": _ref("block")},
+            **_variants("checks", "claims"),
+        },
+    }
+
+
+def _block() -> Schema:
+    epoch = {"anyOf": [{"type": "integer", "minimum": 0}, {"const": "last"}]}
+    record = {
+        "words": "the kind of a recorder, or a mapping of its kind and settings",
+        "type": ["string", "object"],
+        "if": {"type": "string"},
+        "then": _names("record"),
+        "else": _ref("record"),
+    }
+    return {
+        "description": "every dataset x model x method of it is a cell",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "datasets": _ref("names"),
+            "models": _ref("names"),
+            "methods": _ref("names"),
+            "seeds": {"description": "runs of each cell", **COUNT},
+            "seeds_per_job": {"description": "seeds that one job trains", **COUNT},
+            "training": _ref("training"),
+            "snapshots": {"description": "epochs whose weights are kept and measured", "type": "array", "items": epoch},
+            "analyses": {"description": "what is measured on them", "type": "array", "items": _ref("name")},
+            "record": {"description": "what is recorded during training", "type": "array", "items": record},
+            "role": {"description": "claims look at main, and at other roles where they name them", **_ref("name")},
+        },
+    }
+
+
+def _training() -> Schema:
+    """The settings of a training as a config writes them."""
+    properties: dict[str, Any] = settings_schema(TrainingSettings)
+    epochs = properties["epochs"]
+    count = {key: epochs.pop(key) for key in ("type", "minimum")}
+    epochs["anyOf"] = [count, TIMES]
+    properties["teacher"] = {"description": properties["teacher"]["description"], **_ref("name")}
+    augment = {"type": "object", "additionalProperties": False, "properties": settings_schema(Augment)}
+    properties["augment"] = {**properties["augment"], **augment}
+    return {"type": "object", "additionalProperties": False, "properties": properties}
