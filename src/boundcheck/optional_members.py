@@ -87,7 +87,7 @@ class NormalisesRows(Protocol):
 class ConvergesByTheorem(Protocol):
     """A method with a convergence theorem: its check asks whether the theorem covers a training."""
 
-    def converges(self, training: Mapping[str, Any]) -> bool: ...
+    def converges(self, training: TrainingSettings) -> bool: ...
 
 
 @runtime_checkable

@@ -16,8 +16,9 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
+from pydantic import WithJsonSchema
 
-from boundcheck.settings import in_words, settings
+from boundcheck.settings import settings
 from boundcheck.verdicts import Reason, Tables, Views, because
 
 if TYPE_CHECKING:
@@ -30,7 +31,12 @@ CellKey = tuple[str, str, str]
 Cells = Mapping[CellKey, Settings]
 Selector = Annotated[
     Mapping[str, Any] | Sequence[Mapping[str, Any] | str] | str,
-    in_words("a selector, {kind: ..., and settings}, a list of them, or a name"),
+    WithJsonSchema(
+        {
+            "type": ["object", "array", "string"],
+            "words": "a selector, {kind: ..., and settings}, a list of them, or a name",
+        }
+    ),
 ]
 Recorded = Callable[[Settings, str], Sequence[str]]  # of a cell: patterns of the quantities in "curves", "measurements"
 
