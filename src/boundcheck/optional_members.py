@@ -116,6 +116,13 @@ class HasMomentumLaw(Protocol):
     weight_decay: float
 
 
+@runtime_checkable
+class PassesGradientsOn(Protocol):
+    """A binary model that says whether latent weights get the gradient of their bits: the flip-ratio formula asks."""
+
+    passes_gradient_on: bool
+
+
 # ---- networks --------------------------------------------------------------------------------------------------------
 
 
