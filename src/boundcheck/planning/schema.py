@@ -14,6 +14,7 @@ from boundcheck.setting_words import problem
 
 FILE = Path(__file__).with_name("config.schema.json")
 KIND = "kind"  # title of the schema of the name of a kind
+DECIDING = ("#/$defs/checks.", "#/$defs/claims.")  # what `boundcheck validate` alone looks into
 DISTILLATION = ("teacher", "temperature", "label_weight")  # settings of that loss alone
 
 
@@ -58,7 +59,8 @@ def _of_its_kind(validator: Any, choices: Sequence[Any], instance: Any, _: Any) 
     """What is wrong with a variant by the definition of its kind; `allOf` holds such choices alone."""
     kind = instance.get("kind") if isinstance(instance, Mapping) else None
     for choice in choices:
-        if choice["if"]["properties"]["kind"]["const"] == kind:
+        is_left = choice["then"]["$ref"].startswith(DECIDING)
+        if choice["if"]["properties"]["kind"]["const"] == kind and not is_left:
             yield from validator.descend(instance, choice["then"])
 
 
