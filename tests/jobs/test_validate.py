@@ -93,7 +93,7 @@ CLAIMS = ("studies", "gam", "claims")
         ((*GRID, "training"), {"loss": "square", "label_smoothing": 0.1}, ["grid[0].training: label_smoothing"]),
         ((*CLAIMS, "flatter", "baseline"), "sdg", ["claims.flatter: baseline: no name fits 'sdg'", "gam_a, sgd"]),
         ((*CLAIMS, "flatter", "analysis"), "spectrm", ["claims.flatter: analysis: no analysis 'spectrm'", "spectrum"]),
-        ((*CLAIMS, "flatter", "source"), "curve", ["claims.flatter: source", "measurements"]),
+        ((*CLAIMS, "flatter", "source"), "curve", ["claims.flatter.source: got", "measurements"]),
         ((*CLAIMS, "holds", "check"), "dominate", ["claims.holds: check: no check 'dominate'", "dominates"]),
         (("studies", "gam", "checks", "dominates", "kind"), "zeroth", ["checks.dominates: unknown kind 'zeroth'"]),
     ],
