@@ -149,7 +149,7 @@ def test_a_text_that_is_no_number_gets_no_such_hint(base, make_config):
 
 
 def test_a_paper_brings_its_checks_and_claims(make_config):
-    """A study of another name has its own or none; a config changes what a paper brings, and is blamed for it."""
+    """A study of another name has its own or none."""
     own = {"claims": {"mine": {"kind": "theorem_holds", "check": "zeroth_below_first"}}}
     studies = {"gam": {**STUDY, **own}, "other": STUDY}
     file = make_config({"name": "tiny", "studies": studies})
@@ -158,3 +158,7 @@ def test_a_paper_brings_its_checks_and_claims(make_config):
     assert "zeroth_below_first" in spec["checks"]
     assert {"mine", "first_order_flatness_dominates"} <= spec["claims"].keys()
     assert (plan.check_spec("other")["checks"], plan.check_spec("other")["claims"]) == ({}, {})
+    assert "claims.yaml: claims.first_order_flatness_dominates" in str(
+        plan.sources.error(("studies", "gam", "claims", "first_order_flatness_dominates"), "wrong")
+    )
+    assert str(plan.sources.error(("studies", "gam", "claims", "mine"), "wrong")).startswith(str(file))
