@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from boundcheck.contracts import MomentumLaw
     from boundcheck.settings import TrainingSettings
 
 # ---- datasets, models and methods ------------------------------------------------------------------------------------
@@ -105,6 +106,14 @@ class FiltersGradients(Protocol):
     """A method for binary networks that is a filter of gradients: comparisons of bits and of flip ratios ask for it."""
 
     def as_filter(self, factors: Any) -> Any: ...
+
+
+@runtime_checkable
+class HasMomentumLaw(Protocol):
+    """A momentum method: the theorems on its steps ask for the law, and for `weight_decay`."""
+
+    momentum_law: MomentumLaw
+    weight_decay: float
 
 
 # ---- networks --------------------------------------------------------------------------------------------------------

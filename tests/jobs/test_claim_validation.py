@@ -58,6 +58,27 @@ def test_a_mistake_is_named(changes, words):
         assert word in mistake
 
 
+@pytest.mark.parametrize(
+    ("claim", "words"),
+    [
+        (
+            {
+                "kind": "similar_when_tuned",
+                "quantity": "test_accuracy",
+                "groups": {"GAM": {"kind": "gum"}, "SGD": {"kind": "sgd", "lr": 0.1}},
+                "reference_group": "SGD",
+                "margin": 1.0,
+            },
+            "groups: GAM: no kind 'gum'",
+        ),
+        ({"kind": "act_through_product", "centre": {"kind": "latent_sgd", "rate": 1}}, "centre: latent_sgd has no"),
+    ],
+)
+def test_a_mistake_in_a_group_or_a_centre_is_named(claim, words):
+    (mistake,) = claim_mistakes(build(CLAIMS, claim), [], NAMES)
+    assert mistake.startswith(words)
+
+
 def test_an_unknown_check_is_named():
     claim = build(CLAIMS, {"kind": "theorem_holds", "check": "dominate"})
     assert list(claim_mistakes(claim, ["dominates"], NAMES)) == ["check: no check 'dominate'; allowed: dominates"]

@@ -25,16 +25,22 @@ SELECTORS: dict[str, tuple[Mapping[str, str], tuple[str, ...]]] = {  # field -> 
     "datasets": (DATASETS, VIEW_KEYS),
     "models": (MODELS, ()),
     "methods": (METHODS, ("num_gradients",)),
+    "centre": (METHODS, ("num_gradients",)),
     "record": (CALLBACKS, ()),
     "baseline": (METHODS, ("num_gradients", "others")),
     "baseline_model": (MODELS, ("others",)),
+    "baseline_record": (CALLBACKS, ()),
+    "beside": (MODELS, ("others",)),
+    "certified": (CALLBACKS, ()),
 }
 SECTIONS = {  # field -> the variants whose names a text may be
     "datasets": "datasets",
     "models": "models",
     "methods": "methods",
+    "centre": "methods",
     "baseline": "methods",
     "baseline_model": "models",
+    "beside": "models",
 }
 TRAINING = tuple(field.name for field in dataclasses.fields(TrainingSettings))
 
@@ -140,6 +146,9 @@ def _selectors(claim: Any) -> Iterator[tuple[str, str, Any]]:
         selectors = getattr(claim, figures, None)
         if isinstance(selectors, Mapping):
             yield from ((f"{figures}: {field}", field, selector) for field, selector in selectors.items())
+    groups = getattr(claim, "groups", None)
+    if isinstance(groups, Mapping):
+        yield from ((f"groups: {name}", "methods", selector) for name, selector in groups.items())
 
 
 def _selector_mistakes(selector: Any, registry: Mapping[str, str], common: Sequence[str]) -> Iterator[str]:

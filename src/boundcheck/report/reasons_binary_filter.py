@@ -53,7 +53,7 @@ def _delays(factor: float, num: int, num_scales: int, num_unended: int) -> str:
 
 
 WORDINGS: dict[str, str | Callable[..., str]] = {
-    "no_twins": lambda relations: f"the grid has no two trainings of which one is the other's {', '.join(relations)}",
+    "no_twins": lambda relations: f"the grid has no two trainings that are related as {' or '.join(relations)}",
     "no_bits": "no pair has the bits of both",
     "bits_compared": _bits_compared,
     "bits_differ": _bits_differ,

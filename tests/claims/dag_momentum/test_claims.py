@@ -519,7 +519,7 @@ def test_the_predicted_decrease_is_drawn_against_the_actual_one():
     assert sorted(line["x"]) == [dots["x"].min(), dots["x"].max()]
     assert (dots["y"].to_numpy() >= dots["x"].to_numpy() * (1 - 1e-9)).all()
     assert set(dots["series"]) == {"am", "hb"}
-    one = PredictedDecrease(check="prediction", shown={"rule": "inverse"}).decide(tables)
+    one = PredictedDecrease(check="prediction", shown={"record": {"rule": "inverse"}}).decide(tables)
     assert set(one.figures[0].data["series"]) == {"hb"}
     assert one.reason == verdict.reason  # all of them decide
     none = tables._replace(checks=tables.checks.iloc[:0])

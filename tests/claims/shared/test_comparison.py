@@ -265,7 +265,7 @@ def test_a_level_by_kind_of_dataset(make_tables):
     of_digits, of_mnist = verdict.cells
     assert of_digits["value"] == of_digits["value of baseline"] - 20 == 0
     assert of_mnist["value"] == pytest.approx((0 + 10 + 10) / 3)
-    assert verdict.figures[0].x_label.startswith("test accuracy, steps until it is ≤ -5 or -10: ")
+    assert verdict.figures[0].x_label.startswith("test accuracy, steps until it is ≤ -10 or -5: ")
     one = lower(until_level={"mnist": -10.0}).decide(tables)
     assert {cell["dataset"]: cell["n"] for cell in one.cells} == {"mnist5k": 0, "two": 3}
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING
 
 from boundcheck.claims.dag_momentum.steps import sampling, steps_of
 from boundcheck.claims.shared.figures import COLUMNS, bound_figures, is_logarithmic, over_seeds
-from boundcheck.claims.shared.selection import CELL, Selector, cells_of, has_recorder, only_runs
+from boundcheck.claims.shared.selection import CELL, Selector, SelectsCells, cells_of, only_runs, rows_of
 from boundcheck.claims.shared.theorem_holds import TheoremHolds
 from boundcheck.settings import settings
 from boundcheck.verdicts import Figure, Reason, Tables
@@ -23,10 +24,11 @@ class StepTheorem(TheoremHolds):
     """`theorem_holds` whose figures show some of the cells only; a theorem's left side labels its ordinate.
 
     Args:
-        shown: selector of recorders: cells that have such a one are in the figures. All of them count for the verdict.
+        shown: selectors of the cells in the figures, by field (`record`, `models`, ...). All of them count for the
+            verdict.
     """
 
-    shown: Selector = field(default_factory=dict)
+    shown: Mapping[str, Selector] = field(default_factory=dict)
 
     def only(self, tables: Tables) -> Tables:
         """The runs and checks of the selected cells; curves stay whole, whose steps are derived once for all claims."""
@@ -34,9 +36,8 @@ class StepTheorem(TheoremHolds):
 
     def figures(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
         """The bounds beside what was measured, a figure for each left side."""
-        rows, cells = rows[rows["premise_holds"].astype(bool)], cells_of(tables.runs)
-        keys = zip(*(rows[key] for key in CELL), strict=True)
-        rows = rows[[has_recorder(cells[key], self.shown) for key in keys]]
+        shown = SelectsCells(**dict(self.shown), roles=self.roles).chosen(cells_of(tables.runs))
+        rows = rows_of(rows[rows["premise_holds"].astype(bool)], shown)
         return self.drawn(tables, rows) if len(rows) else []
 
     def drawn(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:

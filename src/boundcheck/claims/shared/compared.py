@@ -66,8 +66,8 @@ def compare(tables: Tables, pairs: Sequence[Pair], claim: Comparison) -> Compare
     sides = [quantity_rows(tables, claim.source, name, claim.analysis, claim.coordinate) for name in names]
     drawn, losses = sides[0], None
     if claim.counts_steps:
-        kinds = {key[0]: cell["dataset"]["kind"] for key, cell in cells_of(tables.runs).items()}
-        sides = [_steps(rows, claim, kinds) for rows in sides]
+        levels = levels_of(claim, tables)
+        sides = [_steps(rows, claim, levels) for rows in sides]
     if claim.at_equal_loss:
         sides[0], losses = _at_equal_loss(drawn, tables, pairs)
         sides[1] = sides[0]
@@ -78,15 +78,21 @@ def compare(tables: Tables, pairs: Sequence[Pair], claim: Comparison) -> Compare
     return _with_unreached(compared, sides, claim) if claim.counts_steps else compared
 
 
-def _steps(rows: pd.DataFrame, claim: Comparison, kinds: Mapping[str, str]) -> pd.DataFrame:
-    """Numbers of steps; `kinds` are those of the datasets, of which those without a level are left out."""
+def levels_of(claim: Comparison, tables: Tables) -> dict[str, float]:
+    """By dataset the level that `until_level` gives it; datasets of kinds without a level are left out."""
+    kinds = {key[0]: cell["dataset"]["kind"] for key, cell in cells_of(tables.runs).items()}
+    if claim.until_level is None:
+        return {}
+    if not isinstance(claim.until_level, Mapping):
+        return dict.fromkeys(kinds, claim.until_level)
+    return {name: claim.until_level[kind] for name, kind in kinds.items() if kind in claim.until_level}
+
+
+def _steps(rows: pd.DataFrame, claim: Comparison, levels: Mapping[str, float]) -> pd.DataFrame:
     import pandas as pd
 
     if claim.until_share is not None:
         return steps_to_share(rows, claim.until_share)
-    if not isinstance(claim.until_level, Mapping):
-        return steps_to_level(rows, float(claim.until_level or 0.0))
-    levels = {name: claim.until_level[kind] for name, kind in kinds.items() if kind in claim.until_level}
     parts = [steps_to_level(rows[rows["dataset"] == name], level) for name, level in levels.items()]
     return pd.concat(parts or [steps_to_level(rows.iloc[:0], 0.0)], ignore_index=True)
 

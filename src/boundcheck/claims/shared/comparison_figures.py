@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from boundcheck.claims.shared.compared import Compared
+from boundcheck.claims.shared.compared import Compared, levels_of
 from boundcheck.claims.shared.figures import coordinate_figure, curve_figure, in_words, interval_figure
 from boundcheck.claims.shared.values import quantity_rows
 from boundcheck.verdicts import Figure
@@ -23,7 +23,7 @@ def comparison_figures(compared: Compared, claim: Comparison, evidence: Sequence
         evidence: a row for each pair, and the pooled one.
     """
     name = in_words(claim.quantity)
-    what = name + _until(claim)
+    what = name + _until(claim, compared)
     baseline = _common_name(compared)
     label = f"{what}: difference from {baseline}" + (f" ({claim.effect_unit})" if claim.effect_unit else "")
     caption = f"Difference of {what} from {baseline}{_when(claim)}: mean over paired seeds and its 95% interval."
@@ -44,13 +44,11 @@ def _common_name(compared: Compared) -> str:
     return names.pop() if len(names) == 1 and names != {""} else "the baseline"
 
 
-def _until(claim: Comparison) -> str:
+def _until(claim: Comparison, compared: Compared) -> str:
     if claim.until_share is not None:
         return f", steps until it is {claim.until_share:.3g} of its first value"
-    if claim.until_level is None:
-        return ""
-    levels = claim.until_level.values() if isinstance(claim.until_level, Mapping) else [claim.until_level]
-    return f", steps until it is ≤ {' or '.join(f'{level:g}' for level in levels)}"
+    levels = sorted(set(levels_of(claim, compared.tables).values()))
+    return f", steps until it is ≤ {' or '.join(f'{level:g}' for level in levels)}" if levels else ""
 
 
 def _when(claim: Comparison) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any
+from typing import Any, ClassVar
 
 from boundcheck.claims.shared.figures import in_words, interval_figure
 from boundcheck.claims.shared.selection import (
@@ -56,6 +56,8 @@ class SimilarWhenTuned(SelectsCells):
     scale: Positive = 1.0
     unit: str = ""
     higher_is_better: bool = True
+
+    source: ClassVar[str] = "curves"
 
     def __post_init__(self) -> None:
         if len(self.groups) < 2 or self.reference_group not in self.groups:
