@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from boundcheck import tables
-from boundcheck.planning.validation import validated_plan
+from boundcheck.cells.resolved import resolved_settings
+from boundcheck.planning.grid import make_plan
 from boundcheck.report.check import check
 from boundcheck.report.result_folders import read_tables, seeds_of
 
@@ -139,9 +140,9 @@ def test_nothing_on_disk_is_no_error(scale, tmp_path):
     assert set(pq.read_table(tmp_path / "out" / "runs.parquet")["status"].to_pylist()) == {"missing", "skipped"}
 
 
-def test_every_paper_of_the_default_scale_without_a_result(root, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    plan = validated_plan([root / "config/config.yaml"])
+def test_every_paper_of_the_default_scale_without_a_result(root, tmp_path):
+    plan = make_plan([root / "config/config.yaml"])
+    plan.resolved = {batch.cell: resolved_settings(plan.measure_spec(f)) for f, batch in plan.batches.items()}
     assert len(plan.studies) == 4
     for study in plan.studies:
         check(plan.check_spec(study), tmp_path / "nowhere", tmp_path / study)
