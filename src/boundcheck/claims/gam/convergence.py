@@ -10,6 +10,7 @@ import numpy as np
 from boundcheck.claims.shared.kinds import method_of
 from boundcheck.claims.shared.rows import RUN, check_rows
 from boundcheck.claims.shared.selection import Settings, cells_of
+from boundcheck.optional_members import ConvergesByTheorem
 from boundcheck.settings import NotNegative, TrainingSettings, settings
 from boundcheck.theory.gam.convergence import convergence_bound
 from boundcheck.verdicts import Tables
@@ -84,8 +85,8 @@ class GAMConverges:
 def _covered_method(cell: Settings) -> GAMMethod | None:
     """The method of a cell that the theorem covers."""
     method = method_of(cell)
-    covers = getattr(method, "converges", None)
-    return method if covers is not None and covers(TrainingSettings(**cell["training"])) else None
+    knows = isinstance(method, ConvergesByTheorem)
+    return method if knows and method.converges(TrainingSettings(**cell["training"])) else None
 
 
 def _of_run(rows: pd.DataFrame, run: Mapping[Any, Any]) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import numpy as np
 from boundcheck.claims.shared.kinds import model_of
 from boundcheck.claims.shared.rows import KEYS, check_rows, wide
 from boundcheck.claims.shared.selection import cells_of
+from boundcheck.optional_members import HasOneActivation
 from boundcheck.settings import NotNegative, settings
 from boundcheck.theory.gam.curvature import flatness_curvature_bounds, zeroth_order_flatness_bound
 from boundcheck.verdicts import Tables
@@ -105,6 +106,9 @@ class FlatnessCurvature:
 
 def has_lipschitz_hessian(rows: pd.DataFrame, runs: pd.DataFrame) -> np.ndarray:
     """For each row whether its network is built of smooth functions only, so that its Hessian is locally Lipschitz."""
-    cells = {(key[0], key[1]): cell for key, cell in cells_of(runs).items()}
-    smooth = {key: getattr(model_of(cell), "activation", None) in SMOOTH_ACTIVATIONS for key, cell in cells.items()}
+    models = {(key[0], key[1]): model_of(cell) for key, cell in cells_of(runs).items()}
+    smooth = {
+        key: isinstance(model, HasOneActivation) and model.activation in SMOOTH_ACTIVATIONS
+        for key, model in models.items()
+    }
     return np.array([smooth[key] for key in zip(rows["dataset"], rows["model"], strict=True)], dtype=bool)
