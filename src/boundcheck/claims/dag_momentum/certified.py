@@ -13,7 +13,7 @@ from boundcheck.claims.dag_momentum.step_check import Inequality, StepCheck
 from boundcheck.claims.dag_momentum.steps import clipped_s, energy_tolerance, momentum_steps
 from boundcheck.claims.shared.figures import curve_figure
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.claims.shared.selection import SelectsCells, cells_of, only_runs
+from boundcheck.claims.shared.selection import SelectsCells
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.settings import ShareBelowOne, settings
 from boundcheck.theory.dag_momentum.convergence import weight_bound
@@ -58,7 +58,7 @@ class CertifiedMode(SelectsCells):
 
     def decide(self, tables: Tables) -> Verdict:
         """Hold every run to its guarantee, and say how far it came."""
-        tables = only_runs(tables, self.chosen(cells_of(tables.runs)))
+        tables = self.only_runs(tables)
         steps, absent = momentum_steps(tables, ["adaptive"]), absent_runs(tables.runs)
         steps = steps[(steps["weight_decay"] > 0) & steps["curvature"].notna()]
         if not len(steps):

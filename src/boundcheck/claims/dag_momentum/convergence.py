@@ -14,7 +14,7 @@ from boundcheck.claims.dag_momentum.outcomes import effect_of, per_cell, per_run
 from boundcheck.claims.dag_momentum.steps import momentum_steps
 from boundcheck.claims.shared.figures import COLUMNS, over_seeds
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.claims.shared.selection import SelectsCells, cells_of, only_runs
+from boundcheck.claims.shared.selection import SelectsCells
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.settings import Positive, settings
 from boundcheck.verdicts import Figure, Tables, Verdict, because
@@ -44,7 +44,7 @@ class WeightsConverge(SelectsCells):
 
     def decide(self, tables: Tables) -> Verdict:
         """Measure the tails."""
-        tables = only_runs(tables, self.chosen(cells_of(tables.runs)))
+        tables = self.only_runs(tables)
         steps, absent = momentum_steps(tables), absent_runs(tables.runs)
         if not len(steps):
             return Verdict("not run", [because("no_steps"), *absent])

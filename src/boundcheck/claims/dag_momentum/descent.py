@@ -62,9 +62,7 @@ class MomentumDescent(StepCheck):
     no measured curvature exceeds it: a sampled certificate, for between the measured steps it is not known.
     """
 
-    def wanted(self, steps: pd.DataFrame) -> pd.DataFrame:
-        """Steps whose curvature and decrease are known."""
-        return with_curvature(steps)
+    wanted = staticmethod(with_curvature)
 
     def inequalities(self, steps: pd.DataFrame) -> Iterable[Inequality]:
         """The sharp form and the paper's."""
@@ -89,9 +87,7 @@ class MomentumMonotone(StepCheck):
 
     rules = RULES
 
-    def wanted(self, steps: pd.DataFrame) -> pd.DataFrame:
-        """Steps whose curvature and decrease are known."""
-        return with_curvature(steps)
+    wanted = staticmethod(with_curvature)
 
     def inequalities(self, steps: pd.DataFrame) -> Iterable[Inequality]:
         """The loss before and after a step."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from boundcheck.claims.dag_momentum.steps import sampling, steps_of
 from boundcheck.claims.shared.figures import COLUMNS, bound_figures, is_logarithmic, over_seeds
-from boundcheck.claims.shared.selection import CELL, Selector, SelectsCells, cells_of, only_runs, rows_of
+from boundcheck.claims.shared.selection import CELL, Selector, SelectsCells, cells_of, rows_of
 from boundcheck.claims.shared.theorem_holds import TheoremHolds
 from boundcheck.settings import settings
 from boundcheck.verdicts import Figure, Reason, Tables
@@ -32,7 +32,7 @@ class StepTheorem(TheoremHolds):
 
     def only(self, tables: Tables) -> Tables:
         """The runs and checks of the selected cells; curves stay whole, whose steps are derived once for all claims."""
-        return only_runs(tables, self.chosen(cells_of(tables.runs)))
+        return self.only_runs(tables)
 
     def figures(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
         """The bounds beside what was measured, a figure for each left side."""

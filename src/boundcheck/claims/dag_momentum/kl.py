@@ -34,9 +34,7 @@ class FiniteLength(StepCheck):
     certificate's.
     """
 
-    def wanted(self, steps: pd.DataFrame) -> pd.DataFrame:
-        """Steps of runs with a curvature."""
-        return certified_runs(steps)
+    wanted = staticmethod(certified_runs)
 
     def inequalities(self, steps: pd.DataFrame) -> Iterable[Inequality]:
         """The path ahead of every step."""
@@ -63,9 +61,7 @@ class MomentumLinearRate(StepCheck):
     limit; the premise is the (sampled) certificate's. It is stated from the second step on.
     """
 
-    def wanted(self, steps: pd.DataFrame) -> pd.DataFrame:
-        """Steps of runs with a curvature."""
-        return certified_runs(steps)
+    wanted = staticmethod(certified_runs)
 
     def inequalities(self, steps: pd.DataFrame) -> Iterable[Inequality]:
         """The gap that is left after every step."""

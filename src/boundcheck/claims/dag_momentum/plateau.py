@@ -9,7 +9,7 @@ from boundcheck.claims.dag_momentum.steps import momentum_steps
 from boundcheck.claims.shared.decision import side_of_margin
 from boundcheck.claims.shared.figures import COLUMNS, over_seeds
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.claims.shared.selection import SelectsCells, cells_of, only_runs
+from boundcheck.claims.shared.selection import SelectsCells
 from boundcheck.claims.shared.statistics import student_interval
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.settings import InnerShare, settings
@@ -36,7 +36,7 @@ class StabilityPlateau(SelectsCells):
 
     def decide(self, tables: Tables) -> Verdict:
         """Compare the plateau of every run with the law."""
-        tables = only_runs(tables, self.chosen(cells_of(tables.runs)))
+        tables = self.only_runs(tables)
         steps, absent = momentum_steps(tables, ["adaptive"]), absent_runs(tables.runs)
         if not len(steps) or not steps["sharpness"].notna().any():
             return Verdict("not run", [because("no_curvature"), *absent])

@@ -33,9 +33,7 @@ class MomentumEnvelope(StepCheck):
     The premise is that of `momentum_descent`, for the whole run: a sampled certificate.
     """
 
-    def wanted(self, steps: pd.DataFrame) -> pd.DataFrame:
-        """Steps of runs with a curvature."""
-        return certified_runs(steps)
+    wanted = staticmethod(certified_runs)
 
     def inequalities(self, steps: pd.DataFrame) -> Iterable[Inequality]:
         """The loss below its envelope."""
@@ -49,9 +47,7 @@ class MomentumEnvelope(StepCheck):
 class GradientRate(StepCheck):
     """min_{k<K} ‖g_k‖² ≤ (E_0 − E_K)/(c_S K), for every K; premise as of `momentum_envelope`."""
 
-    def wanted(self, steps: pd.DataFrame) -> pd.DataFrame:
-        """Steps of runs with a curvature."""
-        return certified_runs(steps)
+    wanted = staticmethod(certified_runs)
 
     def inequalities(self, steps: pd.DataFrame) -> Iterable[Inequality]:
         """The least gradient so far."""
@@ -71,9 +67,7 @@ class HeavyBallLyapunov(StepCheck):
 
     rules = ("heavy_ball",)
 
-    def wanted(self, steps: pd.DataFrame) -> pd.DataFrame:
-        """Steps whose curvature and decrease are known."""
-        return with_curvature(steps)
+    wanted = staticmethod(with_curvature)
 
     def inequalities(self, steps: pd.DataFrame) -> Iterable[Inequality]:
         """The drop of V."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from boundcheck.claims.dag_momentum.steps import clipped_s, momentum_steps, worst_of_stretches
 from boundcheck.claims.shared.rows import check_rows
-from boundcheck.claims.shared.selection import SelectsCells, cells_of, only_runs
+from boundcheck.claims.shared.selection import SelectsCells
 from boundcheck.settings import Count, settings
 from boundcheck.theory.dag_momentum.step import decrease, step_limit
 from boundcheck.verdicts import Sense, Tables
@@ -45,8 +45,7 @@ class StepCheck(SelectsCells):
         """A row for each inequality, run and stretch."""
         import pandas as pd
 
-        selected = only_runs(tables, self.chosen(cells_of(tables.runs)))
-        steps = self.wanted(momentum_steps(selected, self.rules)).reset_index(drop=True)
+        steps = self.wanted(momentum_steps(self.only_runs(tables), self.rules)).reset_index(drop=True)
         if not len(steps):
             return check_rows(steps, "", "upper", 0.0, 0.0)
         return pd.concat([self._worst(steps, stated) for stated in self.inequalities(steps)], ignore_index=True)

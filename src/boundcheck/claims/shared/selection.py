@@ -172,6 +172,10 @@ class SelectsCells:
         """The tables with the rows of the selected cells."""
         return only_cells(tables, self.chosen(cells_of(tables.runs)))
 
+    def only_runs(self, tables: Tables) -> Tables:
+        """The tables with the runs and checks of the selected cells, which costs little; the rest stays whole."""
+        return only_runs(tables, self.chosen(cells_of(tables.runs)))
+
     def selects(self, cells: Cells, recorded: Recorded | None = None) -> Selected:
         """What would be looked at in a planned grid.
 
