@@ -103,7 +103,7 @@ def test_a_repeated_configfile_is_refused_with_the_right_form(project):
 
 def test_a_value_of_the_command_line_is_blamed_on_no_file(project):
     output = project.snakemake("-n", "--config", "studies={gam: {methods: {sgd: {lr: -1}}}}", expect=1)
-    assert "config: --config: studies.gam.methods.sgd: lr: got -1; allowed" in output
+    assert "config: --config: studies.gam.methods.sgd.lr: got -1; allowed" in output
 
 
 def test_a_dry_run_writes_no_spec(project):
