@@ -34,6 +34,7 @@ Selector = Annotated[
     WithJsonSchema(
         {
             "type": ["object", "array", "string"],
+            "items": {"type": ["object", "string"]},
             "words": "a selector, {kind: ..., and settings}, a list of them, or a name",
         }
     ),
