@@ -11,6 +11,7 @@ from boundcheck.claims.shared.kinds import method_of
 from boundcheck.claims.shared.rows import KEYS, RUN
 from boundcheck.claims.shared.selection import Settings, cells_of
 from boundcheck.contracts import NAN
+from boundcheck.optional_members import HasMomentumLaw
 from boundcheck.verdicts import Reason, Tables, because
 
 if TYPE_CHECKING:
@@ -127,9 +128,9 @@ def _numbers(runs: pd.DataFrame) -> dict[Any, dict[str, Any]]:
 
 def _of_cell(cell: Settings) -> dict[str, Any]:
     method = method_of(cell)
-    law = getattr(method, "momentum_law", None)
-    if law is None:
+    if not isinstance(method, HasMomentumLaw):
         return {}
+    law = method.momentum_law
     s, momentum = (law.number, NAN) if law.rule == "adaptive" else (NAN, law.number)
     epsilon = EPSILON[cell["training"]["precision"]]
     return {"s": s, "momentum": momentum, "weight_decay": method.weight_decay, "epsilon": epsilon, "rule": law.rule}
