@@ -3,6 +3,7 @@
 import pytest
 
 from boundcheck.planning.claim_tables import ClaimTableError, expand_tables
+from boundcheck.planning.claims import words_of
 
 TABLE = {
     "kind": "lower_value",
@@ -72,3 +73,9 @@ def test_without_a_template_a_name_is_made_of_the_options():
 def test_a_mistake_is_named(change, problem):
     with pytest.raises(ClaimTableError, match=problem):
         expand_tables({"flat": {**TABLE, **change}})
+
+
+def test_a_number_in_a_statement_is_that_of_the_setting():
+    claim = {"kind": "descent_breaks", "statement": "At {times} times E_{k+1} rises, {s} or not.", "times": 8.0}
+    assert words_of(claim) == {"statement": "At 8 times E_{k+1} rises, {s} or not."}
+    assert words_of({**claim, "times": 2})["statement"].startswith("At 2 times")

@@ -7,6 +7,7 @@ from typing import Any
 
 from boundcheck.data.view import View
 from boundcheck.jobs.kind_schemas import kind_schema, registry_of, settings_schema
+from boundcheck.planning.claims import words_of
 from boundcheck.planning.config import ConfigError
 from boundcheck.planning.job_code import REGISTRIES
 from boundcheck.setting_words import allowed_words, as_written
@@ -33,7 +34,7 @@ def claims_text(config: Mapping[str, Any]) -> str:
     lines = ["# What is asked of each paper"]
     for study, settings in config["studies"].items():
         rows = [
-            f"| `{name}` | {claim['statement']} | `{claim['kind']}` | {claim['reference']} |"
+            f"| `{name}` | {words_of(claim)['statement']} | `{claim['kind']}` | {claim['reference']} |"
             for name, claim in settings.get("claims", {}).items()
         ]
         lines += [

@@ -17,8 +17,15 @@ def claims_file(key: str) -> Path | None:
 
 
 def words_of(claim: Mapping[str, Any]) -> dict[str, Any]:
-    """What a claim says: it counts in the report alone."""
-    return {key: value for key, value in claim.items() if key in WORDS}
+    """What a claim says, which counts in the report alone. `{setting}` in its statement is the value of that setting.
+
+    So an overlay that changes a number changes the sentence with it.
+    """
+    words = {key: value for key, value in claim.items() if key in WORDS}
+    for key, value in claim.items():
+        if isinstance(value, int | float) and "statement" in words:
+            words["statement"] = words["statement"].replace(f"{{{key}}}", f"{value:g}")
+    return words
 
 
 def deciding_settings(claim: Mapping[str, Any]) -> dict[str, Any]:
