@@ -133,11 +133,11 @@ def test_code_follows_the_kinds(plan_of):
 def test_a_cell_has_the_roles_of_all_its_blocks_and_a_role_retrains_nothing(plan_of):
     config = copy.deepcopy(CONFIG)
     block = config["studies"]["own"]["grid"][0]
-    config["studies"]["own"]["grid"].append({**block, "methods": ["sgd"], "role": "control"})
+    config["studies"]["own"]["grid"].append({**block, "methods": ["sgd"], "role": ["control", "swept"]})
     before, after = plan_of(CONFIG), plan_of(config)
     assert specs(before) == specs(after)
     cells = after.check_spec("own")["cells"]
-    assert cells["digits/mlp_width8/sgd"]["roles"] == ["main", "control"]
+    assert cells["digits/mlp_width8/sgd"]["roles"] == ["main", "control", "swept"]
     assert cells["digits/mlp_width8/sgd_long"]["roles"] == ["main"]
     assert cells["digits/net/gam"] == {"roles": ["main"], "measured": False}
 

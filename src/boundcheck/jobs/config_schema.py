@@ -167,7 +167,11 @@ def _block() -> Schema:
             "snapshots": {"description": "epochs whose weights are kept and measured", "type": "array", "items": epoch},
             "analyses": {"description": "what is measured on them", "type": "array", "items": _ref("name")},
             "record": {"description": "what is recorded during training", "type": "array", "items": record},
-            "role": {"description": "claims look at main, and at other roles where they name them", **_ref("name")},
+            "role": {
+                "description": "claims look at main, and at other roles where they name them",
+                "words": "a name, or a list of names",
+                "anyOf": [_ref("name"), _ref("names")],
+            },
         },
     }
 

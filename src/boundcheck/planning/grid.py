@@ -91,13 +91,14 @@ def _batches(plan: Plan, where: tuple[Any, ...], block: Config) -> Iterator[Batc
         raise plan.sources.error((*where, "analyses"), "analyses need `snapshots`: a list of epochs to measure at")
     analyses = tuple({"name": name, **scope.variants["analyses"][name]} for name in names["analyses"])
     role = block.get("role", MAIN_ROLE)
+    roles = (role,) if isinstance(role, str) else tuple(role)
     for cell in product(names["datasets"], names["models"], names["methods"]):
         spec = _train_spec(plan, where, block, cell)
         used = [cell[0], *([spec["training"]["teacher"]["name"]] if "teacher" in spec["training"] else [])]
         data = tuple(data_name(scope.variants["datasets"][name]) for name in used)
         for start in range(0, block["seeds"], per_job):
             seeds = tuple(range(start, start + per_job))
-            yield Batch(where[1], *cell, seeds, {**spec, "seeds": list(seeds)}, analyses, (role,), data)
+            yield Batch(where[1], *cell, seeds, {**spec, "seeds": list(seeds)}, analyses, roles, data)
 
 
 def _resolve(plan: Plan, where: tuple[Any, ...], scope: Scope, section: str, names: Sequence[str]) -> list[str]:
