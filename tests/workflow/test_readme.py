@@ -3,13 +3,17 @@
 import re
 import runpy
 import sys
+import textwrap
 from itertools import pairwise
 
 import pytest
 import torch
+import yaml
 
 from boundcheck.contracts import Dataset
 from boundcheck.data import arrays
+from boundcheck.jobs.validate import validate
+from boundcheck.planning.grid import make_plan
 from boundcheck.planning.schema import schema
 from boundcheck.report.kept_verdicts import counts_table, latest_reference, verdict_tables, with_section
 
@@ -45,6 +49,35 @@ def test_the_examples_run(root):
     assert all(later < earlier for earlier, later in pairwise(losses))
     assert (names["B2"].hessian <= names["B1"].hessian).all()
     assert (names["B1"].hessian <= names["B0t"].hessian).all()
+
+
+def config_examples(page):
+    """The code of the page about configs, block by block: what is indented, without the indentation."""
+    blocks = re.findall(r"(?:^    .*\n(?:\n(?=    ))?)+", page, flags=re.MULTILINE)
+    return [textwrap.dedent(block) for block in blocks]
+
+
+def comparison(**settings):
+    return {"kind": "lower_value", "quantity": "train_loss", "baseline": {"kind": "sgd"}, **settings}
+
+
+def test_the_examples_of_configs_are_valid(root, make_config):
+    """The study of one's own with each piece that the page adds to it, and its selectors and baselines."""
+    examples = config_examples((root / "config/README.md").read_text())
+    (study,) = (example for example in examples if "\nname: widths" in f"\n{example}")
+    added = [block for block in examples if re.match(r"(analyses|checks|claims):\n", block)]
+    lines = [line for block in examples for line in block.splitlines() if re.match(r"(methods|training|baseline): ", line)]
+    claims = {f"line{number}": comparison(**yaml.safe_load(line)) for number, line in enumerate(lines)}
+    assert len(added) == 3
+    assert len(claims) == 7
+    files = [study, *(study + textwrap.indent(block, " " * 4) for block in added)]
+    files.append(study + textwrap.indent(yaml.safe_dump({"claims": claims}), " " * 4))
+    for number, text in enumerate(files):
+        text = text.replace("gam_*", "sam*")  # the study has no method of the first pattern
+        answer = validate(make_plan([root / "config/config.yaml", make_config(text, f"{number}.yaml")]))
+        assert answer["errors"] == [], text
+        if number <= len(added):
+            assert not any(claim["never"] for claim in answer["claims"]["widths"].values()), text
 
 
 def test_the_readme_is_short_and_names_every_paper(root):
