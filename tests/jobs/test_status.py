@@ -102,6 +102,12 @@ def test_a_dataset_that_cannot_be_had_fails_its_cells(plan_of, tmp_path):
     assert state(plan_of(), tmp_path).startswith("waiting")
 
 
+def test_without_a_list_of_processes_nobody_is_called_dead(tmp_path, monkeypatch):
+    monkeypatch.setattr("boundcheck.training.progress.PROCESSES", tmp_path / "no_proc")
+    write_progress(tmp_path, 1, 2, None)
+    assert read_progress(tmp_path)["is_alive"] is None
+
+
 def test_a_process_that_ended_is_not_alive(tmp_path):
     write_progress(tmp_path, 1, 2, None)
     path = tmp_path / "progress.json"

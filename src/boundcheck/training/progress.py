@@ -12,6 +12,7 @@ from typing import Any
 from boundcheck.atomic_files import write_text
 
 NAME = "progress.json"
+PROCESSES = Path("/proc")
 
 
 class Stopwatch:
@@ -40,17 +41,21 @@ def write_progress(folder: Path, epoch: float, epochs: int, seconds_left: float 
 
 
 def read_progress(folder: Path) -> dict[str, Any] | None:
-    """What `write_progress` wrote last, with `is_alive`: whether the process runs; None on another host."""
+    """What `write_progress` wrote last, with `is_alive`: whether the process runs; None where that cannot be told.
+
+    It can be told on the same host, where the system lists its processes in /proc (Linux).
+    """
     try:
         state = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    state["is_alive"] = _is_alive(state["process"]) if state["host"] == socket.gethostname() else None
+    is_listed = state["host"] == socket.gethostname() and PROCESSES.is_dir()
+    state["is_alive"] = _is_alive(state["process"]) if is_listed else None
     return state
 
 
 def _is_alive(process: int) -> bool:
     try:
-        return b"boundcheck" in Path(f"/proc/{process}/cmdline").read_bytes()
+        return b"boundcheck" in (PROCESSES / str(process) / "cmdline").read_bytes()
     except OSError:
         return False
