@@ -16,7 +16,7 @@ export PYTHONUNBUFFERED := 1
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
-	@echo "  variables: CONFIG=config/paper.yaml (an overlay), CORES=$(CORES), PYTHON=$(PYTHON)"
+	@echo "  variables: CONFIG=config/paper.yaml (overlays), CORES=$(CORES), PYTHON=$(PYTHON)"
 
 $(READY): envs/requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -29,39 +29,39 @@ $(READY): envs/requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-reproduce: $(READY) ## train, measure, check and report: everything on the embedded data
+reproduce: $(READY) ## run the default scale: data, training, measurements, checks, report
 	@$(VALID)
 	@snakemake --cores $(CORES) --scheduler greedy --quiet reason --show-failed-logs $(if $(CONFIG),--configfile $(CONFIG))
 
-resume: $(READY) ## go on after a killed run, from the checkpoints
+resume: $(READY) ## continue after a run was killed, from the checkpoints
 	@python -m boundcheck idle
 	@$(VALID)
 	@snakemake --unlock $(if $(CONFIG),--configfile $(CONFIG))
 	@snakemake $(TARGET) --cores $(CORES) --show-failed-logs --rerun-incomplete $(if $(CONFIG),--configfile $(CONFIG))
 
-test: $(READY) ## the whole test suite
+test: $(READY) ## run all tests
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 python -m pytest -n $(if $(filter all,$(CORES)),auto,$(CORES)) --dist loadgroup
 
-lint: $(READY) ## ruff, mypy, snakefmt and snakemake --lint
+lint: $(READY) ## run ruff, mypy, snakefmt and snakemake --lint
 	@ruff check .
 	@ruff format --check .
 	@mypy
 	@snakefmt --check Snakefile workflow
 	@snakemake --lint
 
-docs: $(READY) ## write the schema and the lists of kinds, claims and verdicts anew, from the classes, the config and the kept report
+docs: $(READY) ## rewrite the schema and the lists of kinds, claims and verdicts
 	@python -m boundcheck schema > $(SCHEMA).part && mv $(SCHEMA).part $(SCHEMA)
 	@python -m boundcheck kinds > config/kinds.md.part && mv config/kinds.md.part config/kinds.md
 	@python -m boundcheck claims > config/claims.md.part && mv config/claims.md.part config/claims.md
 	@python -m boundcheck reference
 
-lock: $(READY) ## resolve envs/requirements.in anew into envs/requirements.lock and envs/boundcheck.yaml
+lock: $(READY) ## resolve envs/requirements.in again: requirements.lock, boundcheck.yaml
 	@python -m pip install --quiet --disable-pip-version-check uv
 	@uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --python-version 3.11 \
 		envs/requirements.in --output-file envs/requirements.lock
 	@python envs/conda_from_lock.py
 
-clean: ## remove results, reports (not reports/reference), logs and array files; keep downloads and the environment
+clean: ## remove results, reports, logs and arrays; keep reports/reference, downloads and .venv
 	@rm -rf results logs .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@rm -rf data/specs data/*/arrays.safetensors
 	@find reports -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +

@@ -17,7 +17,7 @@ include: "workflow/rules/check.smk"
 include: "workflow/rules/report.smk"
 
 
-# Everything: the report of this scale, and the results under it, so that a deleted one is made again.
+# The report of this scale and all its results, so that a deleted result is made again.
 rule all:
     default_target: True
     input:

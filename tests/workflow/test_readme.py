@@ -12,7 +12,9 @@ import yaml
 
 from boundcheck.contracts import Dataset
 from boundcheck.data import arrays
+from boundcheck.data.sizes import Sizes
 from boundcheck.jobs.validate import validate
+from boundcheck.optional_members import KnowsSizes
 from boundcheck.planning.grid import make_plan
 from boundcheck.planning.schema import schema
 from boundcheck.report.kept_verdicts import counts_table, latest_reference, verdict_tables, with_section
@@ -119,8 +121,11 @@ def test_the_diagram_is_the_rule_graph(root, project):
 def test_what_a_new_dataset_needs_is_named(root):
     paragraph = (root / "CONTRIBUTING.md").read_text().partition("**A dataset.**")[2].partition("\n\n")[0]
     for text in (paragraph, Dataset.__doc__):
-        for name in (arrays.FILE_NAME, arrays.write_arrays.__name__, arrays.read_arrays.__name__, "`sizes`", "Sizes"):
+        for name in (arrays.FILE_NAME, arrays.write_arrays.__name__, arrays.read_arrays.__name__):
             assert name in text
+    for name in KnowsSizes.__annotations__:
+        assert f"`{name}`" in paragraph
+    assert Sizes.__name__ in paragraph
 
 
 @pytest.mark.parametrize("name", ["gam_steps", "curvature", "weight_norm", "jobs"])

@@ -1,4 +1,4 @@
-"""The plan of this config, and what the rules ask of it. Wiring only; the package decides."""
+"""The plan of this config, and the functions that rules call. They only pass on what the package decides."""
 
 import os
 import gc
@@ -18,7 +18,7 @@ from boundcheck.training.stopping import stop_jobs_with_process
 from snakemake.exceptions import WorkflowError
 
 gc.freeze()
-gc.set_threshold(200_000)  # a plan makes hardly any garbage: rare collections cut planning time by a fifth
+gc.set_threshold(200_000)  # planning makes little garbage: fewer collections cut its time by a fifth
 share_source()
 stop_jobs_with_process(os.getpid())
 if workflow.is_main_process:
@@ -84,14 +84,14 @@ def arrays(wildcards):
 
 
 def teacher_arrays(wildcards):
-    """The weights that a batch distils from, where it does."""
+    """The weights of the teacher, for a batch that is trained by distillation."""
     return [f"data/{data}/arrays.safetensors" for data in PLAN.batches[batch_folder(wildcards)].data[1:]]
 
 
 def refuse_missing_origins(jobs):
-    """Stop before the first job where a dataset's folder or archive is not there.
+    """Stop before the first job if the folder or archive of a dataset does not exist.
 
-    With --keep-going the others go on, unless there are arrays: those a fetch that must fail would cost.
+    With --keep-going only datasets that have arrays count: a fetch that fails would delete them. The others fail alone.
     """
     fetched = sorted(job.wildcards.data for job in jobs if job.rule.name == "fetch")
     if workflow.execution_settings.keep_going:
@@ -102,7 +102,7 @@ def refuse_missing_origins(jobs):
 
 
 def write_specs(jobs):
-    """Write the files that the jobs read with `--spec`. What plans anew inside a job of a cluster writes none."""
+    """Write the files that the jobs read with `--spec`. A Snakemake inside a cluster job writes none."""
     if workflow.is_main_process:
         for job in jobs:
             if "spec" in job.params.keys():
@@ -110,7 +110,7 @@ def write_specs(jobs):
 
 
 def fork_jobs(jobs):
-    """Let the jobs that run on this machine share their imports."""
+    """Start the process from which the jobs on this machine are forked, so that they share its imports."""
     num_jobs = sum(job.is_shell for job in jobs)
     if num_jobs > 2 and workflow.is_main_process and workflow.local_exec and not workflow.touch:
         start_fork_server(PLAN.job_modules(), Path(".snakemake/boundcheck/fork_server.log"))
@@ -145,7 +145,7 @@ def report_spec(wildcards):
 
 
 def batch_files(name, study=None):
-    """One file of every batch that has it, or of one study's; measurements have those with analyses."""
+    """The files of one name, of all batches or those of a study. Only batches with analyses have measurements."""
     batches = [batch for batch in PLAN.batches.values() if study in (None, batch.study)]
     if name == "measurements.parquet":
         batches = [batch for batch in batches if batch.analyses]
@@ -175,7 +175,7 @@ def study_measurements(wildcards):
 
 
 def gathered(target, files):
-    """The files of a target, in a function: `--forcerun measure` forces the jobs that make them, not the target alone."""
+    """A function that returns the files of a target; with `--forcerun TARGET` it forces the jobs that make them, too."""
 
     def gathered_files(wildcards):
         if target in workflow.dag_settings.forcerun:
