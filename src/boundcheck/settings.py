@@ -146,7 +146,7 @@ class TrainingSettings:
     Args:
         loss: what is minimised; `square` is against one-hot targets, or ±1 where there are two classes.
         label_smoothing: s of the targets (1 − s) onehot + s/K.
-        teacher: of `distillation`: the variant of the teacher, with its name and file.
+        teacher: of `distillation`: in a config, the name of a dataset of kind `teacher`; here its variant and file.
         temperature: of `distillation`: what both networks' outputs are divided by.
         label_weight: of `distillation`: share of the cross entropy against the labels.
         epochs: passes over the training images.
