@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.binary_filter.relations import Twins
 from boundcheck.claims.shared.selection import cells_of
@@ -123,8 +124,6 @@ def _row(group: Sequence[Comparison]) -> dict[str, Any]:
 
 def mismatch_figure(compared: Sequence[Comparison]) -> Figure:
     """The share of bits that differ by step, mean and range over seeds."""
-    import pandas as pd
-
     rows = []
     for comparison in compared:
         keep = np.unique(np.linspace(0, len(comparison.steps) - 1, FIGURE_POINTS).astype(int))

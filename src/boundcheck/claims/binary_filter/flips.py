@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+import pandas as pd
 from pydantic import Field
 
 from boundcheck.claims.binary_filter.relations import one_of_equals
@@ -19,9 +20,6 @@ from boundcheck.contracts import NAN
 from boundcheck.settings import NotNegative, settings
 from boundcheck.theory.binary_filter.flips import filter_flip_ratio
 from boundcheck.verdicts import Decision, Figure, Reason, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def predicted_ratios(cell: Settings, factors: np.ndarray, gradient_std: float) -> np.ndarray | None:
@@ -172,8 +170,6 @@ def _table(means: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _figures(tables: Tables, courses: pd.DataFrame) -> list[Figure]:
     """A figure for each network, a panel for each method: the flip ratio of every layer, of all, and the formula."""
-    import pandas as pd
-
     rows = tables.curves[tables.curves["quantity"] == "flip_ratio"].merge(courses[[*RUN, "epoch"]], on=[*RUN, "epoch"])
     groups = rows.groupby([*CELL, "index", "epoch"])["value"]
     data = groups.agg(y="mean", low="min", high="max").reset_index()

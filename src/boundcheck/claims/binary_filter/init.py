@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from pydantic import Field
 
 from boundcheck.claims.shared.kinds import model_of
@@ -181,8 +182,6 @@ def _delays(runs: Sequence[Run]) -> list[Delay]:
 
 
 def _figure(delays: Sequence[Delay]) -> Figure:
-    import pandas as pd
-
     rows = [(" · ".join(d.run.cell[:2]), d.run.scale, d.extra, d.predicted) for d in delays if math.isfinite(d.extra)]
     groups = pd.DataFrame(rows, columns=["panel", "x", "extra", "predicted"]).groupby(["panel", "x"])
     data = groups["extra"].agg(y="mean", low="min", high="max").reset_index().assign(role="measured")

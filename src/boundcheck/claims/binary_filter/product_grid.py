@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.selection import CellKey
 from boundcheck.claims.shared.values import ByCell
@@ -108,8 +109,6 @@ def grid_figures(grid: Grid) -> list[Figure]:
 def _heatmap(
     families: Mapping[str, Family], values: Mapping[str, Mapping[CellKey, float]], label: str, caption: str
 ) -> Figure:
-    import pandas as pd
-
     rows = [
         (name, f"{position.decay:g}", position.lr, value)
         for name, family in families.items()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
+
+import pandas as pd
 
 from boundcheck.claims.binary_filter.relations import has_constant_rate
 from boundcheck.claims.shared.rows import RUN
@@ -10,9 +12,6 @@ from boundcheck.claims.shared.selection import CELL, SelectsCells, cells_of
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.settings import settings
 from boundcheck.verdicts import Decision, Figure, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 IN_WORDS = {  # the mappings of methods/mapped_filter.py
     "state_space": "state space",

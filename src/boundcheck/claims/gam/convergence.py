@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.kinds import method_of
 from boundcheck.claims.shared.rows import RUN, check_rows
@@ -15,8 +16,6 @@ from boundcheck.theory.gam.convergence import convergence_bound
 from boundcheck.verdicts import Tables
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from boundcheck.methods.gam import GAMMethod
 
 NUM_POINTS = 40  # numbers of steps T, evenly spread in log T
@@ -93,7 +92,5 @@ def _of_run(rows: pd.DataFrame, run: Mapping[Any, Any]) -> pd.DataFrame:
 
 
 def _no_rows() -> pd.DataFrame:
-    import pandas as pd
-
     keys = pd.DataFrame(columns=["dataset", "model", "method", "seed", "step", "epoch"])
     return check_rows(keys, "", "upper", np.zeros(0), np.zeros(0))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.gam.flatness import has_lipschitz_hessian
 from boundcheck.claims.shared.rows import KEYS, RUN, wide
@@ -14,9 +15,6 @@ from boundcheck.claims.shared.values import absent_runs
 from boundcheck.settings import Positive, settings
 from boundcheck.theory.gam.curvature import best_radius, spectral_norm_bounds
 from boundcheck.verdicts import Decision, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 AT_RADIUS = ("first_order_flatness", "hessian_lipschitz")
 AT_POINT = ("spectral_norm", "gradient_norm")

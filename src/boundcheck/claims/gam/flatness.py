@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.kinds import model_of
 from boundcheck.claims.shared.rows import KEYS, check_rows, wide
@@ -12,9 +13,6 @@ from boundcheck.claims.shared.selection import cells_of
 from boundcheck.settings import NotNegative, settings
 from boundcheck.theory.gam.curvature import flatness_curvature_bounds, zeroth_order_flatness_bound
 from boundcheck.verdicts import Tables
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SMOOTH_ACTIVATIONS = ("tanh", "gelu", "softplus", "silu")
 

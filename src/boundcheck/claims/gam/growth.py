@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.rows import KEYS, check_rows, wide
 from boundcheck.settings import NotNegative, settings
 from boundcheck.theory.gam.flatness import zeroth_order_flatness_integral_bound
 from boundcheck.verdicts import Tables
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 THEOREM = "R⁰(ρ) ≤ ∫₀^ρ R¹(s)/s ds"
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.figures import bound_figures
 from boundcheck.claims.shared.rows import KEYS, RUN, check_rows, wide
@@ -13,9 +14,6 @@ from boundcheck.claims.shared.values import absent_runs
 from boundcheck.settings import InnerShare, settings
 from boundcheck.theory.gam.risk import RiskBound, pac_bayes_bound, tail_probability_bound
 from boundcheck.verdicts import Decision, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NOISE = ("noisy_test_loss", "noise_tail", "largest_loss")
 SIZES = ("num_parameters", "num_samples", "parameter_norm", "loss")

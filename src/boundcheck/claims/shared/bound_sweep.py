@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import pandas as pd
 
 from boundcheck.claims.shared.figures import COLUMNS, as_sentence, is_logarithmic
 from boundcheck.claims.shared.outside_theory import reasons_without_bound
@@ -14,9 +16,6 @@ from boundcheck.claims.shared.sweeps import setting_label, sweep_rows
 from boundcheck.claims.shared.theorem_holds import TheoremHolds
 from boundcheck.settings import settings
 from boundcheck.verdicts import Figure, Reason, Tables, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MAX_PANELS = 12
 Shown = Mapping[Literal["datasets", "models", "methods"], Selector]  # of the cells in a figure
@@ -116,7 +115,6 @@ def short_names(rows: pd.DataFrame) -> pd.Series:
 
 def _series(rows: pd.DataFrame) -> pd.DataFrame:
     """What was measured once, and each theorem's bound."""
-    import pandas as pd
 
     def means(part: pd.DataFrame, column: str, **names: Any) -> pd.DataFrame:
         table = part.groupby(["panel", "x"])[column].agg(["mean", "min", "max"]).reset_index()

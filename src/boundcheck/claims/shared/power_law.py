@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.figures import COLUMNS, as_sentence, in_words
 from boundcheck.claims.shared.rows import RUN
@@ -24,9 +25,6 @@ from boundcheck.claims.shared.values import (
 )
 from boundcheck.settings import settings
 from boundcheck.verdicts import Decision, Figure, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @settings(kw_only=True)
@@ -180,7 +178,5 @@ def of_groups(decisions: Sequence[Decision]) -> Decision:
 
 
 def _frame(values: ByCell) -> pd.DataFrame:
-    import pandas as pd
-
     rows = [(*cell, seed, value) for cell, by_seed in values.items() for seed, value in by_seed.items()]
     return pd.DataFrame(rows, columns=[*RUN, "value"])

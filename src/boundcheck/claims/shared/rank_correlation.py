@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
+
+import pandas as pd
 
 from boundcheck.claims.shared.figures import COLUMNS, in_words, interval_figure, is_logarithmic
 from boundcheck.claims.shared.selection import SelectsCells
@@ -13,9 +15,6 @@ from boundcheck.claims.shared.values import AmbiguousValueError, absent_runs, qu
 from boundcheck.contracts import NAN
 from boundcheck.settings import settings
 from boundcheck.verdicts import Decision, Figure, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 GAPS = {"loss": ("test_loss", "full_train_loss"), "accuracy": ("train_accuracy", "test_accuracy")}
 BETWEEN, WITHIN = "between methods", "within methods"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import CELL, CellKey, Cells, Selected, cells_of
 from boundcheck.verdicts import because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LEAST_VALUES = 3  # of a setting: any line fits two
 LABELS = {  # of settings whose name says less
@@ -32,8 +31,6 @@ def sweep_rows(rows: pd.DataFrame, runs: pd.DataFrame, setting: str) -> pd.DataF
 
     Returns: the rows with the columns `x`, the setting's value, and `group`, what is common to the others in words.
     """
-    import pandas as pd
-
     done = runs[runs["status"] == "done"]
     swept = swept_cells(cells_of(done), setting)
     labels = describe([json.loads(text) for text in sorted({group for _, group in swept.values()})])

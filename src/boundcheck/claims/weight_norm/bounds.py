@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.rows import KEYS, check_rows, columns_of
 from boundcheck.settings import NotNegative, settings
 from boundcheck.verdicts import Tables
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 BOUNDS = {  # from the tightest; each is at least the one before it
     "blocks": "B2",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.bound_sweep import Shown, drawn_rows
 from boundcheck.claims.shared.decision import DECISION_OF_CELL
@@ -16,9 +17,6 @@ from boundcheck.claims.shared.values import absent_runs, quantity_rows
 from boundcheck.contracts import NAN
 from boundcheck.settings import NotNegative, settings
 from boundcheck.verdicts import Figure, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CURVES = {
     "convexity_limit": "restricted convexity α",

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.bound_sweep import BoundSweep
 from boundcheck.claims.shared.rows import KEYS, check_rows, ends, wide
 from boundcheck.claims.shared.selection import CELL, CellKey
 from boundcheck.settings import NotNegative, settings
 from boundcheck.verdicts import Reason, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NAMES = ("convexity", "loss_after_step", "least_loss", "certified_rate", "rate_bound")
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from boundcheck.claims.shared.bound_sweep import MAX_PANELS, BoundSweep, drawn_rows, short_names
 from boundcheck.claims.shared.figures import COLUMNS
 from boundcheck.settings import settings
 from boundcheck.verdicts import Figure, Tables
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SERIES = {
     "row_norm_min": "least",

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.rows import KEYS, RUN, check_rows, wide
 from boundcheck.claims.weight_norm.runs import follows_past_gradients, normalises_rows, of_runs
 from boundcheck.settings import NotNegative, settings
 from boundcheck.verdicts import Tables
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @settings
