@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from boundcheck.claims.binary_filter.relations import Twins
+from boundcheck.claims.shared.figures import averaged
 from boundcheck.claims.shared.selection import cells_of
 from boundcheck.contracts import NAN
 from boundcheck.verdicts import Figure, Tables
@@ -36,7 +37,12 @@ class Comparison(NamedTuple):
     @property
     def label(self) -> str:
         """The name of the comparison in tables and figures: both methods."""
-        return label(self.twins)
+        return " | ".join(method for *_, method in self.twins)
+
+    @property
+    def run(self) -> tuple[str, str, str, int]:
+        """The keys that a check's row of the comparison has."""
+        return (*self.network, self.label, self.seed)
 
     @property
     def mismatches(self) -> int:
@@ -53,11 +59,6 @@ class Comparison(NamedTuple):
         """The first recorded step at which a bit differs; NaN if none does."""
         where = np.flatnonzero(self.differing)
         return float(self.steps[where[0]]) if len(where) else NAN
-
-
-def label(twins: Twins) -> str:
-    """The name of a comparison in tables and figures: both methods."""
-    return " | ".join(method for *_, method in twins)
 
 
 def comparisons(tables: Tables, pairs: Sequence[Twins]) -> list[Comparison]:
@@ -129,8 +130,6 @@ def mismatch_figure(compared: Sequence[Comparison]) -> Figure:
         keep = np.unique(np.linspace(0, len(comparison.steps) - 1, FIGURE_POINTS).astype(int))
         names = " · ".join(comparison.network), comparison.label
         rows += [(*names, float(comparison.steps[i]), 100 * float(comparison.differing[i])) for i in keep]
-    frame = pd.DataFrame(rows, columns=["panel", "series", "x", "value"])
-    data = frame.groupby(["panel", "series", "x"])["value"].agg(y="mean", low="min", high="max").reset_index()
-    data = data.assign(role="measured")[["panel", "series", "role", "x", "y", "low", "high"]]
+    data = averaged(pd.DataFrame(rows, columns=["panel", "series", "x", "value"]))
     caption = "Share of bits that differ between two trainings: mean over seeds; the band is their range."
     return Figure(data, "line", "step", "bits that differ (%)", caption)

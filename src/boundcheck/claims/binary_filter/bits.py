@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from boundcheck.claims.binary_filter.bit_comparisons import Comparison, comparisons, mismatch_figure, mismatch_table
-from boundcheck.claims.binary_filter.relations import RELATIONS, SelectsTwins, Twins, is_clipped
+from boundcheck.claims.binary_filter.relations import RELATIONS, SelectsTwins, is_clipped
 from boundcheck.claims.shared.kinds import model_of
-from boundcheck.claims.shared.rows import check_rows
-from boundcheck.claims.shared.selection import CellKey, Cells, cells_of, matches, only_cells
+from boundcheck.claims.shared.rows import KEYS, RUN, check_rows
+from boundcheck.claims.shared.selection import CELL, CellKey, Cells, cells_of, matches, only_cells
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.contracts import NAN
 from boundcheck.settings import settings
-from boundcheck.verdicts import Decision, Tables, Verdict, because
+from boundcheck.verdicts import Decision, Reason, Tables, Verdict, because
 
 
 @settings(kw_only=True)
@@ -46,13 +43,11 @@ class SameBits(SelectsTwins):
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """See Check."""
-        import pandas as pd
-
         cells = cells_of(tables.runs)
         compared = comparisons(tables, self.related(cells))
         keys = pd.DataFrame(
-            [(*c.network, c.label, c.seed, c.decided_at, float(c.training["epochs"])) for c in compared],
-            columns=["dataset", "model", "method", "seed", "step", "epoch"],
+            [(*c.run, c.decided_at, float(c.training["epochs"])) for c in compared],
+            columns=list(KEYS),
         )
         return check_rows(
             keys,
@@ -88,17 +83,18 @@ class BitsAgree(SelectsTwins):
 
     def decide(self, tables: Tables) -> Verdict:
         """Count the bits that differ, of the pairs whose premise holds."""
-        pairs = self.related(cells_of(tables.runs))
-        absent = absent_runs(_of(tables, pairs).runs)
-        compared = comparisons(tables, pairs)
+        compared, absent = _compared(self, tables)
         rows = tables.checks[tables.checks["check"] == self.check]
-        premises = rows[rows["premise_holds"].astype(bool)]
-        names = ("dataset", "model", "method", "seed")
-        checked, held = (set(frame[list(names)].itertuples(index=False, name=None)) for frame in (rows, premises))
-        compared = [c for c in compared if (*c.network, c.label, c.seed) in checked]
+        premise = dict(zip(rows[list(RUN)].itertuples(index=False, name=None), rows["premise_holds"], strict=True))
+        compared = [c for c in compared if c.run in premise]
         if not compared:
             return Verdict("not run", absent or [because("no_bits")])
-        counted = [c for c in compared if (*c.network, c.label, c.seed) in held]
+        counted = [c for c in compared if premise[c.run]]
+        held = {c.run[:3] for c in counted}
+        cells = [
+            {**row, "premise": "holds" if tuple(row[key] for key in CELL) in held else "fails"}
+            for row in mismatch_table(compared)
+        ]
         num_wrong = sum(c.mismatches for c in counted)
         numbers = {
             "num_wrong": num_wrong,
@@ -114,7 +110,7 @@ class BitsAgree(SelectsTwins):
             effect=float(num_wrong) if counted else NAN,
             unit="bits that differ",
             num_runs=len(counted),
-            cells=_with_premise(compared, counted),
+            cells=cells,
             figures=[mismatch_figure(compared)] if num_wrong else [],
         )
 
@@ -134,14 +130,19 @@ class BitsDiffer(SelectsTwins):
     def decide(self, tables: Tables) -> Verdict:
         """`supported` where bits differ in all runs, or in one if not `everywhere`; `contradicted` where in none."""
         cells = cells_of(tables.runs)
-        pairs = self.related(cells)
-        compared = [c for c in comparisons(tables, pairs) if not _is_idle_clip(tables, cells, c)]
+        compared, absent = _compared(self, tables)
+        compared = [c for c in compared if not _is_idle_clip(tables, cells, c)]
         if not compared:
-            return Verdict("not run", absent_runs(_of(tables, pairs).runs) or [because("no_bits")])
+            return Verdict("not run", absent or [because("no_bits")])
         firsts = [c.first_mismatch for c in compared if c.mismatches]
         steps = [min(firsts), max(firsts)] if firsts else []
+        decision: Decision = "supported"
+        if not firsts:
+            decision = "contradicted" if self.everywhere else "inconclusive"
+        elif self.everywhere and len(firsts) < len(compared):
+            decision = "inconclusive"
         return Verdict(
-            self._decision(len(firsts), len(compared) - len(firsts)),
+            decision,
             [because("bits_differ", num=len(firsts), num_pairs=len(compared), first_steps=steps)],
             effect=float(np.mean([100 * float(c.differing[-1]) for c in compared])),
             unit="% of bits at the end",
@@ -150,10 +151,10 @@ class BitsDiffer(SelectsTwins):
             figures=[mismatch_figure(compared)],
         )
 
-    def _decision(self, num_different: int, num_same: int) -> Decision:
-        if not num_different:
-            return "contradicted" if self.everywhere else "inconclusive"
-        return "inconclusive" if num_same and self.everywhere else "supported"
+
+def _compared(claim: SelectsTwins, tables: Tables) -> tuple[list[Comparison], list[Reason]]:
+    """The pairs of runs that a claim selects, and what is absent of them."""
+    return comparisons(tables, claim.related(cells_of(tables.runs))), absent_runs(claim.only(tables).runs)
 
 
 def _clip_was_active(tables: Tables, cells: Cells, key: CellKey, seed: int) -> bool:
@@ -169,18 +170,3 @@ def _is_idle_clip(tables: Tables, cells: Cells, compared: Comparison) -> bool:
     """Whether the two trainings differ by a clipping that changed nothing."""
     first, second = compared.twins
     return is_clipped(cells[first], cells[second]) and not _clip_was_active(tables, cells, second, compared.seed)
-
-
-def _with_premise(compared: Sequence[Comparison], counted: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """The table of mismatches that says of each pair whether its premise holds in some seed."""
-    held = {(*c.network, c.label) for c in counted}
-    rows = mismatch_table(compared)
-    return [
-        {**row, "premise": "holds" if (row["dataset"], row["model"], row["method"]) in held else "fails"}
-        for row in rows
-    ]
-
-
-def _of(tables: Tables, pairs: Sequence[Twins]) -> Tables:
-    """The tables of these cells only, so that reasons name no others."""
-    return only_cells(tables, {key for pair in pairs for key in pair})

@@ -120,8 +120,6 @@ class FlipRatioFormula(SelectsCells):
 
     def _courses(self, tables: Tables) -> pd.DataFrame | None:
         """A row per finished run and epoch: measured, predicted. None where there is none."""
-        import pandas as pd
-
         cells = cells_of(tables.runs)
         curves = tables.curves[tables.curves["index"] == -1]
         by_run = dict(list(curves.groupby(list(RUN))))

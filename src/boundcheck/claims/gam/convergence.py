@@ -38,8 +38,6 @@ class GAMConverges:
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """Rows at up to 40 numbers of steps T for each finished run of such a cell that recorded its gradient norms."""
-        import pandas as pd
-
         covered = {key: method for key, cell in cells_of(tables.runs).items() if (method := _covered_method(cell))}
         parts = []
         for run in tables.runs[tables.runs["status"] == "done"].to_dict("records"):

@@ -36,8 +36,6 @@ class ZerothBelowFirst:
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, analysis and radius, absolute or in units of ‖θ‖."""
-        import pandas as pd
-
         theorem = "R⁰(ρ) ≤ R¹(ρ)"
         absolute = self._rows(tables.measurements, "", theorem)
         relative = self._rows(tables.measurements, "relative_", f"{theorem}, ρ = κ‖θ‖")
@@ -79,8 +77,6 @@ class FlatnessCurvature:
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """Two rows per run, snapshot, analysis and radius that has R¹, ‖H‖, ‖g‖ and γ₂."""
-        import pandas as pd
-
         at_radius = wide(tables.measurements, ["first_order_flatness", "hessian_lipschitz"], by_coordinate=True)
         at_point = wide(tables.measurements, ["spectral_norm", "gradient_norm"], by_coordinate=False)
         needed = ["first_order_flatness", "hessian_lipschitz", "spectral_norm", "gradient_norm", "coordinate"]

@@ -63,8 +63,6 @@ class ZerothBelowIntegral:
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, analysis and radius that has a smaller one."""
-        import pandas as pd
-
         names = ["first_order_flatness", "zeroth_order_flatness"]
         points = wide(tables.measurements, names, by_coordinate=True).dropna(subset=names)
         points = points.sort_values([*KEYS, "analysis", "coordinate"])

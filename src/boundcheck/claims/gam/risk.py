@@ -51,8 +51,6 @@ class PacBayes:
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """Two rows per run, snapshot and radius."""
-        import pandas as pd
-
         points = terms(tables)
         bound = risk_bound(points, self.delta)
         coordinate = points["coordinate"].to_numpy(np.float64)

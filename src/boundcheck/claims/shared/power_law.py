@@ -151,8 +151,6 @@ class PowerLaw(SelectsCells):
         return "contradicted" if fit.high < low or fit.low > high else "inconclusive"
 
     def _figure(self, slopes: Mapping[str, Slope], points: pd.DataFrame) -> Figure:
-        import pandas as pd
-
         name, setting = in_words(self.quantity), setting_label(self.x)
         table = points.groupby(["group", "x"])["value"].agg(["mean", "min", "max"]).reset_index()
         table = table.set_axis(["series", "x", "y", "low", "high"], axis=1).assign(role="measured")

@@ -77,8 +77,6 @@ class PredictsGap(SelectsCells):
 
     def _points(self, tables: Tables) -> pd.DataFrame:
         """A row per run: dataset, model, method, seed, x (the measurement), y (the gap)."""
-        import pandas as pd
-
         rows = quantity_rows(tables, "measurements", self.quantity, self.analysis, self.coordinate)
         x = values_by_cell(rows, tables.runs, "last")
         larger, smaller = (

@@ -40,8 +40,6 @@ class PredictorBounds:
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, example and bound."""
-        import pandas as pd
-
         measured = f"predictor_{self.of}_norm"
         names = {f"{self.of}_bound_{name}": label for name, label in (BOUNDS | CLOSED[self.of]).items()}
         found = wide_by_index(tables.measurements, [measured, *names]).dropna(subset=[measured])
@@ -71,8 +69,6 @@ class NestedBounds(PredictorBounds):
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, example and pair of neighbours that are both there."""
-        import pandas as pd
-
         names = [f"{self.of}_bound_{name}" for name in BOUNDS]
         found = wide_by_index(tables.measurements, names)
         frames = []

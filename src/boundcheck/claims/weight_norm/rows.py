@@ -79,8 +79,6 @@ class RowScalingLaw:
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, factor and quantity; the coordinate is c."""
-        import pandas as pd
-
         powers = {"hidden_hessian_norm": (2, "‖∇²_WW f‖ ∝ 1/c²"), "hidden_gradient_norm": (1, "‖∇_W f‖ ∝ 1/c")}
         powers["function_norm"] = (0, "f does not depend on c")
         frames = []
