@@ -5,8 +5,8 @@ from boundcheck.registry import lazy
 CHECKS: dict[str, str] = {
     "zeroth_below_first": "boundcheck.claims.gam.flatness:ZerothBelowFirst",
     "flatness_curvature": "boundcheck.claims.gam.flatness:FlatnessCurvature",
-    "zeroth_below_integral": "boundcheck.claims.gam.growth:ZerothBelowIntegral",
-    "flatness_growth": "boundcheck.claims.gam.growth:FlatnessGrowth",
+    "zeroth_below_integral": "boundcheck.claims.gam.flatness:ZerothBelowIntegral",
+    "flatness_growth": "boundcheck.claims.gam.flatness:FlatnessGrowth",
     "gam_converges": "boundcheck.claims.gam.convergence:GAMConverges",
     "pac_bayes": "boundcheck.claims.gam.risk:PacBayes",
     "predictor_bounds": "boundcheck.claims.weight_norm.bounds:PredictorBounds",
