@@ -47,7 +47,7 @@ CLAIMS: dict[str, str] = {
     "power_law": "boundcheck.claims.shared.power_law:PowerLaw",
     "counter_example": "boundcheck.claims.shared.counter_example:CounterExample",
     "bound_sweep": "boundcheck.claims.shared.bound_sweep:BoundSweep",
-    "row_norm_course": "boundcheck.claims.weight_norm.row_course:RowNormCourse",
+    "row_norm_course": "boundcheck.claims.weight_norm.rows:RowNormCourse",
     "gap_bound_says": "boundcheck.claims.weight_norm.gap:GapBoundSays",
     "gap_at_equal_loss": "boundcheck.claims.weight_norm.gap_at_equal_loss:GapAtEqualLoss",
     "descent_says": "boundcheck.claims.weight_norm.training:DescentSays",

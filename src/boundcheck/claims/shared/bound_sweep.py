@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from boundcheck.claims.shared.figures import COLUMNS, as_sentence, is_logarithmic
+from boundcheck.claims.shared.figures import as_sentence, averaged, is_logarithmic
 from boundcheck.claims.shared.outside_theory import reasons_without_bound
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import CELL, CellKey, Selector, SelectsCells, cells_of, rows_of
@@ -115,15 +115,10 @@ def short_names(rows: pd.DataFrame) -> pd.Series:
 
 def _series(rows: pd.DataFrame) -> pd.DataFrame:
     """What was measured once, and each theorem's bound."""
-
-    def means(part: pd.DataFrame, column: str, **names: Any) -> pd.DataFrame:
-        table = part.groupby(["panel", "x"])[column].agg(["mean", "min", "max"]).reset_index()
-        return table.rename(columns={"mean": "y", "min": "low", "max": "high"}).assign(**names)
-
-    parts = [means(rows, "measured", series="measured", role="measured")]
+    parts = [averaged(rows.assign(series="measured"), "measured")]
     for theorem, part in rows.groupby("theorem"):
-        parts.append(means(part, "bound", series=_right_side(str(theorem)), role="bound"))
-    return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+        parts.append(averaged(part.assign(series=_right_side(str(theorem))), "bound", "bound"))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _right_side(theorem: str) -> str:

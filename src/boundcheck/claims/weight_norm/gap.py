@@ -27,7 +27,7 @@ class GapBound:
         """One row per run and snapshot; the coordinate is n. The premise fails where a network has no bound."""
         names = ["gap", "gap_bound", "num_samples"]
         found = wide(tables.measurements, names, by_coordinate=False).dropna(subset=["gap", "num_samples"])
-        gap, bound, num = (found[name].to_numpy() for name in names)
+        gap, bound, num = (found[name] for name in names)
         return check_rows(found, "L_D − L̂ ≤ bound", "upper", bound, gap, self.tolerance, True, num)
 
 
