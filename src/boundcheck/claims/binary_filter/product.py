@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import combinations
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from boundcheck.claims.binary_filter.bit_comparisons import Comparison, comparisons
+from boundcheck.claims.binary_filter.bit_comparisons import comparisons
 from boundcheck.claims.binary_filter.relations import MAGNITUDES, Twins, are_comparable, are_equal_but
 from boundcheck.claims.shared.figures import COLUMNS
+from boundcheck.claims.shared.rows import ends
 from boundcheck.claims.shared.selection import (
     CellKey,
     Cells,
@@ -95,10 +96,10 @@ class ActThroughProduct(SelectsCells):
         centre, families = self._centre(cells), self._families(cells)
         positions = {key: position for family in families.values() for key, position in family.items()}
         compared = comparisons(tables, _pairs(families))
-        alike = [c for c in compared if _act_alike(c.twins, positions)]
-        others = [c for c in compared if not _act_alike(c.twins, positions)]
+        is_alike = np.array([_act_alike(pair, positions) for pair in compared["twins"]], dtype=bool)
+        alike, others = compared[is_alike], compared[~is_alike]
         absent = absent_runs(tables.runs)
-        if centre is None or not alike or not others:
+        if centre is None or alike.empty or others.empty:
             return Verdict("not run", absent or [because("no_grid")])
         accuracy = _accuracy(tables)
         interval = student_interval(list(_spread(families["w₀ fixed"], accuracy).values()))
@@ -152,17 +153,16 @@ def _is_compared(family: Family) -> bool:
     return len({_act_alike(pair, family) for pair in combinations(family, 2)}) == 2
 
 
-def _decided(alike: Sequence[Comparison], others: Sequence[Comparison]) -> tuple[Decision, Reason]:
-    num_wrong = sum(c.mismatches for c in alike)
-    same = sorted({c.label for c in others if not c.mismatches})
-    ends = [100 * float(c.differing[-1]) for c in others]
+def _decided(alike: pd.DataFrame, others: pd.DataFrame) -> tuple[Decision, Reason]:
+    num_wrong = int(alike["wrong"].sum())
+    same = sorted(set(others.loc[others["wrong"] == 0, "method"]))
     reason = because(
         "products",
         num_wrong=num_wrong,
         num_alike=len(alike),
         num_others=len(others),
-        num_different=sum(c.mismatches > 0 for c in others),
-        differing=[min(ends), max(ends)],
+        num_different=int((others["wrong"] > 0).sum()),
+        differing=ends(others["end"]),
         same=same,
     )
     return ("contradicted" if num_wrong else "inconclusive" if same else "supported"), reason
@@ -188,18 +188,11 @@ def _spread(family: Family, accuracy: ByCell) -> dict[int, float]:
 
 
 def _table(
-    families: Mapping[str, Family], centre: CellKey, compared: Sequence[Comparison], accuracy: ByCell
+    families: Mapping[str, Family], centre: CellKey, compared: pd.DataFrame, accuracy: ByCell
 ) -> list[dict[str, Any]]:
     """A row for each training of each family; the centre belongs to every family."""
-    ends: dict[frozenset[CellKey | None], list[float]] = {}
-    for comparison in compared:
-        ends.setdefault(frozenset(comparison.twins), []).append(float(comparison.differing[-1]))
-
-    def equal_bits(key: CellKey, other: CellKey | None) -> float:
-        """In percent, at the end, mean over runs; NaN where the two were not compared."""
-        shares = [0.0] if key == other else ends.get(frozenset((key, other)))
-        return 100 * (1 - float(np.mean(shares))) if shares else NAN
-
+    agreement = (100 - compared["end"]).groupby(compared["twins"].map(frozenset)).mean().to_dict()
+    agreement |= {frozenset([key]): 100.0 for family in families.values() for key in family}
     rows = []
     for name, family in families.items():
         of_product = {p.product: key for key, p in family.items() if p.lr == family[centre].lr}
@@ -213,8 +206,8 @@ def _table(
                     "weight decay": position.decay,
                     "product": position.product,
                     ACCURACY: fmean(accuracies) if accuracies else NAN,
-                    EQUAL_TO_PRODUCT: equal_bits(key, of_product.get(position.product)),
-                    EQUAL_TO_CENTRE: equal_bits(key, centre),
+                    EQUAL_TO_PRODUCT: agreement.get(frozenset([key, of_product.get(position.product)]), NAN),
+                    EQUAL_TO_CENTRE: agreement.get(frozenset([key, centre]), NAN),
                     "n": len(accuracies),
                 }
             )
