@@ -125,6 +125,7 @@ class BitsDiffer(SelectsTwins):
         if compared.empty:
             return Verdict("not run", absent or [because("no_bits")])
         firsts = compared["first_wrong"].dropna()
+        steps = ends(firsts) if len(firsts) else []
         decision: Decision = "supported"
         if firsts.empty:
             decision = "contradicted" if self.everywhere else "inconclusive"
@@ -132,14 +133,7 @@ class BitsDiffer(SelectsTwins):
             decision = "inconclusive"
         return Verdict(
             decision,
-            [
-                because(
-                    "bits_differ",
-                    num=len(firsts),
-                    num_pairs=len(compared),
-                    first_steps=ends(firsts) if len(firsts) else [],
-                )
-            ],
+            [because("bits_differ", num=len(firsts), num_pairs=len(compared), first_steps=steps)],
             effect=float(compared["end"].mean()),
             unit="% of bits at the end",
             num_runs=len(compared),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from boundcheck.claims.shared.figures import as_sentence, averaged, is_logarithmic
-from boundcheck.claims.shared.outside_theory import reasons_without_bound
+from boundcheck.claims.shared.kinds import model_of
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import CELL, CellKey, Selector, SelectsCells, cells_of, rows_of
 from boundcheck.claims.shared.sweeps import setting_label, sweep_rows
@@ -66,8 +66,11 @@ class BoundSweep(TheoremHolds):
         return [figure for figure in drawn if figure is not None]
 
     def not_applicable(self, tables: Tables) -> Mapping[CellKey, str]:
-        """Why cells without any bound are outside the theory."""
-        return reasons_without_bound(tables, self.check)
+        """Why cells without any bound are outside the theory, as their model says."""
+        rows, cells = tables.checks[tables.checks["check"] == self.check], cells_of(tables.runs)
+        bounded = rows["bound"].notna().groupby([rows[key] for key in CELL]).any()
+        reasons = {cell: getattr(model_of(cells[cell]), "outside_theory", None) for cell in bounded.index[~bounded]}
+        return {cell: reason for cell, reason in reasons.items() if reason is not None}
 
     def _figure(self, rows: pd.DataFrame, runs: pd.DataFrame, x: str) -> Figure | None:
         if x in ("epoch", "coordinate"):
