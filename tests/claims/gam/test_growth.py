@@ -1,6 +1,6 @@
 import pytest
 
-from boundcheck.claims.gam.growth import FlatnessGrowth, ZerothBelowIntegral
+from boundcheck.claims.gam.flatness import FlatnessGrowth, ZerothBelowIntegral
 from boundcheck.claims.shared.theorem_holds import TheoremHolds
 from boundcheck.contracts import NAN
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from boundcheck.claims.shared.outside_theory import reasons_without_bound
+from boundcheck.claims.shared.bound_sweep import BoundSweep
 from boundcheck.contracts import NAN
 
 MLP = {"kind": "weight_norm_mlp", "depth": 1, "width": 2}
@@ -35,9 +35,9 @@ def tables(make_tables):
 
 
 def test_only_kinds_with_a_reason_have_one_and_only_where_nothing_is_bounded(tables):
-    assert reasons_without_bound(tables, "c") == {
+    assert BoundSweep(check="c").not_applicable(tables) == {
         ("d", "twin", "gd"): "its rows are not normalised and its scales are plain, not the paper's",
         ("d", "gains", "gd"): "it has trainable gains",
     }
-    assert reasons_without_bound(tables, "other") == {}
-    assert reasons_without_bound(tables, "nothing") == {}
+    assert BoundSweep(check="other").not_applicable(tables) == {}
+    assert BoundSweep(check="nothing").not_applicable(tables) == {}

@@ -10,8 +10,7 @@ from boundcheck.claims.weight_norm.bounds import NestedBounds, PredictorBounds
 from boundcheck.claims.weight_norm.convexity import ConvexityReached, RestrictedConvexityHolds
 from boundcheck.claims.weight_norm.gap import GapBound, GapBoundSays
 from boundcheck.claims.weight_norm.rate import LinearRate, RateBoundSays
-from boundcheck.claims.weight_norm.row_course import RowNormCourse
-from boundcheck.claims.weight_norm.rows import OrthogonalRows, RowNormsGrow, RowScalingLaw
+from boundcheck.claims.weight_norm.rows import OrthogonalRows, RowNormCourse, RowNormsGrow, RowScalingLaw
 from boundcheck.claims.weight_norm.training import Descent, DescentSays, Sharpness
 from boundcheck.contracts import NAN
 from boundcheck.models.weight_normed import NOT_APPLICABLE

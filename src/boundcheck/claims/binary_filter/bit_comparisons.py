@@ -3,135 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.binary_filter.relations import Twins
-from boundcheck.claims.shared.selection import cells_of
+from boundcheck.claims.shared.figures import averaged
+from boundcheck.claims.shared.rows import KEYS, records
+from boundcheck.claims.shared.selection import CELL, cells_of
 from boundcheck.contracts import NAN
 from boundcheck.verdicts import Figure, Tables
 
 COUNTS = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.int64)  # bits that are set in each byte
 FIGURE_POINTS = 150
+COLUMNS = (*KEYS, "twins", "training", "steps", "differing", "weights", "flips", "wrong", "first_wrong", "end")
 
 
-class Comparison(NamedTuple):
-    """Two runs of one seed. `differing` (T,) is the share of weights whose bits differ after each recorded step."""
-
-    twins: Twins
-    seed: int
-    steps: np.ndarray
-    differing: np.ndarray
-    num_weights: int
-    num_flips: int  # of the first run
-    training: Mapping[str, Any]  # the settings of both
-
-    @property
-    def network(self) -> tuple[str, str]:
-        """Dataset and model."""
-        return self.twins[0][:2]
-
-    @property
-    def label(self) -> str:
-        """The name of the comparison in tables and figures: both methods."""
-        return label(self.twins)
-
-    @property
-    def mismatches(self) -> int:
-        """Bits that differ, summed over all recorded steps."""
-        return round(float(self.differing.sum()) * self.num_weights)
-
-    @property
-    def decided_at(self) -> int:
-        """The first recorded step at which a bit differs, or else the last step."""
-        return int(self.steps[-1]) if np.isnan(self.first_mismatch) else int(self.first_mismatch)
-
-    @property
-    def first_mismatch(self) -> float:
-        """The first recorded step at which a bit differs; NaN if none does."""
-        where = np.flatnonzero(self.differing)
-        return float(self.steps[where[0]]) if len(where) else NAN
-
-
-def label(twins: Twins) -> str:
-    """The name of a comparison in tables and figures: both methods."""
-    return " | ".join(method for *_, method in twins)
-
-
-def comparisons(tables: Tables, pairs: Sequence[Twins]) -> list[Comparison]:
+def comparisons(tables: Tables, pairs: Sequence[Twins]) -> pd.DataFrame:
     """Each pair of cells that has the bits of both, by seed, at the steps that both recorded.
 
     Args:
         tables: the results.
         pairs: pairs of cells with equal training settings, so that their steps are the same ones.
+
+    Returns:
+        A row for each pair and seed. Its keys are those of a check's row: `method` names both methods, `step` is the
+        first recorded one at which a bit differs, or else the last. Besides: `twins`; `training`, the settings of both;
+        `differing`, (T,), the share of weights whose bits differ after each of the recorded `steps`, and `end`, the
+        last one in percent; the number of `weights`, and of `flips` of the first run; `wrong`, the bits that differ,
+        summed over all recorded steps; `first_wrong`, the step if one does, or else NaN.
     """
     cells = cells_of(tables.runs[tables.runs["status"] == "done"])
-    compared = []
+    rows: list[tuple[Any, ...]] = []
     for first, second in pairs:
-        if first in cells and second in cells:
-            a, b = (tables.arrays(*key, "bits") for key in (first, second))
-            training = cells[first]["training"]
-            compared += [
-                _compared((first, second), seed, a[seed], b[seed], training) for seed in sorted(a.keys() & b.keys())
-            ]
-    return compared
+        if first not in cells or second not in cells:
+            continue
+        training, names = cells[first]["training"], (*first[:2], f"{first[2]} | {second[2]}")
+        mine, theirs = (tables.arrays(*key, "bits") for key in (first, second))
+        for seed in sorted(mine.keys() & theirs.keys()):
+            compared = _compared(mine[seed], theirs[seed])
+            steps, *_, first_wrong, _ = compared
+            decided_at = int(steps[-1] if np.isnan(first_wrong) else first_wrong)
+            rows.append((*names, seed, decided_at, float(training["epochs"]), (first, second), training, *compared))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _compared(
-    twins: Twins, seed: int, a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray], training: Mapping[str, Any]
-) -> Comparison:
+def _compared(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> tuple[Any, ...]:
+    """Of the bits of two runs the columns from `steps` on."""
     steps, in_a, in_b = np.intersect1d(a["steps"], b["steps"], return_indices=True)
-    bits_a, bits_b = a["bits"][in_a], b["bits"][in_b]  # (T, bytes)
-    num_weights = int(a["num_weights"])
-    differing = COUNTS[bits_a ^ bits_b].sum(1) / num_weights
-    num_flips = int(COUNTS[bits_a[1:] ^ bits_a[:-1]].sum())
-    return Comparison(twins, seed, steps, differing, num_weights, num_flips, training)
+    bits_a, bits_b, weights = a["bits"][in_a], b["bits"][in_b], int(a["num_weights"])  # bits: (T, bytes)
+    differing = COUNTS[bits_a ^ bits_b].sum(1) / weights
+    flips = int(COUNTS[bits_a[1:] ^ bits_a[:-1]].sum())
+    wrong = round(float(differing.sum()) * weights)
+    first_wrong = float(steps[np.flatnonzero(differing)[0]]) if differing.any() else NAN
+    return steps, differing, weights, flips, wrong, first_wrong, 100 * float(differing[-1])
 
 
-def mismatch_table(compared: Sequence[Comparison]) -> list[dict[str, Any]]:
+def mismatch_table(compared: pd.DataFrame) -> list[dict[str, Any]]:
     """A row for each pair of cells: what was compared, flips, bits that differ, the first step with a mismatch.
 
     `recorded steps` is the number of steps after which bits were recorded. Flips and bits that differ are summed over
     these steps and over the n seeds.
     """
-    groups: dict[Twins, list[Comparison]] = {}
-    for comparison in compared:
-        groups.setdefault(comparison.twins, []).append(comparison)
-    return [_row(group) for group in groups.values()]
+    groups = compared.groupby(list(CELL), sort=False)
+    firsts = groups[["training", "steps", "weights"]].first()
+    table = pd.DataFrame(
+        {
+            "lr": [training["lr_schedule"] for training in firsts["training"]],
+            "precision": [training["precision"] for training in firsts["training"]],
+            "n": groups.size(),
+            "steps": [int(steps[-1]) for steps in firsts["steps"]],
+            "recorded steps": [len(steps) - 1 for steps in firsts["steps"]],
+            "weights": firsts["weights"],
+            "flips": groups["flips"].sum(),
+            "bits that differ": groups["wrong"].sum(),
+            "first at step": groups["first_wrong"].min(),
+            "differ at the end (%)": groups["end"].mean(),
+        }
+    )
+    return records(table.reset_index())
 
 
-def _row(group: Sequence[Comparison]) -> dict[str, Any]:
-    first = group[0]
-    mismatches = [c.first_mismatch for c in group if c.mismatches]
-    return {
-        "dataset": first.network[0],
-        "model": first.network[1],
-        "method": first.label,
-        "lr": first.training["lr_schedule"],
-        "precision": first.training["precision"],
-        "n": len(group),
-        "steps": int(first.steps[-1]),
-        "recorded steps": len(first.steps) - 1,
-        "weights": first.num_weights,
-        "flips": sum(c.num_flips for c in group),
-        "bits that differ": sum(c.mismatches for c in group),
-        "first at step": min(mismatches, default=NAN),
-        "differ at the end (%)": 100 * float(np.mean([c.differing[-1] for c in group])),
-    }
-
-
-def mismatch_figure(compared: Sequence[Comparison]) -> Figure:
+def mismatch_figure(compared: pd.DataFrame) -> Figure:
     """The share of bits that differ by step, mean and range over seeds."""
-    import pandas as pd
-
-    rows = []
-    for comparison in compared:
-        keep = np.unique(np.linspace(0, len(comparison.steps) - 1, FIGURE_POINTS).astype(int))
-        names = " · ".join(comparison.network), comparison.label
-        rows += [(*names, float(comparison.steps[i]), 100 * float(comparison.differing[i])) for i in keep]
-    frame = pd.DataFrame(rows, columns=["panel", "series", "x", "value"])
-    data = frame.groupby(["panel", "series", "x"])["value"].agg(y="mean", low="min", high="max").reset_index()
-    data = data.assign(role="measured")[["panel", "series", "role", "x", "y", "low", "high"]]
+    curves = []
+    for run in compared.to_dict("records"):
+        steps, differing = run["steps"], run["differing"]
+        keep = np.unique(np.linspace(0, len(steps) - 1, FIGURE_POINTS).astype(int))
+        points = pd.DataFrame({"x": steps[keep].astype(float), "value": 100 * differing[keep]})
+        curves.append(points.assign(panel=f"{run['dataset']} · {run['model']}", series=run["method"]))
     caption = "Share of bits that differ between two trainings: mean over seeds; the band is their range."
-    return Figure(data, "line", "step", "bits that differ (%)", caption)
+    return Figure(averaged(pd.concat(curves)), "line", "step", "bits that differ (%)", caption)

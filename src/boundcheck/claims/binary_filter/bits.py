@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
+import pandas as pd
 
-from boundcheck.claims.binary_filter.bit_comparisons import Comparison, comparisons, mismatch_figure, mismatch_table
+from boundcheck.claims.binary_filter.bit_comparisons import comparisons, mismatch_figure, mismatch_table
 from boundcheck.claims.binary_filter.relations import RELATIONS, SelectsTwins, Twins, is_clipped
 from boundcheck.claims.shared.kinds import model_of
-from boundcheck.claims.shared.rows import check_rows
-from boundcheck.claims.shared.selection import CellKey, Cells, cells_of, matches, only_cells
+from boundcheck.claims.shared.rows import RUN, check_rows, ends
+from boundcheck.claims.shared.selection import CELL, CellKey, Cells, cells_of, matches, only_cells
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.contracts import NAN
 from boundcheck.settings import settings
-from boundcheck.verdicts import Decision, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
+from boundcheck.verdicts import Decision, Reason, Tables, Verdict, because
 
 
 @settings(kw_only=True)
@@ -47,31 +42,21 @@ class SameBits(SelectsTwins):
             raise ValueError(f"relations: got {', '.join(impossible)}; allowed: {allowed}")
 
     def rows(self, tables: Tables) -> pd.DataFrame:
-        """See Check."""
-        import pandas as pd
-
+        """One row per pair and seed."""
         cells = cells_of(tables.runs)
         compared = comparisons(tables, self.related(cells))
-        keys = pd.DataFrame(
-            [(*c.network, c.label, c.seed, c.decided_at, float(c.training["epochs"])) for c in compared],
-            columns=["dataset", "model", "method", "seed", "step", "epoch"],
-        )
-        return check_rows(
-            keys,
-            self.theorem,
-            "upper",
-            bound=0.0,
-            measured=[float(c.differing.mean()) for c in compared],
-            premise_holds=np.array([self._premise(tables, cells, c) for c in compared], dtype=bool),
-        )
+        measured = [float(differing.mean()) for differing in compared["differing"]]
+        runs = zip(compared["twins"], compared["seed"], strict=True)
+        premise = np.array([self._premise(tables, cells, *run) for run in runs], dtype=bool)
+        return check_rows(compared, self.theorem, "upper", 0.0, measured, premise_holds=premise)
 
-    def _premise(self, tables: Tables, cells: Cells, compared: Comparison) -> bool:
-        first, second = (cells[key] for key in compared.twins)
+    def _premise(self, tables: Tables, cells: Cells, twins: Twins, seed: int) -> bool:
+        first, second = (cells[key] for key in twins)
         relation = next(RELATIONS[name] for name in self.relations if RELATIONS[name].holds(first, second))
         model = first["model"]
         is_stated = model["weight_gradient"] == "identity" and model["scaling"] in relation.scalings
-        is_precise = not relation.needs_float64 or compared.training["precision"] == "float64"
-        is_unclipped = not any(_clip_was_active(tables, cells, key, compared.seed) for key in compared.twins)
+        is_precise = not relation.needs_float64 or first["training"]["precision"] == "float64"
+        is_unclipped = not any(_clip_was_active(tables, cells, key, seed) for key in twins)
         return is_stated and is_precise and is_unclipped and model_of(first).cancels_scale
 
 
@@ -90,33 +75,31 @@ class BitsAgree(SelectsTwins):
 
     def decide(self, tables: Tables) -> Verdict:
         """Count the bits that differ, of the pairs whose premise holds."""
-        pairs = self.related(cells_of(tables.runs))
-        absent = absent_runs(_of(tables, pairs).runs)
-        compared = comparisons(tables, pairs)
+        compared, absent = _compared(self, tables)
         rows = tables.checks[tables.checks["check"] == self.check]
-        premises = rows[rows["premise_holds"].astype(bool)]
-        names = ("dataset", "model", "method", "seed")
-        checked, held = (set(frame[list(names)].itertuples(index=False, name=None)) for frame in (rows, premises))
-        compared = [c for c in compared if (*c.network, c.label, c.seed) in checked]
-        if not compared:
+        compared = compared.merge(rows[[*RUN, "premise_holds"]], on=list(RUN))
+        if compared.empty:
             return Verdict("not run", absent or [because("no_bits")])
-        counted = [c for c in compared if (*c.network, c.label, c.seed) in held]
-        num_wrong = sum(c.mismatches for c in counted)
+        counted = compared[compared["premise_holds"].astype(bool)]
+        num_wrong = int(counted["wrong"].sum())
+        cells = mismatch_table(compared)
+        held = set(counted[list(CELL)].itertuples(index=False, name=None))
+        premise = ["holds" if tuple(row[key] for key in CELL) in held else "fails" for row in cells]
         numbers = {
             "num_wrong": num_wrong,
-            "num_steps": sum(len(c.steps) - 1 for c in counted),
+            "num_steps": sum(len(steps) - 1 for steps in counted["steps"]),
             "num_pairs": len(counted),
-            "num_flips": sum(c.num_flips for c in counted),
+            "num_flips": int(counted["flips"].sum()),
             "num_undecided": len(compared) - len(counted),
         }
-        decision: Decision = "contradicted" if num_wrong else "supported" if counted else "vacuous"
+        decision: Decision = "contradicted" if num_wrong else "supported" if len(counted) else "vacuous"
         return Verdict(
             decision,
             [because("bits_compared", **numbers), *absent],
-            effect=float(num_wrong) if counted else NAN,
+            effect=float(num_wrong) if len(counted) else NAN,
             unit="bits that differ",
             num_runs=len(counted),
-            cells=_with_premise(compared, counted),
+            cells=[{**row, "premise": holds} for row, holds in zip(cells, premise, strict=True)],
             figures=[mismatch_figure(compared)] if num_wrong else [],
         )
 
@@ -136,26 +119,32 @@ class BitsDiffer(SelectsTwins):
     def decide(self, tables: Tables) -> Verdict:
         """`supported` where bits differ in all runs, or in one if not `everywhere`; `contradicted` where in none."""
         cells = cells_of(tables.runs)
-        pairs = self.related(cells)
-        compared = [c for c in comparisons(tables, pairs) if not _is_idle_clip(tables, cells, c)]
-        if not compared:
-            return Verdict("not run", absent_runs(_of(tables, pairs).runs) or [because("no_bits")])
-        firsts = [c.first_mismatch for c in compared if c.mismatches]
-        steps = [min(firsts), max(firsts)] if firsts else []
+        compared, absent = _compared(self, tables)
+        runs = zip(compared["twins"], compared["seed"], strict=True)
+        compared = compared[[not _is_idle_clip(tables, cells, *run) for run in runs]]
+        if compared.empty:
+            return Verdict("not run", absent or [because("no_bits")])
+        firsts = compared["first_wrong"].dropna()
+        steps = ends(firsts) if len(firsts) else []
+        decision: Decision = "supported"
+        if firsts.empty:
+            decision = "contradicted" if self.everywhere else "inconclusive"
+        elif self.everywhere and len(firsts) < len(compared):
+            decision = "inconclusive"
         return Verdict(
-            self._decision(len(firsts), len(compared) - len(firsts)),
+            decision,
             [because("bits_differ", num=len(firsts), num_pairs=len(compared), first_steps=steps)],
-            effect=float(np.mean([100 * float(c.differing[-1]) for c in compared])),
+            effect=float(compared["end"].mean()),
             unit="% of bits at the end",
             num_runs=len(compared),
             cells=mismatch_table(compared),
             figures=[mismatch_figure(compared)],
         )
 
-    def _decision(self, num_different: int, num_same: int) -> Decision:
-        if not num_different:
-            return "contradicted" if self.everywhere else "inconclusive"
-        return "inconclusive" if num_same and self.everywhere else "supported"
+
+def _compared(claim: SelectsTwins, tables: Tables) -> tuple[pd.DataFrame, list[Reason]]:
+    """The pairs of runs that a claim selects, and what is absent of them."""
+    return comparisons(tables, claim.related(cells_of(tables.runs))), absent_runs(claim.only(tables).runs)
 
 
 def _clip_was_active(tables: Tables, cells: Cells, key: CellKey, seed: int) -> bool:
@@ -167,22 +156,7 @@ def _clip_was_active(tables: Tables, cells: Cells, key: CellKey, seed: int) -> b
     return not (len(largest) and largest.max() < 1)
 
 
-def _is_idle_clip(tables: Tables, cells: Cells, compared: Comparison) -> bool:
+def _is_idle_clip(tables: Tables, cells: Cells, twins: Twins, seed: int) -> bool:
     """Whether the two trainings differ by a clipping that changed nothing."""
-    first, second = compared.twins
-    return is_clipped(cells[first], cells[second]) and not _clip_was_active(tables, cells, second, compared.seed)
-
-
-def _with_premise(compared: Sequence[Comparison], counted: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """The table of mismatches that says of each pair whether its premise holds in some seed."""
-    held = {(*c.network, c.label) for c in counted}
-    rows = mismatch_table(compared)
-    return [
-        {**row, "premise": "holds" if (row["dataset"], row["model"], row["method"]) in held else "fails"}
-        for row in rows
-    ]
-
-
-def _of(tables: Tables, pairs: Sequence[Twins]) -> Tables:
-    """The tables of these cells only, so that reasons name no others."""
-    return only_cells(tables, {key for pair in pairs for key in pair})
+    first, second = twins
+    return is_clipped(cells[first], cells[second]) and not _clip_was_active(tables, cells, second, seed)

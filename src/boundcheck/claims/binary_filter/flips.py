@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+import pandas as pd
 from pydantic import Field
 
 from boundcheck.claims.binary_filter.relations import one_of_equals
+from boundcheck.claims.shared.decision import side_of_range
+from boundcheck.claims.shared.figures import averaged
 from boundcheck.claims.shared.kinds import method_of, model_of
-from boundcheck.claims.shared.rows import RUN
+from boundcheck.claims.shared.rows import KEYS, RUN, columns_of, records
 from boundcheck.claims.shared.selection import CELL, CellKey, Cells, SelectsCells, Settings, cells_of
-from boundcheck.claims.shared.statistics import Interval, student_interval
+from boundcheck.claims.shared.statistics import student_interval
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.contracts import NAN
 from boundcheck.settings import NotNegative, settings
 from boundcheck.theory.binary_filter.flips import filter_flip_ratio
-from boundcheck.verdicts import Decision, Figure, Reason, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
+from boundcheck.verdicts import Figure, Tables, Verdict, because
 
 
 def predicted_ratios(cell: Settings, factors: np.ndarray, gradient_std: float) -> np.ndarray | None:
@@ -73,73 +72,55 @@ class FlipRatioFormula(SelectsCells):
 
     def decide(self, tables: Tables) -> Verdict:
         """Predict every run's epochs and compare."""
-        tables = self.only(tables)
-        courses = self._courses(tables)
-        if courses is None:
+        tables, limit = self.only(tables), math.log(self.factor)
+        done = tables.runs.loc[tables.runs["status"] == "done", list(RUN)]
+        curves = tables.curves.merge(done)
+        courses = _courses(curves, done, cells_of(tables.runs))
+        if courses.empty:
             return Verdict("not run", absent_runs(tables.runs) or [because("no_run_has", quantity=self.quantity)])
         last = courses.groupby(list(RUN))["epoch"].transform("max")
         used = courses[(courses["epoch"] >= self.from_epoch) & (courses["epoch"] < last) & (courses["measured"] > 0)]
         means = used.groupby(list(RUN))[["measured", "predicted"]].mean().reset_index()
         means["log"] = np.log(means["measured"] / means["predicted"])
         interval = student_interval(list(means.groupby("seed")["log"].mean()))
-        sides = self._sides(means)
-        decision = _side(interval, math.log(self.factor))
-        if decision == "supported" and "contradicted" in sides.values():
+        decision = side_of_range(*interval[1:3], -limit, limit)
+        of_cells = {cell: student_interval(logs) for cell, logs in means.groupby(list(CELL))["log"]}
+        beyond = [cell for cell, own in of_cells.items() if side_of_range(*own[1:3], -limit, limit) == "contradicted"]
+        if decision == "supported" and beyond:
             decision = "inconclusive"
-        cells = _table(means)
+        cells = _evidence(means)
+        num = sum(1 / self.factor <= cell["measured / predicted"] <= self.factor for cell in cells)
+        reasons = [because("within_factor", factor=self.factor, num=num, num_cells=len(cells), beyond=beyond)]
+        if left_out := sorted(_cells_in(curves[curves["quantity"] == self.quantity]) - _cells_in(courses)):
+            reasons.append(because("no_formula", cells=left_out))
         return Verdict(
             decision,
-            self._reasons(tables, courses, cells, sides),
+            reasons,
             math.exp(interval.mean),
             math.exp(interval.low),
             math.exp(interval.high),
             unit="measured / predicted",
             num_runs=interval.num,
             cells=cells,
-            figures=_figures(tables, courses),
+            figures=_figures(curves, courses),
         )
 
-    def _sides(self, means: pd.DataFrame) -> dict[CellKey, Decision]:
-        """What the runs of each cell say on their own."""
-        groups: Any = means.groupby(list(CELL))["log"]
-        return {cell: _side(student_interval(list(logs)), math.log(self.factor)) for cell, logs in groups}
 
-    def _reasons(
-        self,
-        tables: Tables,
-        courses: pd.DataFrame,
-        cells: list[dict[str, Any]],
-        sides: Mapping[CellKey, Decision],
-    ) -> list[Reason]:
-        num = sum(1 / self.factor <= cell["measured / predicted"] <= self.factor for cell in cells)
-        beyond = [cell for cell, side in sides.items() if side == "contradicted"]
-        reasons = [because("within_factor", factor=self.factor, num=num, num_cells=len(cells), beyond=beyond)]
-        done = tables.runs.loc[tables.runs["status"] == "done", list(RUN)]
-        recorded = tables.curves[tables.curves["quantity"] == self.quantity].merge(done, on=list(RUN))
-        if left_out := sorted(_cells_in(recorded) - _cells_in(courses)):
-            reasons.append(because("no_formula", cells=left_out))
-        return reasons
+def _courses(curves: pd.DataFrame, done: pd.DataFrame, cells: Cells) -> pd.DataFrame:
+    """Of cells with a formula a row per run and epoch, in the order of the runs: `measured`, `predicted`."""
+    rows = columns_of(curves[curves["index"] == -1], KEYS, ["flip_ratio", "lr_factor", "gradient_rms"])
+    rows = done.merge(rows).rename(columns={"flip_ratio": "measured"}).dropna(subset=["measured", "lr_factor"])
+    parts = [rows[:0].assign(predicted=NAN)]
+    groups: Any = rows.groupby(list(RUN), sort=False)
+    for (*cell, _), part in groups:
+        predicted = _predicted(cells[*cell], part)
+        if predicted is not None:
+            parts.append(part.assign(predicted=predicted))
+    return pd.concat(parts, ignore_index=True)
 
-    def _courses(self, tables: Tables) -> pd.DataFrame | None:
-        """A row per finished run and epoch: measured, predicted. None where there is none."""
-        import pandas as pd
 
-        cells = cells_of(tables.runs)
-        curves = tables.curves[tables.curves["index"] == -1]
-        by_run = dict(list(curves.groupby(list(RUN))))
-        done = tables.runs[tables.runs["status"] == "done"]
-        parts = []
-        for run in done[list(RUN)].itertuples(index=False, name=None):
-            course = by_run.get(run, curves[:0])
-            table = course.pivot_table(index=["epoch", "step"], columns="quantity", values="value").reset_index()
-            if not {"flip_ratio", "lr_factor"} <= set(table.columns):
-                continue
-            table = table.dropna(subset=["flip_ratio", "lr_factor"]).sort_values("step")
-            predicted = _predicted(cells[run[:3]], table)
-            if predicted is not None:
-                part = pd.DataFrame({"epoch": table["epoch"], "measured": table["flip_ratio"], "predicted": predicted})
-                parts.append(part.assign(**dict(zip(RUN, run, strict=True))))
-        return pd.concat(parts, ignore_index=True) if any(map(len, parts)) else None
+def _cells_in(rows: pd.DataFrame) -> set[CellKey]:
+    return set(zip(rows["dataset"], rows["model"], rows["method"], strict=True))
 
 
 def _predicted(cell: Settings, table: pd.DataFrame) -> np.ndarray | None:
@@ -150,45 +131,28 @@ def _predicted(cell: Settings, table: pd.DataFrame) -> np.ndarray | None:
     return None if ratios is None else np.array([part.mean() for part in np.split(ratios, np.cumsum(steps)[:-1])])
 
 
-def _side(interval: Interval, limit: float) -> Decision:
-    """Whether an interval lies within ±limit (`supported`), outside it, or across; without an interval: across."""
-    if -limit <= interval.low and interval.high <= limit:
-        return "supported"
-    return "contradicted" if interval.low > limit or interval.high < -limit else "inconclusive"
-
-
-def _cells_in(rows: pd.DataFrame) -> set[CellKey]:
-    return set(zip(rows["dataset"], rows["model"], rows["method"], strict=True))
-
-
-def _table(means: pd.DataFrame) -> list[dict[str, Any]]:
+def _evidence(means: pd.DataFrame) -> list[dict[str, Any]]:
     """A row for each cell: the means over its runs."""
-    table = means.groupby(list(CELL)).agg(
-        measured=("measured", "mean"), predicted=("predicted", "mean"), log=("log", "mean"), n=("seed", "nunique")
-    )
-    table["measured / predicted"] = np.exp(table.pop("log"))
-    return [{str(k): v for k, v in row.items()} for row in table.reset_index().to_dict("records")]
+    table = means.groupby(list(CELL)).agg({"measured": "mean", "predicted": "mean", "log": "mean", "seed": "nunique"})
+    ratio = np.exp(table["log"])
+    table = table.rename(columns={"seed": "n"}).drop(columns="log")
+    return records(table.assign(**{"measured / predicted": ratio}).reset_index())
 
 
-def _figures(tables: Tables, courses: pd.DataFrame) -> list[Figure]:
+def _figures(curves: pd.DataFrame, courses: pd.DataFrame) -> list[Figure]:
     """A figure for each network, a panel for each method: the flip ratio of every layer, of all, and the formula."""
-    import pandas as pd
-
-    rows = tables.curves[tables.curves["quantity"] == "flip_ratio"].merge(courses[[*RUN, "epoch"]], on=[*RUN, "epoch"])
-    groups = rows.groupby([*CELL, "index", "epoch"])["value"]
-    data = groups.agg(y="mean", low="min", high="max").reset_index()
-    data = data.assign(series=[f"layer {i}" if i >= 0 else "all layers" for i in data["index"]], role="measured")
-    groups = courses.groupby([*CELL, "epoch"])["predicted"]
-    predicted = groups.mean().reset_index(name="y").assign(series="all layers", low=NAN, high=NAN, role="formula")
-    data = pd.concat([data, predicted], ignore_index=True)
-    data = data[data["y"] > 0].rename(columns={"method": "panel", "epoch": "x"})
+    names = {"method": "panel", "epoch": "x"}
+    flips = curves[curves["quantity"] == "flip_ratio"].merge(courses[[*RUN, "epoch"]])
+    flips = flips.assign(series=[f"layer {i}" if i >= 0 else "all layers" for i in flips["index"]])
     caption = (
         "Flip ratio, the mean of the steps from one mark to the next: measured (dots; mean and range over seeds), and "
         "the formula for white gradients, of one variance in all layers (dotted)."
     )
-    columns, label = ["panel", "series", "role", "x", "y", "low", "high"], "share of bits that flip in a step"
-    networks: Any = data.groupby(["dataset", "model"])
-    return [
-        Figure(part[columns], "line", "epoch", label, f"{dataset} · {model}. {caption}", log_y=True)
-        for (dataset, model), part in networks
-    ]
+    label, figures = "share of bits that flip in a step", []
+    for (dataset, model), predicted in courses.assign(series="all layers").groupby(["dataset", "model"]):
+        measured = flips[(flips["dataset"] == dataset) & (flips["model"] == model)].rename(columns=names)
+        formula = averaged(predicted.rename(columns=names), "predicted", "formula")
+        data = pd.concat([averaged(measured), formula], ignore_index=True)
+        title = f"{dataset} · {model}. {caption}"
+        figures.append(Figure(data[data["y"] > 0], "line", "epoch", label, title, log_y=True))
+    return figures

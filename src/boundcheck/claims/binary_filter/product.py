@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from itertools import combinations
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from boundcheck.claims.binary_filter.bit_comparisons import Comparison, comparisons
-from boundcheck.claims.binary_filter.product_grid import Family, Grid, Position, grid_figures, grid_table
-from boundcheck.claims.binary_filter.relations import MAGNITUDES, Twins
+from boundcheck.claims.binary_filter.bit_comparisons import comparisons
+from boundcheck.claims.binary_filter.relations import MAGNITUDES, Twins, are_comparable, are_equal_but
+from boundcheck.claims.shared.figures import COLUMNS
+from boundcheck.claims.shared.rows import ends
 from boundcheck.claims.shared.selection import (
     CellKey,
     Cells,
@@ -19,14 +23,43 @@ from boundcheck.claims.shared.selection import (
     SelectsCells,
     Settings,
     cells_of,
-    is_equal,
     matches,
-    only_cells,
 )
 from boundcheck.claims.shared.statistics import student_interval
 from boundcheck.claims.shared.values import ByCell, absent_runs, quantity_rows, values_by_cell
+from boundcheck.contracts import NAN
 from boundcheck.settings import settings
-from boundcheck.verdicts import Decision, Reason, Tables, Verdict, because
+from boundcheck.verdicts import Decision, Figure, Reason, Tables, Verdict, because
+
+ACCURACY, EQUAL_TO_PRODUCT, EQUAL_TO_CENTRE = (
+    "accuracy (%)",
+    "bits equal to its product's (%)",
+    "bits equal to the centre's (%)",
+)
+
+
+class Position(NamedTuple):
+    """Where a training stands in the grid."""
+
+    start: float  # scale of w₀
+    lr: float
+    decay: float
+
+    @property
+    def product(self) -> float:
+        """lr·weight_decay, to six digits."""
+        return float(f"{self.lr * self.decay:.6g}")
+
+    def has_start_per_rate_of(self, other: Position) -> bool:
+        """Whether w₀/lr is equal."""
+        return bool(np.isclose(self.start / self.lr, other.start / other.lr))
+
+    def acts_like(self, other: Position) -> bool:
+        """Whether both have the same bits by theory: equal lr·weight_decay, and equal w₀/lr."""
+        return self.product == other.product and self.has_start_per_rate_of(other)
+
+
+Family = Mapping[CellKey, Position]
 
 
 @settings(kw_only=True)
@@ -58,30 +91,28 @@ class ActThroughProduct(SelectsCells):
 
     def decide(self, tables: Tables) -> Verdict:
         """Compare all pairs of cells."""
+        tables = self.only(tables)
         cells = cells_of(tables.runs)
         centre, families = self._centre(cells), self._families(cells)
-        tables = only_cells(tables, {key for family in families.values() for key in family})
         positions = {key: position for family in families.values() for key, position in family.items()}
         compared = comparisons(tables, _pairs(families))
-        alike = [c for c in compared if _act_alike(c.twins, positions)]
-        others = [c for c in compared if not _act_alike(c.twins, positions)]
+        is_alike = np.array([_act_alike(pair, positions) for pair in compared["twins"]], dtype=bool)
+        alike, others = compared[is_alike], compared[~is_alike]
         absent = absent_runs(tables.runs)
-        if centre is None or not alike or not others:
+        if centre is None or alike.empty or others.empty:
             return Verdict("not run", absent or [because("no_grid")])
         accuracy = _accuracy(tables)
         interval = student_interval(list(_spread(families["w₀ fixed"], accuracy).values()))
         decision, reason = _decided(alike, others)
-        grid = Grid(families, centre, _agreement(compared), accuracy)
+        table = _table(families, centre, compared, accuracy)
         return Verdict(
             decision,
             [reason, because("spread_of_accuracy", points=interval.mean), *absent],
-            interval.mean,
-            interval.low,
-            interval.high,
+            *interval[:3],
             unit="points, the largest difference at one fixed w₀",
             num_runs=interval.num,
-            cells=grid_table(grid),
-            figures=grid_figures(grid),
+            cells=table,
+            figures=_figures(pd.DataFrame(table), positions[centre]),
         )
 
     def _centre(self, cells: Cells) -> CellKey | None:
@@ -94,7 +125,7 @@ class ActThroughProduct(SelectsCells):
         centre = self._centre(cells)
         if centre is None:
             return {"w₀ ∝ lr": {}, "w₀ fixed": {}}
-        selected = [key for key in super().chosen(cells) if _is_beside(key, centre, cells)]
+        selected = [key for key in super().chosen(cells) if _is_beside(cells[key], cells[centre])]
         positions = {key: Position(*(cells[key]["method"][name] for name in MAGNITUDES)) for key in selected}
         ordered = sorted(positions, key=lambda key: (positions[key].decay, positions[key].lr))
         middle = positions[centre]
@@ -103,15 +134,9 @@ class ActThroughProduct(SelectsCells):
         return {"w₀ ∝ lr": proportional, "w₀ fixed": fixed}
 
 
-def _is_beside(key: CellKey, centre: CellKey, cells: Cells) -> bool:
+def _is_beside(cell: Settings, centre: Settings) -> bool:
     """Whether a training differs from the centre's in learning rate, weight decay and start only."""
-
-    def others(method: Settings) -> Settings:
-        return {name: value for name, value in method.items() if name not in ("name", *MAGNITUDES)}
-
-    mine, theirs = cells[key], cells[centre]
-    is_same_kind = is_equal(others(mine["method"]), others(theirs["method"]))
-    return key[:2] == centre[:2] and is_same_kind and is_equal(mine["training"], theirs["training"])
+    return are_comparable(cell, centre) and are_equal_but(MAGNITUDES, cell["method"], centre["method"])
 
 
 def _pairs(families: dict[str, Family]) -> list[Twins]:
@@ -128,28 +153,19 @@ def _is_compared(family: Family) -> bool:
     return len({_act_alike(pair, family) for pair in combinations(family, 2)}) == 2
 
 
-def _decided(alike: Sequence[Comparison], others: Sequence[Comparison]) -> tuple[Decision, Reason]:
-    num_wrong = sum(c.mismatches for c in alike)
-    same = sorted({c.label for c in others if not c.mismatches})
-    ends = [100 * float(c.differing[-1]) for c in others]
+def _decided(alike: pd.DataFrame, others: pd.DataFrame) -> tuple[Decision, Reason]:
+    num_wrong = int(alike["wrong"].sum())
+    same = sorted(set(others.loc[others["wrong"] == 0, "method"]))
     reason = because(
         "products",
         num_wrong=num_wrong,
         num_alike=len(alike),
         num_others=len(others),
-        num_different=sum(c.mismatches > 0 for c in others),
-        differing=[min(ends), max(ends)],
+        num_different=int((others["wrong"] > 0).sum()),
+        differing=ends(others["end"]),
         same=same,
     )
     return ("contradicted" if num_wrong else "inconclusive" if same else "supported"), reason
-
-
-def _agreement(compared: Sequence[Comparison]) -> dict[frozenset[CellKey], float]:
-    """By pair of cells, the bits (%) that both have in common at the end, mean over runs."""
-    ends: dict[frozenset[CellKey], list[float]] = {}
-    for comparison in compared:
-        ends.setdefault(frozenset(comparison.twins), []).append(float(comparison.differing[-1]))
-    return {pair: 100 * (1 - float(np.mean(shares))) for pair, shares in ends.items()}
 
 
 def _accuracy(tables: Tables) -> ByCell:
@@ -169,3 +185,51 @@ def _spread(family: Family, accuracy: ByCell) -> dict[int, float]:
             values = [accuracy[key][seed] for key in keys]
             spreads[seed] = max(spreads.get(seed, 0.0), max(values) - min(values))
     return spreads
+
+
+def _table(
+    families: Mapping[str, Family], centre: CellKey, compared: pd.DataFrame, accuracy: ByCell
+) -> list[dict[str, Any]]:
+    """A row for each training of each family; the centre belongs to every family."""
+    agreement = (100 - compared["end"]).groupby(compared["twins"].map(frozenset)).mean().to_dict()
+    agreement |= {frozenset([key]): 100.0 for family in families.values() for key in family}
+    rows = []
+    for name, family in families.items():
+        of_product = {p.product: key for key, p in family.items() if p.lr == family[centre].lr}
+        for key, position in family.items():
+            accuracies = accuracy.get(key, {}).values()
+            rows.append(
+                {
+                    "method": key[2],
+                    "start": name,
+                    "lr": position.lr,
+                    "weight decay": position.decay,
+                    "product": position.product,
+                    ACCURACY: fmean(accuracies) if accuracies else NAN,
+                    EQUAL_TO_PRODUCT: agreement.get(frozenset([key, of_product.get(position.product)]), NAN),
+                    EQUAL_TO_CENTRE: agreement.get(frozenset([key, centre]), NAN),
+                    "n": len(accuracies),
+                }
+            )
+    return rows
+
+
+def _figures(table: pd.DataFrame, centre: Position) -> list[Figure]:
+    """Heat maps of the accuracy, and of the bits equal to those of equal products and to those of the centre."""
+    plan = (
+        "Left the starts are in proportion to the learning rate, right they are equal. Equal products of learning rate "
+        "and weight decay lie on the diagonals from lower left to upper right."
+    )
+    at, equal = f"lr {centre.lr:g}", "bits equal at the end (%)"
+    to_product = f"Bits equal to those of the training with the same product at {at} on its side, mean over seeds."
+    to_centre = f"Bits equal to those of one training, {at} and weight decay {centre.decay:g}, mean over seeds."
+    figures = []
+    for column, label, caption in (
+        (ACCURACY, "test accuracy (%)", f"{plan} Test accuracy, mean over seeds."),
+        (EQUAL_TO_PRODUCT, equal, f"{to_product} {plan}"),
+        (EQUAL_TO_CENTRE, equal, f"{to_centre} {plan}"),
+    ):
+        data = table.dropna(subset=[column]).rename(columns={"start": "panel", "lr": "x", column: "y"})
+        data = data.assign(series=data["weight decay"].map("{:g}".format), role="measured", low=NAN, high=NAN)
+        figures.append(Figure(data[list(COLUMNS)], "heatmap", "learning rate (rows: weight decay)", label, caption))
+    return figures

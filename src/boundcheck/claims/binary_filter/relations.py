@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import permutations
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from boundcheck.claims.shared.selection import (
     CellKey,
@@ -36,7 +36,7 @@ class Relation(NamedTuple):
 
 def is_filter(latent: Settings, filtered: Settings) -> bool:
     """Whether the second cell is the exact filter that the latent training of the first is, clipping aside."""
-    return _maps(latent, filtered, ["clip"]) and _is_exact(filtered)
+    return _maps(latent, filtered, "clip") and _is_exact(filtered)
 
 
 def is_wrong_filter(latent: Settings, filtered: Settings) -> bool:
@@ -60,15 +60,24 @@ def is_rescaled(first: Settings, second: Settings, form_2: bool = False) -> bool
         return False
     rule = rescaled_with_form_2 if form_2 else rescaled
     expected = tuple(map(float, rule(Latent(*mine), scale)))
-    return expected == theirs and is_equal(
-        _without(first["method"], MAGNITUDES), _without(second["method"], MAGNITUDES)
-    )
+    return expected == theirs and are_equal_but(MAGNITUDES, first["method"], second["method"])
 
 
 def is_clipped(first: Settings, second: Settings) -> bool:
     """Whether the second training is the first with latent weights that are clamped to [−1, 1]."""
     clips = [matches({"clip": clip}, cell["method"]) for clip, cell in ((False, first), (True, second))]
-    return all(clips) and is_equal(_without(first["method"], ["clip"]), _without(second["method"], ["clip"]))
+    return all(clips) and are_equal_but(["clip"], first["method"], second["method"])
+
+
+def are_equal_but(names: Sequence[str], first: Settings, second: Settings) -> bool:
+    """Whether two methods have equal settings, those of these names left aside."""
+    return is_equal(*({k: v for k, v in method.items() if k not in ("name", *names)} for method in (first, second)))
+
+
+def are_comparable(first: Settings, second: Settings) -> bool:
+    """Whether two cells are of one network and have equal training settings."""
+    is_one_network = all(first[key]["name"] == second[key]["name"] for key in ("dataset", "model"))
+    return is_one_network and is_equal(first["training"], second["training"])
 
 
 RELATIONS: dict[str, Relation] = {
@@ -82,13 +91,9 @@ RELATIONS: dict[str, Relation] = {
 
 def twins(cells: Cells, chosen: Sequence[CellKey], relations: Sequence[str]) -> Iterator[Twins]:
     """By relation, every two of the chosen cells that stand in it, of one network and with equal training settings."""
-    comparable = [
-        (first, second)
-        for first, second in permutations(sorted(chosen), 2)
-        if first[:2] == second[:2] and is_equal(cells[first]["training"], cells[second]["training"])
-    ]
+    pairs = [pair for pair in permutations(sorted(chosen), 2) if are_comparable(*(cells[key] for key in pair))]
     for name in relations:
-        yield from (pair for pair in comparable if RELATIONS[name].holds(*(cells[key] for key in pair)))
+        yield from (pair for pair in pairs if RELATIONS[name].holds(*(cells[key] for key in pair)))
 
 
 def one_of_equals(cells: Cells, chosen: Sequence[CellKey]) -> list[CellKey]:
@@ -126,28 +131,29 @@ class SelectsTwins(SelectsCells):
 
     def related(self, cells: Cells) -> list[Twins]:
         """The selected pairs, by relation."""
-        return list(twins(cells, self.chosen(cells), self.relations))
+        return list(twins(cells, super().chosen(cells), self.relations))
+
+    def chosen(self, cells: Cells) -> list[CellKey]:
+        """The cells of the selected pairs, sorted."""
+        return sorted({key for pair in self.related(cells) for key in pair})
 
     def selects(self, cells: Cells, recorded: Recorded | None = None) -> Selected:
         """See SelectsCells: the second cell of each pair with the first as its baseline."""
-        plain, pairs = super().selects(cells, recorded), self.related(cells)
-        never = plain.never if pairs or plain.never else [because("no_twins", relations=list(self.relations))]
+        pairs, none_is_there = self.related(cells), not super().chosen(cells)
+        why = because("no_cell") if none_is_there else because("no_twins", relations=list(self.relations))
+        never = [] if pairs else [why]
         seeds = [len(set(cells[a]["seeds"]) & set(cells[b]["seeds"])) for a, b in pairs]
         baselines: dict[CellKey, CellKey | None] = {b: a for a, b in pairs}
         return Selected(list(baselines), baselines, min(seeds, default=0), never)
 
 
-def _maps(latent: Settings, filtered: Settings, besides: Sequence[str] = ()) -> bool:
+def _maps(latent: Settings, filtered: Settings, *besides: str) -> bool:
     """Whether the second cell's filter is made from the settings of the first, those named `besides` left aside."""
-    method, free = filtered["method"], ("num_gradients", *besides)
-    return "latent" in method and is_equal(_without(method["latent"], free), _without(latent["method"], free))
+    method = filtered["method"]
+    return "latent" in method and are_equal_but(["num_gradients", *besides], method["latent"], latent["method"])
 
 
 def _is_exact(filtered: Settings) -> bool:
     from boundcheck.methods.mapped_filter import is_exact
 
     return is_exact(filtered["method"]["mapping"], has_constant_rate(filtered["training"]))
-
-
-def _without(method: Settings, names: Sequence[str]) -> dict[str, Any]:
-    return {name: value for name, value in method.items() if name not in ("name", *names)}

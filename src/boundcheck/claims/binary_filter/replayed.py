@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
+
+import pandas as pd
 
 from boundcheck.claims.binary_filter.relations import has_constant_rate
+from boundcheck.claims.shared.figures import averaged
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import CELL, SelectsCells, cells_of
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.settings import settings
 from boundcheck.verdicts import Decision, Figure, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 IN_WORDS = {  # the mappings of methods/mapped_filter.py
     "state_space": "state space",
@@ -77,11 +77,7 @@ class ReplayedMappings(SelectsCells):
 
 
 def _figure(rows: pd.DataFrame) -> Figure:
-    rows = rows.assign(series=[IN_WORDS[mapping] for mapping in rows["mapping"]])
-    groups = rows.groupby(["dataset", "method", "series", "epoch"])["value"]
-    data = groups.agg(y="mean", low="min", high="max").reset_index().rename(columns={"epoch": "x"})
-    data[["y", "low", "high"]] *= 100
-    data = data.assign(panel=data["dataset"] + " · " + data["method"], role="measured")
+    panel, series = rows["dataset"] + " · " + rows["method"], [IN_WORDS[mapping] for mapping in rows["mapping"]]
+    data = averaged(rows.assign(panel=panel, series=series, x=rows["epoch"], value=100 * rows["value"]))
     caption = "Bits that a mapped filter gets wrong in a step on the gradients of a latent training, by mapping."
-    columns = ["panel", "series", "role", "x", "y", "low", "high"]
-    return Figure(data[columns], "line", "epoch", "bits wrong per step (%)", caption)
+    return Figure(data, "line", "epoch", "bits wrong per step (%)", caption)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.kinds import method_of
-from boundcheck.claims.shared.rows import RUN, check_rows
+from boundcheck.claims.shared.rows import KEYS, RUN, check_rows, columns_of
 from boundcheck.claims.shared.selection import Settings, cells_of
 from boundcheck.optional_members import ConvergesByTheorem
 from boundcheck.settings import NotNegative, TrainingSettings, settings
@@ -16,10 +16,9 @@ from boundcheck.theory.gam.convergence import convergence_bound
 from boundcheck.verdicts import Tables
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from boundcheck.methods.gam import GAMMethod
 
+THEOREM = "mean over t ≤ T of ‖∇F(θ_t)‖² ≤ (C₁ + C₂ log T)/√T"
 NUM_POINTS = 40  # numbers of steps T, evenly spread in log T
 
 
@@ -40,46 +39,35 @@ class GAMConverges:
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """Rows at up to 40 numbers of steps T for each finished run of such a cell that recorded its gradient norms."""
-        import pandas as pd
-
         covered = {key: method for key, cell in cells_of(tables.runs).items() if (method := _covered_method(cell))}
-        parts = []
-        for run in tables.runs[tables.runs["status"] == "done"].to_dict("records"):
-            method = covered.get((run["dataset"], run["model"], run["method"]))
-            if method is not None:
-                parts.append(self._rows(run, method, tables))
-        return pd.concat([part for part in parts if part is not None] or [_no_rows()], ignore_index=True)
+        done = tables.runs.loc[tables.runs["status"] == "done", list(RUN)]
+        curves = columns_of(tables.curves, KEYS, ["gradient_norm", "train_loss"])
+        norms = tables.measurements[tables.measurements["quantity"] == "spectral_norm"]
+        curvature = (norms["value"] + norms["error"].fillna(0.0)).groupby([norms[key] for key in RUN]).max()
+        frames = [check_rows(curves[:0], THEOREM, "upper", [], [])]
+        groups: Any = done.merge(curves).groupby(list(RUN), sort=False)
+        for run, curve in groups:
+            has_both = not curve[["gradient_norm", "train_loss"]].isna().all().any()
+            if run[:3] in covered and run in curvature.index and has_both:
+                frames.append(self._rows(curve, covered[run[:3]], float(curvature[run])))
+        return pd.concat(frames, ignore_index=True)
 
-    def _rows(self, run: Mapping[Any, Any], method: GAMMethod, tables: Tables) -> pd.DataFrame | None:
-        curve = _of_run(tables.curves, run).sort_values("step")
-        norms = curve[curve["quantity"] == "gradient_norm"]
-        losses = curve[curve["quantity"] == "train_loss"]
-        curvature = _of_run(tables.measurements, run)
-        curvature = curvature[curvature["quantity"] == "spectral_norm"]
-        if norms.empty or losses.empty or curvature.empty:
-            return None
-        smoothness = float((curvature["value"] + curvature["error"].fillna(0.0)).max())
-        means = np.cumsum(norms["value"].to_numpy() ** 2) / np.arange(1, len(norms) + 1)
+    def _rows(self, curve: pd.DataFrame, method: GAMMethod, smoothness: float) -> pd.DataFrame:
+        norms, losses = curve.dropna(subset=["gradient_norm"]), curve["train_loss"].dropna()
+        means = np.cumsum(norms["gradient_norm"].to_numpy() ** 2) / np.arange(1, len(norms) + 1)
         steps = np.unique(np.geomspace(1, len(norms), NUM_POINTS).round().astype(int))
         premise = method.base["lr"] <= 1 / (4 * smoothness)
         bound = convergence_bound(
             steps,
-            initial_gap=float(losses["value"].iloc[0]),
+            initial_gap=float(losses.iloc[0]),
             lr=min(method.base["lr"], 1 / (4 * smoothness)),
             alpha=method.alpha,
             rho=method.rho,
             gradient_lipschitz=smoothness,
             gradient_noise=0.0,
         )
-        return check_rows(
-            norms.iloc[steps - 1],
-            "mean over t ≤ T of ‖∇F(θ_t)‖² ≤ (C₁ + C₂ log T)/√T",
-            "upper",
-            bound,
-            measured=means[steps - 1],
-            tolerance=self.tolerance * np.abs(bound),
-            premise_holds=premise,
-        )
+        tolerance = self.tolerance * np.abs(bound)
+        return check_rows(norms.iloc[steps - 1], THEOREM, "upper", bound, means[steps - 1], tolerance, premise)
 
 
 def _covered_method(cell: Settings) -> GAMMethod | None:
@@ -87,14 +75,3 @@ def _covered_method(cell: Settings) -> GAMMethod | None:
     method = method_of(cell)
     knows = isinstance(method, ConvergesByTheorem)
     return method if knows and method.converges(TrainingSettings(**cell["training"])) else None
-
-
-def _of_run(rows: pd.DataFrame, run: Mapping[Any, Any]) -> pd.DataFrame:
-    return rows[np.logical_and.reduce([rows[key] == run[key] for key in RUN])]
-
-
-def _no_rows() -> pd.DataFrame:
-    import pandas as pd
-
-    keys = pd.DataFrame(columns=["dataset", "model", "method", "seed", "step", "epoch"])
-    return check_rows(keys, "", "upper", np.zeros(0), np.zeros(0))

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from boundcheck.claims.gam.flatness import has_lipschitz_hessian
-from boundcheck.claims.shared.rows import KEYS, RUN, wide
-from boundcheck.claims.shared.selection import SelectsCells
+from boundcheck.claims.gam.flatness import flatness_and_curvature, has_lipschitz_hessian
+from boundcheck.claims.shared.rows import RUN, records
+from boundcheck.claims.shared.selection import CELL, SelectsCells
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.settings import Positive, settings
 from boundcheck.theory.gam.curvature import best_radius, spectral_norm_bounds
 from boundcheck.verdicts import Decision, Tables, Verdict, because
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-AT_RADIUS = ("first_order_flatness", "hessian_lipschitz")
-AT_POINT = ("spectral_norm", "gradient_norm")
 SHOWN = ("ρ*", "ρ", "R¹(ρ)/ρ²", "‖H‖", "lower", "upper", "accuracy")
 
 
@@ -57,16 +52,12 @@ class CertifiesCurvature(SelectsCells):
 
 def intervals(tables: Tables) -> pd.DataFrame:
     """A row per run and radius at the last snapshot of smooth networks: what encloses ‖H‖, and `error`, its own."""
-    at_radius = wide(tables.measurements, AT_RADIUS, by_coordinate=True)
-    at_point = wide(tables.measurements, AT_POINT, by_coordinate=False)
-    points = at_radius.merge(at_point, on=[*KEYS, "analysis"]).dropna(subset=[*AT_RADIUS, *AT_POINT, "coordinate"])
+    points = flatness_and_curvature(tables)
     points = points[points["hessian_lipschitz"] > 0]
     points = points[has_lipschitz_hessian(points, tables.runs)]
     points = points[points["epoch"] == points.groupby(list(RUN))["epoch"].transform("max")]
-    flatness, gradient, lipschitz, rho, norm = (
-        points[name].to_numpy(np.float64)
-        for name in ("first_order_flatness", "gradient_norm", "hessian_lipschitz", "coordinate", "spectral_norm")
-    )
+    names = ("first_order_flatness", "gradient_norm", "hessian_lipschitz", "coordinate", "spectral_norm")
+    flatness, gradient, lipschitz, rho, norm = (points[name].to_numpy(np.float64) for name in names)
     lower, upper = spectral_norm_bounds(flatness, gradient, lipschitz, rho)
     return points.assign(
         **{
@@ -83,7 +74,5 @@ def intervals(tables: Tables) -> pd.DataFrame:
 
 
 def _cells(best: pd.DataFrame) -> list[dict[str, Any]]:
-    cell: Sequence[str] = ("dataset", "model", "method")
-    table = best.groupby(list(cell))[list(SHOWN)].mean().reset_index()
-    table["n"] = best.groupby(list(cell)).size().to_numpy()
-    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+    cells = best.groupby(list(CELL))
+    return records(cells[list(SHOWN)].mean().assign(n=cells.size()).reset_index())

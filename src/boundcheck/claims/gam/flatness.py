@@ -1,10 +1,12 @@
-"""Checks of what GAM's paper states about flatness: R⁰ ≤ R¹, and R¹/ρ² around the largest curvature."""
+"""Checks of flatness: R⁰ ≤ R¹, R¹/ρ² around the largest curvature, and how both grow with the radius."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.kinds import model_of
 from boundcheck.claims.shared.rows import KEYS, check_rows, wide
@@ -12,11 +14,10 @@ from boundcheck.claims.shared.selection import cells_of
 from boundcheck.optional_members import HasOneActivation
 from boundcheck.settings import NotNegative, settings
 from boundcheck.theory.gam.curvature import flatness_curvature_bounds, zeroth_order_flatness_bound
+from boundcheck.theory.gam.flatness import zeroth_order_flatness_integral_bound
 from boundcheck.verdicts import Tables
 
-if TYPE_CHECKING:
-    import pandas as pd
-
+THEOREM = "R⁰(ρ) ≤ ∫₀^ρ R¹(s)/s ds"
 SMOOTH_ACTIVATIONS = ("tanh", "gelu", "softplus", "silu")
 
 
@@ -39,27 +40,16 @@ class ZerothBelowFirst:
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, analysis and radius, absolute or in units of ‖θ‖."""
-        import pandas as pd
-
-        theorem = "R⁰(ρ) ≤ R¹(ρ)"
-        absolute = self._rows(tables.measurements, "", theorem)
-        relative = self._rows(tables.measurements, "relative_", f"{theorem}, ρ = κ‖θ‖")
-        return pd.concat([absolute, relative], ignore_index=True)
-
-    def _rows(self, measurements: pd.DataFrame, prefix: str, theorem: str) -> pd.DataFrame:
-        names = [f"{prefix}{order}_order_flatness" for order in ("zeroth", "first")]
-        points = wide(measurements, names, by_coordinate=True).dropna(subset=names)
-        zeroth, first = (points[name].to_numpy() for name in names)
-        stated = sum(points[f"{name}_error"].to_numpy() for name in names)
-        return check_rows(
-            points,
-            theorem,
-            "upper",
-            bound=zeroth_order_flatness_bound(first),
-            measured=zeroth,
-            tolerance=np.where(np.isnan(stated), self.tolerance * np.abs(first), stated),
-            coordinate=points["coordinate"].to_numpy(),
-        )
+        frames = []
+        for prefix, theorem in (("", "R⁰(ρ) ≤ R¹(ρ)"), ("relative_", "R⁰(ρ) ≤ R¹(ρ), ρ = κ‖θ‖")):
+            names = [f"{prefix}zeroth_order_flatness", f"{prefix}first_order_flatness"]
+            points = wide(tables.measurements, names, by_coordinate=True).dropna(subset=names)
+            zeroth, first = (points[name].to_numpy() for name in names)
+            stated = sum(points[f"{name}_error"].to_numpy() for name in names)
+            tolerance = np.where(np.isnan(stated), self.tolerance * np.abs(first), stated)
+            bound, radius = zeroth_order_flatness_bound(first), points["coordinate"]
+            frames.append(check_rows(points, theorem, "upper", bound, zeroth, tolerance, coordinate=radius))
+        return pd.concat(frames, ignore_index=True)
 
 
 @settings
@@ -82,26 +72,86 @@ class FlatnessCurvature:
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """Two rows per run, snapshot, analysis and radius that has R¹, ‖H‖, ‖g‖ and γ₂."""
-        import pandas as pd
-
-        at_radius = wide(tables.measurements, ["first_order_flatness", "hessian_lipschitz"], by_coordinate=True)
-        at_point = wide(tables.measurements, ["spectral_norm", "gradient_norm"], by_coordinate=False)
-        needed = ["first_order_flatness", "hessian_lipschitz", "spectral_norm", "gradient_norm", "coordinate"]
-        points = at_radius.merge(at_point, on=[*KEYS, "analysis"]).dropna(subset=needed)
-        flatness, lipschitz, norm, gradient_norm, rho = (points[name].to_numpy(np.float64) for name in needed)
+        names = ("first_order_flatness", "hessian_lipschitz", "spectral_norm", "gradient_norm", "coordinate")
+        points = flatness_and_curvature(tables)
+        flatness, lipschitz, norm, gradient_norm, rho = (points[name].to_numpy(np.float64) for name in names)
         lower, upper = flatness_curvature_bounds(norm, gradient_norm, lipschitz, rho)
-        errors = (
-            points[["first_order_flatness_error", "spectral_norm_error"]].fillna(0.0).to_numpy(np.float64)
-        )  # (n, 2)
+        errors = (points[f"{name}_error"].fillna(0.0).to_numpy() for name in ("first_order_flatness", "spectral_norm"))
+        flatness_error, norm_error = errors
         common: dict[str, Any] = {
             "measured": flatness / rho**2,
-            "tolerance": errors[:, 0] / rho**2 + errors[:, 1] + self.tolerance * np.abs(upper),
+            "tolerance": flatness_error / rho**2 + norm_error + self.tolerance * np.abs(upper),
             "premise_holds": has_lipschitz_hessian(points, tables.runs),
             "coordinate": rho,
         }
         above = check_rows(points, "R¹(ρ)/ρ² ≤ ‖H‖ + ‖g‖/ρ + γ₂ρ/2", "upper", upper, **common)
         below = check_rows(points, "R¹(ρ)/ρ² ≥ ‖H‖ − γ₂ρ/2", "lower", lower, **common)
         return pd.concat([above, below], ignore_index=True)
+
+
+@settings
+class FlatnessGrowth:
+    """R¹(ρ)/ρ never falls: it is the largest gradient norm in a ball, and a larger ball holds the smaller one.
+
+    So R¹ grows at least like ρ, which is what it does where the gradient dominates; at a minimum it grows like ρ².
+    The evaluator starts at each radius also from the maximisers of the smaller ones, so that its lower estimates obey
+    the inequality too: a row outside is a fault. The premise holds everywhere.
+
+    Args:
+        tolerance: of arithmetic, relative to R¹.
+    """
+
+    tolerance: NotNegative = 1e-6
+
+    def rows(self, tables: Tables) -> pd.DataFrame:
+        """One row per run, snapshot, analysis and radius that has a smaller one."""
+        name = "first_order_flatness"
+        points = _by_radius(tables, [name])
+        before = points.groupby([*KEYS, "analysis"])[[name, "coordinate"]].shift()
+        bound = before[name] * points["coordinate"] / before["coordinate"]
+        points, bound = points[bound.notna()], bound.dropna()
+        theorem, radius = "R¹(ρ) ≥ R¹(ρ₀) ρ/ρ₀ for ρ₀ < ρ", points["coordinate"]
+        return check_rows(points, theorem, "lower", bound, points[name], self.tolerance * bound, coordinate=radius)
+
+
+@settings
+class ZerothBelowIntegral:
+    """R⁰(ρ) ≤ ∫₀^ρ R¹(s)/s ds at every radius that has a smaller one, by the upper sum over the radii measured.
+
+    Sharper than R⁰ ≤ R¹, which is its upper sum over one radius. R¹ at the smaller radii is a lower estimate, and no
+    segment is visited there for the sake of R⁰ at a larger one: a row outside is a fault, or an ascent at a smaller
+    radius that missed a gradient by more than the whole gap between the sum and the integral.
+
+    Args:
+        tolerance: of arithmetic, relative to the bound; see `zeroth_below_first`.
+    """
+
+    tolerance: NotNegative = 1e-3
+
+    def rows(self, tables: Tables) -> pd.DataFrame:
+        """One row per run, snapshot, analysis and radius that has a smaller one."""
+        points, frames = _by_radius(tables, ["first_order_flatness", "zeroth_order_flatness"]), []
+        for _, group in points.groupby([*KEYS, "analysis"], sort=False):
+            radii = group["coordinate"].to_numpy()
+            mean_gradients = group["first_order_flatness"].to_numpy() / radii
+            bound = zeroth_order_flatness_integral_bound(radii, mean_gradients)[1:]
+            measured, tolerance = group["zeroth_order_flatness"][1:], self.tolerance * bound
+            frames.append(check_rows(group[1:], THEOREM, "upper", bound, measured, tolerance, coordinate=radii[1:]))
+        return pd.concat([check_rows(points[:0], THEOREM, "upper", [], []), *frames], ignore_index=True)
+
+
+def _by_radius(tables: Tables, names: Sequence[str]) -> pd.DataFrame:
+    """A row per run, snapshot, analysis and radius that has all these quantities, from the smallest radius."""
+    points = wide(tables.measurements, names, by_coordinate=True).dropna(subset=list(names))
+    return points.sort_values([*KEYS, "analysis", "coordinate"])
+
+
+def flatness_and_curvature(tables: Tables) -> pd.DataFrame:
+    """A row per run, snapshot, analysis and radius that has R¹ and γ₂, and ‖H‖ and ‖g‖ of the snapshot."""
+    at_radius, at_point = ["first_order_flatness", "hessian_lipschitz"], ["spectral_norm", "gradient_norm"]
+    points = wide(tables.measurements, at_radius, by_coordinate=True)
+    points = points.merge(wide(tables.measurements, at_point, by_coordinate=False), on=[*KEYS, "analysis"])
+    return points.dropna(subset=[*at_radius, *at_point, "coordinate"])
 
 
 def has_lipschitz_hessian(rows: pd.DataFrame, runs: pd.DataFrame) -> np.ndarray:

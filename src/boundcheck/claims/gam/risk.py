@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.figures import bound_figures
-from boundcheck.claims.shared.rows import KEYS, RUN, check_rows, wide
-from boundcheck.claims.shared.selection import SelectsCells
+from boundcheck.claims.shared.rows import KEYS, RUN, check_rows, records, wide
+from boundcheck.claims.shared.selection import CELL, SelectsCells
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.settings import InnerShare, settings
 from boundcheck.theory.gam.risk import RiskBound, pac_bayes_bound, tail_probability_bound
 from boundcheck.verdicts import Decision, Tables, Verdict, because
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 NOISE = ("noisy_test_loss", "noise_tail", "largest_loss")
 SIZES = ("num_parameters", "num_samples", "parameter_norm", "loss")
 
-COLUMNS = {
+MEASURED = {  # how the evidence names what the bound is made of
+    "noisy_test_loss": "E L(θ + ε)",
     "loss": "L̂",
     "first_order_flatness": "R¹(ρ)",
-    "noisy_test_loss": "E L(θ + ε)",
-    "coordinate": "ρ",
     "num_samples": "n",
     "num_parameters": "d",
     "parameter_norm": "‖θ‖",
@@ -53,29 +50,16 @@ class PacBayes:
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """Two rows per run, snapshot and radius."""
-        import pandas as pd
-
         points = terms(tables)
-        bound = risk_bound(points, self.delta)
-        coordinate = points["coordinate"].to_numpy(np.float64)
-        risk = check_rows(
-            points,
-            "E L(θ + ε) ≤ L̂(θ) + R¹(ρ) + M/√n + M√(KL + log(n/δ) …)/√(n − 1)",
-            "upper",
-            bound.total,
-            points["noisy_test_loss"].to_numpy(np.float64),
-            tolerance=points["noisy_test_loss_error"].fillna(0.0).to_numpy(np.float64),
-            coordinate=coordinate,
-        )
-        tail = check_rows(
-            points,
-            "P(‖ε‖ > ρ) ≤ 1/√n",
-            "upper",
-            tail_probability_bound(points["num_samples"].to_numpy(np.float64)),
-            points["noise_tail"].to_numpy(np.float64),
-            coordinate=coordinate,
-        )
-        return pd.concat([risk, tail], ignore_index=True)
+        bound, radius = risk_bound(points, self.delta).total, points["coordinate"]
+        tail_bound, tail = tail_probability_bound(points["num_samples"].to_numpy(np.float64)), points["noise_tail"]
+        risk, tolerance = points["noisy_test_loss"], points["noisy_test_loss_error"].fillna(0.0)
+        theorem = "E L(θ + ε) ≤ L̂(θ) + R¹(ρ) + M/√n + M√(KL + log(n/δ) …)/√(n − 1)"
+        rows = [
+            check_rows(points, theorem, "upper", bound, risk, tolerance, coordinate=radius),
+            check_rows(points, "P(‖ε‖ > ρ) ≤ 1/√n", "upper", tail_bound, tail, coordinate=radius),
+        ]
+        return pd.concat(rows, ignore_index=True)
 
 
 @settings(kw_only=True)
@@ -121,13 +105,12 @@ def terms(tables: Tables) -> pd.DataFrame:
     """What the bound is made of: a row per run, snapshot and radius where R¹ and the noise met the same examples."""
     measurements = tables.measurements
     noise = wide(measurements, NOISE, by_coordinate=True).dropna(subset=list(NOISE))
-    sizes = wide(measurements, SIZES, by_coordinate=False).dropna(subset=list(SIZES))
-    points = noise.merge(sizes, on=[*KEYS, "analysis"]).drop(columns="analysis")
+    sizes = wide(measurements, SIZES, by_coordinate=False)
     flat = wide(measurements, ["first_order_flatness"], by_coordinate=True).dropna(subset=["first_order_flatness"])
-    size = wide(measurements, ["num_samples"], by_coordinate=False)[[*KEYS, "analysis", "num_samples"]]
-    flat = flat.merge(size, on=[*KEYS, "analysis"])
-    columns = [*KEYS, "coordinate", "num_samples", "first_order_flatness"]
-    return points.merge(flat[columns], on=[*KEYS, "coordinate", "num_samples"])
+    flat = flat.merge(sizes[[*KEYS, "analysis", "num_samples"]], on=[*KEYS, "analysis"])
+    points = noise.merge(sizes.dropna(subset=list(SIZES)), on=[*KEYS, "analysis"]).drop(columns="analysis")
+    same = [*KEYS, "coordinate", "num_samples"]
+    return points.merge(flat[[*same, "first_order_flatness"]], on=same)
 
 
 def risk_bound(points: pd.DataFrame, delta: float) -> RiskBound:
@@ -156,6 +139,5 @@ def _cells(points: pd.DataFrame, bound: RiskBound, delta: float) -> list[dict[st
     }
     table = points.assign(**computed)
     last = table[table["epoch"] == table.groupby(list(RUN))["epoch"].transform("max")]
-    means = last.rename(columns=COLUMNS).groupby(["dataset", "model", "method", "ρ"])[SHOWN].mean().reset_index()
-    means["decision"] = np.where(means["bound"] >= means["M"], "vacuous", "supported")
-    return [{str(key): value for key, value in row.items()} for row in means.to_dict("records")]
+    means = last.rename(columns={**MEASURED, "coordinate": "ρ"}).groupby([*CELL, "ρ"])[SHOWN].mean().reset_index()
+    return records(means.assign(decision=np.where(means["bound"] >= means["M"], "vacuous", "supported")))

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from boundcheck.claims.shared.figures import COLUMNS, as_sentence, is_logarithmic
-from boundcheck.claims.shared.outside_theory import reasons_without_bound
+import pandas as pd
+
+from boundcheck.claims.shared.figures import as_sentence, averaged, is_logarithmic
+from boundcheck.claims.shared.kinds import model_of
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import CELL, CellKey, Selector, SelectsCells, cells_of, rows_of
 from boundcheck.claims.shared.sweeps import setting_label, sweep_rows
 from boundcheck.claims.shared.theorem_holds import TheoremHolds
 from boundcheck.settings import settings
 from boundcheck.verdicts import Figure, Reason, Tables, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MAX_PANELS = 12
 Shown = Mapping[Literal["datasets", "models", "methods"], Selector]  # of the cells in a figure
@@ -67,8 +66,11 @@ class BoundSweep(TheoremHolds):
         return [figure for figure in drawn if figure is not None]
 
     def not_applicable(self, tables: Tables) -> Mapping[CellKey, str]:
-        """Why cells without any bound are outside the theory."""
-        return reasons_without_bound(tables, self.check)
+        """Why cells without any bound are outside the theory, as their model says."""
+        rows, cells = tables.checks[tables.checks["check"] == self.check], cells_of(tables.runs)
+        bounded = rows["bound"].notna().groupby([rows[key] for key in CELL]).any()
+        reasons = {cell: getattr(model_of(cells[cell]), "outside_theory", None) for cell in bounded.index[~bounded]}
+        return {cell: reason for cell, reason in reasons.items() if reason is not None}
 
     def _figure(self, rows: pd.DataFrame, runs: pd.DataFrame, x: str) -> Figure | None:
         if x in ("epoch", "coordinate"):
@@ -116,16 +118,10 @@ def short_names(rows: pd.DataFrame) -> pd.Series:
 
 def _series(rows: pd.DataFrame) -> pd.DataFrame:
     """What was measured once, and each theorem's bound."""
-    import pandas as pd
-
-    def means(part: pd.DataFrame, column: str, **names: Any) -> pd.DataFrame:
-        table = part.groupby(["panel", "x"])[column].agg(["mean", "min", "max"]).reset_index()
-        return table.rename(columns={"mean": "y", "min": "low", "max": "high"}).assign(**names)
-
-    parts = [means(rows, "measured", series="measured", role="measured")]
+    parts = [averaged(rows.assign(series="measured"), "measured")]
     for theorem, part in rows.groupby("theorem"):
-        parts.append(means(part, "bound", series=_right_side(str(theorem)), role="bound"))
-    return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+        parts.append(averaged(part.assign(series=_right_side(str(theorem))), "bound", "bound"))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _right_side(theorem: str) -> str:

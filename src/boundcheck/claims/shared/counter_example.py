@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from boundcheck.claims.shared.rows import RUN
+from boundcheck.claims.shared.rows import RUN, records
 from boundcheck.claims.shared.selection import CELL, SelectsCells
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.settings import settings
 from boundcheck.verdicts import Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @settings(kw_only=True)
@@ -36,7 +34,7 @@ class CounterExample(SelectsCells):
         rows = rows[~rows["premise_holds"].astype(bool) & rows["bound"].notna() & rows["measured"].notna()]
         if not len(rows):
             return Verdict("not run", [because("no_row_without_premise", check=self.check), *absent_runs(tables.runs)])
-        cells = [_evidence(key, part) for key, part in rows.assign(excess=_excess(rows)).groupby(list(CELL))]
+        cells = _evidence(rows)
         decisions = [cell["decision"] for cell in cells]
         failing = because("premise_needed", num=decisions.count("supported"), num_cells=len(cells))
         return Verdict(
@@ -49,23 +47,15 @@ class CounterExample(SelectsCells):
         )
 
 
-def _evidence(key: Any, rows: pd.DataFrame) -> dict[str, Any]:
-    """How often, and by how much at most, one cell violates the inequality."""
-    outside = rows[rows["excess"] > 0]
-    relative = 100 * (outside["excess"] / outside["bound"].abs()).max() if len(outside) else 0.0
-    return {
-        **dict(zip(CELL, key, strict=True)),
-        "rows": len(rows),
-        "violations": len(outside),
-        "largest violation (%)": float(relative),
-        "n": int(rows["seed"].nunique()),
-        "decision": "supported" if len(outside) else "contradicted",
-    }
-
-
-def _excess(rows: pd.DataFrame) -> np.ndarray:
-    """How far a row lies outside its bound and tolerance; not positive inside."""
+def _evidence(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """How often, and by how much at most, each cell violates the inequality beyond its tolerance."""
     difference = (rows["measured"] - rows["bound"]).to_numpy(np.float64)
     sense = rows["sense"].to_numpy()
     beyond = np.select([sense == "upper", sense == "lower"], [difference, -difference], np.abs(difference))
-    return beyond - rows["tolerance"].to_numpy(np.float64)
+    excess = (beyond - rows["tolerance"].to_numpy(np.float64)).clip(min=0.0)
+    groups = rows.assign(violated=excess > 0, relative=100 * excess / rows["bound"].abs()).groupby(list(CELL))
+    table = groups.agg(rows=("seed", "size"), violations=("violated", "sum"))
+    table["largest violation (%)"] = groups["relative"].max().fillna(0.0)
+    table["n"] = groups["seed"].nunique()
+    table["decision"] = np.where(table["violations"] > 0, "supported", "contradicted")
+    return records(table.reset_index())

@@ -53,6 +53,13 @@ def decide_sign(differences: Differences, favoured_sign: int) -> Decided:
     return Decided("inconclusive", [why, count], pooled, intervals, decisions, needed)
 
 
+def side_of_range(low: float, high: float, least: float, most: float) -> Decision:
+    """Whether an interval lies within [least, most] (`supported`), outside (`contradicted`), or across, or is NaN."""
+    if least <= low and high <= most:
+        return "supported"
+    return "contradicted" if low > most or high < least else "inconclusive"
+
+
 def side_of_margin(effect: float, low: float, high: float, margin: float) -> Decision:
     """Whether an effect in percent lies within ±margin (`supported`), beyond it (`contradicted`), or across.
 
@@ -67,9 +74,7 @@ def side_of_margin(effect: float, low: float, high: float, margin: float) -> Dec
     if math.isnan(effect):
         return "not run"
     low, high = (effect, effect) if math.isnan(low) else (low, high)
-    if max(abs(low), abs(high)) <= 100 * margin:
-        return "supported"
-    return "contradicted" if low > 100 * margin or high < -100 * margin else "inconclusive"
+    return side_of_range(low, high, -100 * margin, 100 * margin)
 
 
 def _intervals(differences: Differences) -> tuple[Interval, dict[CellKey, Interval]]:

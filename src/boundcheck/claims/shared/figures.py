@@ -120,6 +120,12 @@ def over_seeds(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     return data.assign(panel=[_panel(d, m) for d, m in zip(data["dataset"], data["model"], strict=True)])
 
 
+def averaged(rows: pd.DataFrame, value: str = "value", role: str = "measured") -> pd.DataFrame:
+    """Mean, least and greatest of a column at each panel, series and x: the data of a figure."""
+    groups = rows.groupby(["panel", "series", "x"])[value]
+    return groups.agg(y="mean", low="min", high="max").reset_index().assign(role=role)[list(COLUMNS)]
+
+
 def in_words(quantity: str) -> str:
     """A quantity as axes have it: `mean_predictor_hessian_norm` is the mean predictor Hessian norm."""
     return NAMES.get(quantity, quantity.replace("_", " ").replace("hessian", "Hessian"))

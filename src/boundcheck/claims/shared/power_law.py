@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
-from boundcheck.claims.shared.figures import COLUMNS, as_sentence, in_words
+from boundcheck.claims.shared.decision import side_of_range
+from boundcheck.claims.shared.figures import as_sentence, averaged, in_words
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import Cells, Recorded, Selected, SelectsCells
 from boundcheck.claims.shared.statistics import Slope, log_log_slope
@@ -16,17 +17,13 @@ from boundcheck.claims.shared.sweeps import LEAST_VALUES, setting_label, sweep_r
 from boundcheck.claims.shared.values import (
     AmbiguousValueError,
     At,
-    ByCell,
     Source,
     absent_runs,
     quantity_rows,
-    values_by_cell,
+    values_of_runs,
 )
 from boundcheck.settings import settings
 from boundcheck.verdicts import Decision, Figure, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @settings(kw_only=True)
@@ -78,10 +75,10 @@ class PowerLaw(SelectsCells):
         tables = self.only(tables)
         rows = quantity_rows(tables, self.source, self.quantity, self.analysis)
         try:
-            values = values_by_cell(rows[rows["index"] < 0], tables.runs, self.at, higher_is_better=False)
+            values = values_of_runs(rows[rows["index"] < 0], tables.runs, self.at, higher_is_better=False)
         except AmbiguousValueError as ambiguous:
             return Verdict("not run", [ambiguous.reason])
-        return self.of_points(sweep_rows(_frame(values), tables.runs, self.x), tables.runs)
+        return self.of_points(sweep_rows(values, tables.runs, self.x), tables.runs)
 
     def of_points(self, points: pd.DataFrame, runs: pd.DataFrame) -> Verdict:
         """What the slopes of these points say.
@@ -95,25 +92,22 @@ class PowerLaw(SelectsCells):
         if not slopes:
             return Verdict("not run", [because("no_sweep", x=self.x, quantity=self.quantity), *absent_runs(runs)])
         slope_name, unit = ("exponent", "(exponent)") if self.logarithmic else ("per doubling", "per doubling")
-        sides = {group: self._side(fit) for group, fit in slopes.items()}
-        cells: list[Mapping[str, Any]] = [
-            {"group": group, slope_name: fit.slope, "low": fit.low, "high": fit.high, "n": fit.num,
-             "decision": sides[group]}
+        sides = {group: side_of_range(*fit[1:3], *self._limits) for group, fit in slopes.items()}
+        if self.vacuous_below is not None:
+            fall = [group for group, fit in slopes.items() if fit.high < self.vacuous_below]
+            sides |= {group: "vacuous" for group in fall if sides[group] == "supported"}
+        cells = [
+            {"group": group, slope_name: fit.slope, "low": fit.low, "high": fit.high, "n": fit.num}
+            | {"decision": sides[group]}
             for group, fit in slopes.items()
-        ]  # fmt: skip
-        stated = {
-            name: getattr(self, name)
-            for name in ("quantity", "x", "logarithmic", "at_least", "at_most", "vacuous_below")
-        }
+        ]
+        names = ("quantity", "x", "logarithmic", "at_least", "at_most", "vacuous_below")
         groups = {group: [sides[group], *fit[:3]] for group, fit in slopes.items()}
         nearest = min(slopes, key=lambda group: self._margin(slopes[group]))
-        fit = slopes[nearest]
         return Verdict(
             of_groups([*sides.values()]),
-            [because("slopes", **stated, groups=groups), *absent_runs(runs)],
-            effect=fit.slope,
-            low=fit.low,
-            high=fit.high,
+            [because("slopes", **{name: getattr(self, name) for name in names}, groups=groups), *absent_runs(runs)],
+            *slopes[nearest][:3],
             unit=f"{unit} of {nearest}" if len(slopes) > 1 else unit,
             num_runs=len(points[list(RUN)].drop_duplicates()),
             cells=cells,
@@ -143,30 +137,18 @@ class PowerLaw(SelectsCells):
         low, high = self._limits
         return min(fit.slope - low, high - fit.slope)
 
-    def _side(self, fit: Slope) -> Decision:
-        low, high = self._limits
-        if math.isnan(fit.low):
-            return "inconclusive"
-        if low <= fit.low and fit.high <= high:
-            trivial = self.vacuous_below is not None and fit.high < self.vacuous_below
-            return "vacuous" if trivial else "supported"
-        return "contradicted" if fit.high < low or fit.low > high else "inconclusive"
-
     def _figure(self, slopes: Mapping[str, Slope], points: pd.DataFrame) -> Figure:
-        import pandas as pd
-
         name, setting = in_words(self.quantity), setting_label(self.x)
-        table = points.groupby(["group", "x"])["value"].agg(["mean", "min", "max"]).reset_index()
-        table = table.set_axis(["series", "x", "y", "low", "high"], axis=1).assign(role="measured")
-        fitted = []
+        points = points.assign(panel=name, series=points["group"])
+        data = [averaged(points)]
         for group, fit in slopes.items():
-            x = np.unique(points.loc[points["group"] == group, "x"])
-            at = fit.intercept + fit.slope * np.log(x) / (1 if self.logarithmic else math.log(2))
-            y = np.exp(at) if self.logarithmic else at
-            fitted.append(pd.DataFrame({"series": group, "x": x, "y": y, "low": y, "high": y, "role": "formula"}))
-        data = pd.concat([table, *fitted], ignore_index=True).assign(panel=name)[list(COLUMNS)]
+            fitted = points[points["group"] == group].drop_duplicates("x")
+            at = fit.intercept + fit.slope * np.log(fitted["x"]) / (1 if self.logarithmic else math.log(2))
+            data.append(averaged(fitted.assign(y=np.exp(at) if self.logarithmic else at), "y", "formula"))
         caption = f"{as_sentence(name)} against {setting}: mean over seeds with their range, and the fit (dotted)."
-        return Figure(data, "line", setting, name, caption, log_x=True, log_y=self.logarithmic)
+        return Figure(
+            pd.concat(data, ignore_index=True), "line", setting, name, caption, log_x=True, log_y=self.logarithmic
+        )
 
 
 def of_groups(decisions: Sequence[Decision]) -> Decision:
@@ -177,10 +159,3 @@ def of_groups(decisions: Sequence[Decision]) -> Decision:
     if found <= {"supported", "vacuous"}:
         return "supported"
     return "contradicted" if "contradicted" in found and "supported" not in found else "inconclusive"
-
-
-def _frame(values: ByCell) -> pd.DataFrame:
-    import pandas as pd
-
-    rows = [(*cell, seed, value) for cell, by_seed in values.items() for seed, value in by_seed.items()]
-    return pd.DataFrame(rows, columns=[*RUN, "value"])

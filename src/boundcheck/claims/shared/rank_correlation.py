@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
+
+import pandas as pd
 
 from boundcheck.claims.shared.figures import COLUMNS, in_words, interval_figure, is_logarithmic
+from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import SelectsCells
 from boundcheck.claims.shared.statistics import Interval, pooled_rank_correlation, rank_correlation
-from boundcheck.claims.shared.values import AmbiguousValueError, absent_runs, quantity_rows, values_by_cell
+from boundcheck.claims.shared.values import AmbiguousValueError, absent_runs, quantity_rows, values_of_runs
 from boundcheck.contracts import NAN
 from boundcheck.settings import settings
 from boundcheck.verdicts import Decision, Figure, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 GAPS = {"loss": ("test_loss", "full_train_loss"), "accuracy": ("train_accuracy", "test_accuracy")}
 BETWEEN, WITHIN = "between methods", "within methods"
@@ -52,24 +52,21 @@ class PredictsGap(SelectsCells):
         except AmbiguousValueError as ambiguous:
             return Verdict("not run", [ambiguous.reason])
         intervals = _intervals(points)
-        between = [interval for *_, name, interval in intervals if name == BETWEEN]
+        between, within = ([i for *_, name, i in intervals if name == wanted] for wanted in (BETWEEN, WITHIN))
         if not between:
             return Verdict("not run", [because("too_few_methods"), *absent_runs(tables.runs)])
         pooled = pooled_rank_correlation(between)
-        within = pooled_rank_correlation([interval for *_, name, interval in intervals if name == WITHIN])
         reasons = [] if pooled.sign else [because("interval_covers_0")]
         reasons += [
             because("rank_correlation", of=name, mean=interval.mean, low=interval.low, high=interval.high)
-            for name, interval in ((BETWEEN, pooled), (WITHIN, within))
+            for name, interval in ((BETWEEN, pooled), (WITHIN, pooled_rank_correlation(within)))
             if interval.num
         ]
         evidence = [_row(*row) for row in intervals]
         return Verdict(
             _decision(pooled),
             [*reasons, *absent_runs(tables.runs)],
-            pooled.mean,
-            pooled.low,
-            pooled.high,
+            *pooled[:3],
             unit="rank correlation",
             num_runs=pooled.num,
             cells=evidence,
@@ -78,20 +75,12 @@ class PredictsGap(SelectsCells):
 
     def _points(self, tables: Tables) -> pd.DataFrame:
         """A row per run: dataset, model, method, seed, x (the measurement), y (the gap)."""
-        import pandas as pd
-
         rows = quantity_rows(tables, "measurements", self.quantity, self.analysis, self.coordinate)
-        x = values_by_cell(rows, tables.runs, "last")
-        larger, smaller = (
-            values_by_cell(quantity_rows(tables, "curves", name), tables.runs, "last") for name in GAPS[self.gap]
-        )
-        points = [
-            (*key, seed, value, larger[key][seed] - smaller[key][seed])
-            for key, by_seed in sorted(x.items())
-            for seed, value in sorted(by_seed.items())
-            if seed in larger.get(key, {}) and seed in smaller.get(key, {})
-        ]
-        return pd.DataFrame(points, columns=["dataset", "model", "method", "seed", "x", "y"])
+        points = values_of_runs(rows, tables.runs, "last").rename(columns={"value": "x"})
+        for side, name in zip(("larger", "smaller"), GAPS[self.gap], strict=True):
+            values = values_of_runs(quantity_rows(tables, "curves", name), tables.runs, "last")
+            points = points.merge(values.rename(columns={"value": side}), on=list(RUN))
+        return points.assign(y=points["larger"] - points["smaller"])
 
     def _figures(self, points: pd.DataFrame, evidence: Sequence[dict[str, Any]]) -> list[Figure]:
         name = in_words(self.quantity)

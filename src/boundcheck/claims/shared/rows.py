@@ -111,6 +111,11 @@ def ends(values: pd.Series) -> list[float]:
     return [float(values.min()), float(values.max())]
 
 
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as the evidence of a verdict."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
 def columns_of(rows: pd.DataFrame, keys: Sequence[str], quantities: Sequence[str]) -> pd.DataFrame:
     """Tidy rows with a column for each quantity, NaN where one is not there, and a row for each value of the keys."""
     rows = rows[rows["quantity"].isin(quantities)]

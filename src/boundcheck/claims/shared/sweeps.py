@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import pandas as pd
 
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import CELL, CellKey, Cells, Selected, cells_of
 from boundcheck.verdicts import because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LEAST_VALUES = 3  # of a setting: any line fits two
 LABELS = {  # of settings whose name says less
@@ -32,11 +31,9 @@ def sweep_rows(rows: pd.DataFrame, runs: pd.DataFrame, setting: str) -> pd.DataF
 
     Returns: the rows with the columns `x`, the setting's value, and `group`, what is common to the others in words.
     """
-    import pandas as pd
-
     done = runs[runs["status"] == "done"]
     swept = swept_cells(cells_of(done), setting)
-    labels = describe([json.loads(text) for text in sorted({group for _, group in swept.values()})])
+    labels = _described({group for _, group in swept.values()})
     found = [(*cell, x, labels[group]) for cell, (x, group) in swept.items()]
     return rows.merge(done[[*RUN]]).merge(pd.DataFrame(found, columns=[*CELL, "x", "group"]), on=[*CELL])
 
@@ -70,22 +67,20 @@ def without_sweep(selected: Selected, cells: Cells, setting: str, quantity: str)
     return selected._replace(never=[*selected.never, *never])
 
 
-def describe(settings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """A short name for each of several settings, by its JSON: the values in which they differ."""
-    names = sorted({name for setting in settings for name in setting})
-    differing = [n for n in names if len({json.dumps(s.get(n)) for s in settings}) > 1] or ["method"]
-    described = {}
-    for setting in settings:
-        words = [_word(name, setting[name]) for name in differing if name in setting]
-        described[json.dumps(setting, sort_keys=True)] = ", ".join(words) or "default"
-    return described
-
-
 def setting_label(setting: str) -> str:
     """A setting (`width`, `dataset.train_size`) as an axis has it."""
     name = setting.rpartition(".")[2]
     return LABELS.get(name, name.replace("_", " "))
 
 
-def _word(name: str, value: Any) -> str:
-    return str(value) if isinstance(value, str) else f"{name} {value}"
+def _described(groups: Collection[str]) -> dict[str, str]:
+    """A short name for each of several groups of settings, given as JSON: the values in which they differ."""
+    parsed: dict[str, Mapping[str, Any]] = {group: json.loads(group) for group in groups}
+    names = sorted({name for settings in parsed.values() for name in settings})
+    differing = [n for n in names if len({json.dumps(s.get(n)) for s in parsed.values()}) > 1] or ["method"]
+    described = {}
+    for group, settings in parsed.items():
+        values = [(name, settings[name]) for name in differing if name in settings]
+        words = [value if isinstance(value, str) else f"{name} {value}" for name, value in values]
+        described[group] = ", ".join(words) or "default"
+    return described

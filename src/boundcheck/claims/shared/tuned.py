@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, ClassVar
 
+from boundcheck.claims.shared.decision import side_of_range
 from boundcheck.claims.shared.figures import in_words, interval_figure
 from boundcheck.claims.shared.selection import (
     CellKey,
@@ -16,7 +18,6 @@ from boundcheck.claims.shared.selection import (
     SelectsCells,
     cells_of,
     matches,
-    only_cells,
 )
 from boundcheck.claims.shared.statistics import Interval, pool, student_interval
 from boundcheck.claims.shared.values import absent_runs, quantity_rows, values_by_cell
@@ -64,11 +65,6 @@ class SimilarWhenTuned(SelectsCells):
             allowed = f"two or more groups, one of them the reference {self.reference_group!r}"
             raise ValueError(f"groups: got {', '.join(self.groups) or 'none'}; allowed: {allowed}")
 
-    @property
-    def others(self) -> list[str]:
-        """The names of the groups that are compared with the reference group."""
-        return [name for name in self.groups if name != self.reference_group]
-
     def chosen(self, cells: Cells) -> list[CellKey]:
         """The selected cells of all groups, sorted."""
         return [key for key in super().chosen(cells) if self._groups_of(key, cells)]
@@ -84,33 +80,28 @@ class SimilarWhenTuned(SelectsCells):
 
     def decide(self, tables: Tables) -> Verdict:
         """Tune each group, compare with the reference group."""
-        values = self._values(tables)
-        tuned = {
-            network: {name: self._tuned(by_method) for name, by_method in groups.items()}
-            for network, groups in values.items()
-        }
-        differences = {name: self._differences(name, tuned) for name in self.others}
-        pooled = {
-            name: student_interval(list(pool(list(by_network.values())).values()))
-            for name, by_network in differences.items()
-            if by_network
-        }
-        if not pooled:
+        rows: list[dict[str, Any]] = []
+        differences: dict[str, list[BySeed]] = {}
+        for network, groups in self._values(tables).items():
+            tuned = {name: self._tuned(methods) for name, methods in groups.items()}
+            for name in tuned.keys() - {self.reference_group}:
+                if by_seed := self._differences(tuned, name):
+                    differences.setdefault(name, []).append(by_seed)
+                    rows.append(self._row(network, name, groups, tuned, by_seed))
+        if not rows:
             absent = absent_runs(self.only(tables).runs)
             return Verdict("not run", absent or [because("no_two_groups")])
-        rows = [
-            self._row(network, name, values[network], tuned[network], by_seed)
-            for name, by_network in differences.items()
-            for network, by_seed in by_network.items()
-        ]
+        order = [*self.groups]
+        rows.sort(key=lambda row: order.index(row["method"]))
+        pooled = {
+            name: student_interval(list(pool(differences[name]).values())) for name in order if name in differences
+        }
         decision, reason = self._decision(pooled)
         against, worst = min(pooled.items(), key=lambda item: item[1].mean if self.at_least else -abs(item[1].mean))
         return Verdict(
             decision,
             [reason],
-            worst.mean,
-            worst.low,
-            worst.high,
+            *worst[:3],
             unit=f"{self.unit} from {against}".strip(),
             num_runs=worst.num,
             cells=rows,
@@ -122,11 +113,10 @@ class SimilarWhenTuned(SelectsCells):
 
     def _values(self, tables: Tables) -> dict[Network, dict[str, dict[str, BySeed]]]:
         """By network, then by group, then by method, then by seed."""
-        cells = cells_of(tables.runs)
-        chosen = only_cells(tables, self.chosen(cells))
-        rows = quantity_rows(chosen, "curves", self.quantity)
+        tables = self.only(tables)
+        cells, rows = cells_of(tables.runs), quantity_rows(tables, "curves", self.quantity)
         values: dict[Network, dict[str, dict[str, BySeed]]] = {}
-        for key, by_seed in sorted(values_by_cell(rows, chosen.runs, "last").items()):
+        for key, by_seed in sorted(values_by_cell(rows, tables.runs, "last").items()):
             for group in self._groups_of(key, cells):
                 of_group = values.setdefault(key[:2], {}).setdefault(group, {})
                 of_group[key[2]] = {seed: self.scale * value for seed, value in by_seed.items()}
@@ -144,32 +134,33 @@ class SimilarWhenTuned(SelectsCells):
                 tuned[seed] = complete[best(means, key=lambda name: means[name])][seed]
         return tuned
 
-    def _differences(self, name: str, tuned: Mapping[Network, Mapping[str, BySeed]]) -> dict[Network, BySeed]:
-        """By network and seed, by how much the reference group is better than this one."""
+    def _differences(self, tuned: Mapping[str, BySeed], name: str) -> BySeed:
+        """By common seed, by how much the reference group is better than this one."""
+        mine, reference = tuned[name], tuned.get(self.reference_group, {})
         sign = 1 if self.higher_is_better else -1
-        by_network = {}
-        for network, groups in tuned.items():
-            mine, reference = groups.get(name, {}), groups.get(self.reference_group, {})
-            if common := mine.keys() & reference.keys():
-                by_network[network] = {seed: sign * (reference[seed] - mine[seed]) for seed in sorted(common)}
-        return by_network
+        return {seed: sign * (reference[seed] - mine[seed]) for seed in sorted(mine.keys() & reference.keys())}
 
     def _decision(self, pooled: Mapping[str, Interval]) -> tuple[Decision, Reason]:
-        inside = [n for n, i in pooled.items() if i.low >= -self.margin and (self.at_least or i.high <= self.margin)]
-        beyond = [n for n, i in pooled.items() if i.high < -self.margin or (not self.at_least and i.low > self.margin)]
-        undecided = [name for name in pooled if name not in (*inside, *beyond)]
-        decision: Decision = "contradicted" if beyond else "inconclusive" if undecided else "supported"
+        most = math.inf if self.at_least else self.margin
+        sides = {name: side_of_range(*interval[1:3], -self.margin, most) for name, interval in pooled.items()}
         margin = f"{self.margin:g} {self.unit}".strip()
-        sides = {"inside": inside, "beyond": beyond, "undecided": undecided}
-        return decision, because(
-            "within_margin", reference=self.reference_group, margin=margin, at_least=self.at_least, **sides
+        reason = because(
+            "within_margin",
+            reference=self.reference_group,
+            margin=margin,
+            at_least=self.at_least,
+            inside=[name for name, side in sides.items() if side == "supported"],
+            beyond=[name for name, side in sides.items() if side == "contradicted"],
+            undecided=[name for name, side in sides.items() if side == "inconclusive"],
         )
+        worst_first: Sequence[Decision] = ("contradicted", "inconclusive", "supported")
+        return next(side for side in worst_first if side in sides.values()), reason
 
     def _row(
         self,
         network: Network,
         name: str,
-        values: Mapping[str, Mapping[str, BySeed]],
+        groups: Mapping[str, Mapping[str, BySeed]],
         tuned: Mapping[str, BySeed],
         differences: BySeed,
     ) -> dict[str, Any]:
@@ -178,8 +169,8 @@ class SimilarWhenTuned(SelectsCells):
             "dataset": network[0],
             "model": network[1],
             "method": name,
-            "settings": len(values[name]),
-            f"settings of {reference}": len(values[reference]),
+            "settings": len(groups[name]),
+            f"settings of {reference}": len(groups[reference]),
             "value": fmean(tuned[name].values()),
             f"value of {reference}": fmean(tuned[reference].values()),
             **_interval(interval),

@@ -50,7 +50,15 @@ def quantity_rows(
 
 
 def values_by_cell(rows: pd.DataFrame, runs: pd.DataFrame, at: At, higher_is_better: bool = True) -> ByCell:
-    """One value per finished run.
+    """As `values_of_runs`, by cell and seed."""
+    values, by_cell = values_of_runs(rows, runs, at, higher_is_better), ByCell()
+    for dataset, model, method, seed, value in values.itertuples(index=False, name=None):
+        by_cell.setdefault((dataset, model, method), {})[int(seed)] = float(value)
+    return by_cell
+
+
+def values_of_runs(rows: pd.DataFrame, runs: pd.DataFrame, at: At, higher_is_better: bool = True) -> pd.DataFrame:
+    """One `value` per finished run, with the keys of the run.
 
     Args:
         rows: tidy rows of one quantity, with at most one finite value per run and step.
@@ -68,11 +76,7 @@ def values_by_cell(rows: pd.DataFrame, runs: pd.DataFrame, at: At, higher_is_bet
     if not isinstance(at, str):
         rows = rows[np.isclose(rows["epoch"], float(at), rtol=0, atol=1e-9)]
     which = "last" if at != "best" else "max" if higher_is_better else "min"
-    values = rows.sort_values("step", kind="stable").groupby(list(RUN))["value"].agg(which).reset_index()
-    by_cell: ByCell = {}
-    for dataset, model, method, seed, value in zip(*(values[name] for name in (*RUN, "value")), strict=True):
-        by_cell.setdefault((dataset, model, method), {})[int(seed)] = float(value)
-    return by_cell
+    return rows.sort_values("step", kind="stable").groupby(list(RUN))["value"].agg(which).reset_index()
 
 
 def absent_runs(runs: pd.DataFrame) -> list[Reason]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.rows import KEYS, check_rows, columns_of
 from boundcheck.settings import NotNegative, settings
 from boundcheck.verdicts import Tables
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 BOUNDS = {  # from the tightest; each is at least the one before it
     "blocks": "B2",
@@ -42,22 +42,21 @@ class PredictorBounds:
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, example and bound."""
-        import pandas as pd
-
         measured = f"predictor_{self.of}_norm"
         names = {f"{self.of}_bound_{name}": label for name, label in (BOUNDS | CLOSED[self.of]).items()}
-        found = wide_by_index(tables.measurements, [measured, *names]).dropna(subset=[measured])
-        frames = [
-            self._rows(found, f"{SYMBOLS[self.of]} ≤ {label}", found[name], found[measured])
-            for name, label in names.items()
-            if found[name].notna().any() or not found[[*names]].notna().any(axis=None)
-        ]
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*KEYS])
+        found = _by_index(tables, [measured, *names]).dropna(subset=[measured])
+        has_none = found[[*names]].isna().all(axis=None)
+        theorems = {name: f"{SYMBOLS[self.of]} ≤ {label}" for name, label in names.items()}
+        kept = [name for name in names if has_none or found[name].notna().any()]
+        return self._rows([(found, theorems[name], name, measured) for name in kept])
 
-    def _rows(self, keys: pd.DataFrame, theorem: str, bound: pd.Series, measured: pd.Series) -> pd.DataFrame:
-        bounds = bound.to_numpy()
-        tolerance = self.tolerance * np.nan_to_num(np.abs(bounds), posinf=0.0)
-        return check_rows(keys, theorem, "upper", bounds, measured.to_numpy(), tolerance)
+    def _rows(self, inequalities: Sequence[tuple[pd.DataFrame, str, str, str]]) -> pd.DataFrame:
+        """Of each inequality the rows, its words, and the columns of the bound and of what is below it."""
+        frames = []
+        for found, theorem, bound, measured in inequalities:
+            tolerance = self.tolerance * np.nan_to_num(found[bound].abs(), posinf=0.0)
+            frames.append(check_rows(found, theorem, "upper", found[bound], found[measured], tolerance))
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*KEYS])
 
 
 @settings
@@ -73,20 +72,14 @@ class NestedBounds(PredictorBounds):
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, example and pair of neighbours that are both there."""
-        import pandas as pd
-
         names = [f"{self.of}_bound_{name}" for name in BOUNDS]
-        found = wide_by_index(tables.measurements, names)
-        frames = []
-        for below, above in zip(BOUNDS, [*BOUNDS][1:], strict=False):
-            columns = [f"{self.of}_bound_{name}" for name in (above, below)]
-            part = found.dropna(subset=columns)
-            upper, lower = (part[name].to_numpy() for name in columns)
-            tolerance = self.tolerance * np.nan_to_num(upper, posinf=0.0)
-            frames.append(check_rows(part, f"{BOUNDS[below]} ≤ {BOUNDS[above]}", "upper", upper, lower, tolerance))
-        return pd.concat(frames, ignore_index=True)
+        found = _by_index(tables, names)
+        theorems = [f"{below} ≤ {above}" for below, above in pairwise(BOUNDS.values())]
+        pairs = zip(theorems, pairwise(names), strict=True)
+        return self._rows([(found.dropna(subset=[*pair]), theorem, pair[1], pair[0]) for theorem, pair in pairs])
 
 
-def wide_by_index(measurements: pd.DataFrame, quantities: list[str]) -> pd.DataFrame:
+def _by_index(tables: Tables, quantities: list[str]) -> pd.DataFrame:
     """As `rows.wide`, with a row for each index: examples, layers."""
-    return columns_of(measurements[measurements["index"] >= 0], [*KEYS, "analysis", "index"], quantities)
+    rows = tables.measurements
+    return columns_of(rows[rows["index"] >= 0], [*KEYS, "analysis", "index"], quantities)

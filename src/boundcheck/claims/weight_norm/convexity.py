@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.bound_sweep import Shown, drawn_rows
 from boundcheck.claims.shared.decision import DECISION_OF_CELL
 from boundcheck.claims.shared.figures import curve_figure
-from boundcheck.claims.shared.rows import KEYS, RUN, check_rows
+from boundcheck.claims.shared.rows import KEYS, RUN, check_rows, records
 from boundcheck.claims.shared.selection import CELL, SelectsCells
 from boundcheck.claims.shared.values import absent_runs, quantity_rows
-from boundcheck.contracts import NAN
 from boundcheck.settings import NotNegative, settings
-from boundcheck.verdicts import Figure, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
+from boundcheck.verdicts import Tables, Verdict, because
 
 CURVES = {
     "convexity_limit": "restricted convexity α",
@@ -42,9 +38,9 @@ class RestrictedConvexityHolds:
         sampled = rows[rows["quantity"] == "sampled_curvature"]
         alpha = rows.loc[rows["quantity"] == "convexity", [*KEYS, "coordinate", "value"]]
         found = sampled.merge(alpha, on=[*KEYS, "coordinate"], suffixes=("", "_alpha"))
-        bound, measured = found["value_alpha"].to_numpy(), found["value"].to_numpy()
-        tolerance, radius = self.tolerance * np.abs(bound), found["coordinate"].to_numpy()
-        return check_rows(found, "δᵀ∇²Lδ ≥ α‖δ‖²", "lower", bound, measured, tolerance, bound > 0, radius)
+        bound, radius = found["value_alpha"], found["coordinate"]
+        tolerance = self.tolerance * bound.abs()
+        return check_rows(found, "δᵀ∇²Lδ ≥ α‖δ‖²", "lower", bound, found["value"], tolerance, bound > 0, radius)
 
 
 @settings(kw_only=True)
@@ -72,16 +68,15 @@ class ConvexityReached(SelectsCells):
             return Verdict("not run", [because("no_convexity"), *absent_runs(tables.runs)])
         cells = _evidence(rows, quantity_rows(tables, "measurements", "sampled_curvature"))
         decisions = [cell["decision"] for cell in cells]
-        counts = because(
-            "convexity",
-            supported=decisions.count("supported"),
-            contradicted=decisions.count("contradicted"),
-            num_cells=len(cells),
-        )
-        figures = [self._figure(tables, name, label) for name, label in CURVES.items()]
+        counts = {side: decisions.count(side) for side in ("supported", "contradicted")}
+        curves = {name: quantity_rows(tables, "measurements", name) for name in CURVES}
+        figures = [
+            curve_figure(drawn_rows(of_name, tables.runs, self.shown), tables.runs, CURVES[name])
+            for name, of_name in curves.items()
+        ]
         return Verdict(
             decisions[0] if len(set(decisions)) == 1 else "inconclusive",
-            [counts, *absent_runs(tables.runs)],
+            [because("convexity", **counts, num_cells=len(cells)), *absent_runs(tables.runs)],
             effect=100 * float((rows["value"] > 0).mean()),
             unit="% of snapshots",
             num_runs=len(rows[list(RUN)].drop_duplicates()),
@@ -89,26 +84,17 @@ class ConvexityReached(SelectsCells):
             figures=[figure for figure in figures if figure is not None],
         )
 
-    def _figure(self, tables: Tables, quantity: str, label: str) -> Figure | None:
-        rows = quantity_rows(tables, "measurements", quantity)
-        return curve_figure(drawn_rows(rows, tables.runs, self.shown), tables.runs, label)
-
 
 def _evidence(rows: pd.DataFrame, sampled: pd.DataFrame) -> list[dict[str, Any]]:
     """What the constants α of each cell say, beside the curvature along its sampled directions."""
-    least = sampled.groupby(list(CELL))["value"].min().to_dict()
-    cells = []
-    for key, part in rows.groupby(list(CELL)):
-        share, curvature = float((part["value"] > 0).mean()), least.get(key, NAN)
-        cells.append(
-            {
-                **dict(zip(CELL, key, strict=True)),
-                "least α": float(part["value"].min()),
-                "largest α": float(part["value"].max()),
-                "share of snapshots with α > 0": share,
-                "least sampled curvature": curvature,
-                "n": int(part["seed"].nunique()),
-                "decision": DECISION_OF_CELL[int(share == 1) - int(curvature < 0)],
-            }
-        )
-    return cells
+    groups = rows.assign(positive=rows["value"] > 0).groupby(list(CELL))
+    table = groups.agg(
+        **{
+            "least α": ("value", "min"),
+            "largest α": ("value", "max"),
+            "share of snapshots with α > 0": ("positive", "mean"),
+        }
+    )
+    table["least sampled curvature"] = sampled.groupby(list(CELL))["value"].min()
+    sides = (table["share of snapshots with α > 0"] == 1).astype(int) - (table["least sampled curvature"] < 0)
+    return records(table.assign(n=groups["seed"].nunique(), decision=sides.map(DECISION_OF_CELL)).reset_index())

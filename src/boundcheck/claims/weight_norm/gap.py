@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.bound_sweep import BoundSweep
 from boundcheck.claims.shared.rows import check_rows, ends, wide
 from boundcheck.settings import NotNegative, settings
 from boundcheck.verdicts import Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @settings
@@ -30,7 +27,7 @@ class GapBound:
         """One row per run and snapshot; the coordinate is n. The premise fails where a network has no bound."""
         names = ["gap", "gap_bound", "num_samples"]
         found = wide(tables.measurements, names, by_coordinate=False).dropna(subset=["gap", "num_samples"])
-        gap, bound, num = (found[name].to_numpy() for name in names)
+        gap, bound, num = (found[name] for name in names)
         return check_rows(found, "L_D − L̂ ≤ bound", "upper", bound, gap, self.tolerance, True, num)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from boundcheck.claims.shared.at_loss import at_common_loss
 from boundcheck.claims.shared.power_law import PowerLaw, of_groups
@@ -15,9 +17,6 @@ from boundcheck.claims.shared.sweeps import sweep_rows, without_sweep
 from boundcheck.claims.shared.values import quantity_rows
 from boundcheck.settings import Positive, settings
 from boundcheck.verdicts import Reason, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TEST = "test_loss"
 QUANTITY = "gap at equal loss (% of its mean)"

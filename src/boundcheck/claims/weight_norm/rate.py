@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.bound_sweep import BoundSweep
 from boundcheck.claims.shared.rows import KEYS, check_rows, ends, wide
 from boundcheck.claims.shared.selection import CELL, CellKey
 from boundcheck.settings import NotNegative, settings
 from boundcheck.verdicts import Reason, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NAMES = ("convexity", "loss_after_step", "least_loss", "certified_rate", "rate_bound")
 
@@ -36,11 +34,10 @@ class LinearRate:
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot and radius (the coordinate)."""
         found = _with_loss(tables.measurements)
-        loss, after, bound = (found[name].to_numpy() for name in ("loss", "loss_after_step", "rate_bound"))
-        theorem, radius = "L(θ) − L(θ⁺) ≥ (αω(2−ω)/β)(L(θ) − L′)", found["coordinate"].to_numpy()
-        promised = loss - bound
+        theorem, radius = "L(θ) − L(θ⁺) ≥ (αω(2−ω)/β)(L(θ) − L′)", found["coordinate"]
+        promised, decrease = found["loss"] - found["rate_bound"], found["loss"] - found["loss_after_step"]
         premise = promised > self.tolerance
-        return check_rows(found, theorem, "lower", promised, loss - after, self.tolerance, premise, radius)
+        return check_rows(found, theorem, "lower", promised, decrease, self.tolerance, premise, radius)
 
 
 @settings(kw_only=True)

@@ -1,18 +1,17 @@
-"""Checks of normalised rows: gradients are orthogonal to them, they never shrink, and their length only rescales."""
+"""Normalised rows: gradients are orthogonal to them, they never shrink, and their length only rescales."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
-import numpy as np
-
+from boundcheck.claims.shared.bound_sweep import MAX_PANELS, BoundSweep, drawn_rows, short_names
+from boundcheck.claims.shared.figures import averaged
 from boundcheck.claims.shared.rows import KEYS, RUN, check_rows, wide
 from boundcheck.claims.weight_norm.runs import follows_past_gradients, normalises_rows, of_runs
 from boundcheck.settings import NotNegative, settings
-from boundcheck.verdicts import Tables
+from boundcheck.verdicts import Figure, Tables
 
-if TYPE_CHECKING:
-    import pandas as pd
+COURSES = {"row_norm_min": "least", "row_norm_low": "10 %", "row_norm_mean": "mean", "row_norm_high": "90 %"}
 
 
 @settings
@@ -29,12 +28,10 @@ class OrthogonalRows:
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run and snapshot: the largest of all rows."""
-        found = wide(tables.measurements, ["row_gradient_cosine"], by_coordinate=False).dropna(
-            subset=["row_gradient_cosine"]
-        )
-        cosine = found["row_gradient_cosine"].to_numpy()
+        name = "row_gradient_cosine"
+        found = wide(tables.measurements, [name], by_coordinate=False).dropna(subset=[name])
         premise = of_runs(found, tables.runs, normalises_rows)
-        return check_rows(found, "w·∇_w L = 0", "equal", 0.0, cosine, self.tolerance, premise)
+        return check_rows(found, "w·∇_w L = 0", "equal", 0.0, found[name], self.tolerance, premise)
 
 
 @settings
@@ -54,19 +51,14 @@ class RowNormsGrow:
         """One row per run, layer (the coordinate) and recorded moment but the first."""
         curves = tables.curves[tables.curves["quantity"] == "row_norm_min"]
         curves = curves.sort_values([*RUN, "index", "step"], kind="stable").reset_index(drop=True)
-        earlier = curves.groupby([*RUN, "index"])["value"].shift()
-        found, before = curves[earlier.notna()], earlier.dropna().to_numpy(np.float64)
-
-        return check_rows(
-            found,
-            "min_i‖w_i‖ never falls",
-            "lower",
-            before,
-            found["value"].to_numpy(),
-            self.tolerance * before,
+        before = curves.groupby([*RUN, "index"])["value"].shift()
+        found, before = curves[before.notna()], before.dropna()
+        premise, tolerance = (
             of_runs(found, tables.runs, normalises_rows, follows_past_gradients),
-            found["index"].to_numpy(),
+            self.tolerance * before,
         )
+        theorem, layer = "min_i‖w_i‖ never falls", found["index"]
+        return check_rows(found, theorem, "lower", before, found["value"], tolerance, premise, layer)
 
 
 @settings
@@ -83,18 +75,36 @@ class RowScalingLaw:
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, factor and quantity; the coordinate is c."""
-        import pandas as pd
-
-        powers = {"hidden_hessian_norm": (2, "‖∇²_WW f‖ ∝ 1/c²"), "hidden_gradient_norm": (1, "‖∇_W f‖ ∝ 1/c")}
-        powers["function_norm"] = (0, "f does not depend on c")
+        laws = (
+            ("hidden_hessian_norm", 2, "‖∇²_WW f‖ ∝ 1/c²"),
+            ("hidden_gradient_norm", 1, "‖∇_W f‖ ∝ 1/c"),
+            ("function_norm", 0, "f does not depend on c"),
+        )
         frames = []
-        for quantity, (power, theorem) in powers.items():
+        for quantity, power, theorem in laws:
             found = wide(tables.measurements, [quantity], by_coordinate=True).dropna(subset=[quantity, "coordinate"])
             unit = found[found["coordinate"] == 1][[*KEYS, "analysis", quantity]]
-            found = found.merge(unit, on=[*KEYS, "analysis"], suffixes=("", "_at_1"))
-            found = found[found["coordinate"] != 1]
-            c, premise = found["coordinate"].to_numpy(), of_runs(found, tables.runs, normalises_rows)
-            expected = found[f"{quantity}_at_1"].to_numpy() / c**power
-            measured, tolerance = found[quantity].to_numpy(), self.tolerance * np.abs(expected)
-            frames.append(check_rows(found, theorem, "equal", expected, measured, tolerance, premise, c))
+            found = found[found["coordinate"] != 1].merge(unit, on=[*KEYS, "analysis"], suffixes=("", "_at_1"))
+            c, premise = found["coordinate"], of_runs(found, tables.runs, normalises_rows)
+            expected = found[f"{quantity}_at_1"] / c**power
+            tolerance = self.tolerance * expected.abs()
+            frames.append(check_rows(found, theorem, "equal", expected, found[quantity], tolerance, premise, c))
         return pd.concat(frames, ignore_index=True)
+
+
+@settings(kw_only=True)
+class RowNormCourse(BoundSweep):
+    """`bound_sweep` of row norms, with a figure of their least, 10 %, mean and 90 % values in each layer."""
+
+    def figures(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
+        """As of `bound_sweep`, with the course of all row norms."""
+        norms = drawn_rows(tables.curves[tables.curves["quantity"].isin(COURSES)], tables.runs, self.shown)
+        return [*super().figures(tables, rows), *([_course(norms)] if len(norms) else [])]
+
+
+def _course(rows: pd.DataFrame) -> Figure:
+    panel = short_names(rows) + ", l = " + rows["index"].astype(str)
+    rows = rows.assign(panel=panel, series=rows["quantity"].map(COURSES), x=rows["epoch"])
+    data = averaged(rows[panel.isin(sorted(set(panel))[:MAX_PANELS])])
+    caption = "Norms of the rows of layer l during training: their least, 10 %, mean and 90 % value, means over seeds."
+    return Figure(data, "line", "epoch", "row norm", caption)

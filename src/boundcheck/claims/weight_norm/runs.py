@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.kinds import method_of, model_of
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import Settings, cells_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def of_runs(rows: pd.DataFrame, runs: pd.DataFrame, *holds: Callable[[Settings], bool]) -> np.ndarray:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.bound_sweep import BoundSweep
 from boundcheck.claims.shared.rows import KEYS, RUN, check_rows, columns_of, wide
@@ -13,10 +12,6 @@ from boundcheck.contracts import NAN
 from boundcheck.settings import NotNegative, settings
 from boundcheck.theory.weight_norm.training import descent_bound
 from boundcheck.verdicts import Figure, Reason, Tables, because
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 DESCENT = "L(θ) − L(θ⁺) ≥ η(1 − ηβ/2)‖∇L‖²"
 RISE = f"{DESCENT}, which promises none"
