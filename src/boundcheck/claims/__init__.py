@@ -40,7 +40,6 @@ CLAIMS: dict[str, str] = {
     "theorem_holds": "boundcheck.claims.shared.theorem_holds:TheoremHolds",
     "lower_value": "boundcheck.claims.shared.comparison:LowerValue",
     "higher_value": "boundcheck.claims.shared.comparison:HigherValue",
-    "reaches_level": "boundcheck.claims.shared.level:ReachesLevel",
     "certifies_curvature": "boundcheck.claims.gam.curvature:CertifiesCurvature",
     "risk_bound_says": "boundcheck.claims.gam.risk:RiskBoundSays",
     "predicts_gap": "boundcheck.claims.shared.rank_correlation:PredictsGap",
