@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boundcheck.claims.dag_momentum.figures import NUM_DRAWN, CertifiedTheorem
-from boundcheck.claims.dag_momentum.runs import lyapunov_drops
 from boundcheck.claims.dag_momentum.steps import energy_tolerance, steps_of
+from boundcheck.claims.dag_momentum.theorems import lyapunov_drops
 from boundcheck.claims.shared.figures import COLUMNS
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.settings import settings
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @settings(kw_only=True)
 class LyapunovDescent(CertifiedTheorem):
-    """`certified_theorem` of the check `heavy_ball_lyapunov` that counts the steps at which E itself rises.
+    """`certified_theorem` of the theorem `lyapunov` that counts the steps at which E itself rises.
 
     `inconclusive` where the inequality is kept and E never rises, for then nothing sets V = E + (β/(2η)) ‖Δw‖² apart
     from E. Shown besides: how far E and V rise at each step of the run in which E rises most often.
