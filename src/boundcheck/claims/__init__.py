@@ -51,12 +51,9 @@ CLAIMS: dict[str, str] = {
     "weights_converge": "boundcheck.claims.dag_momentum.convergence:WeightsConverge",
     "stability_plateau": "boundcheck.claims.dag_momentum.plateau:StabilityPlateau",
     "step_theorem": "boundcheck.claims.dag_momentum.figures:StepTheorem",
-    "certified_theorem": "boundcheck.claims.dag_momentum.figures:CertifiedTheorem",
-    "certified_descent": "boundcheck.claims.dag_momentum.figures:CertifiedDescent",
     "lyapunov_descent": "boundcheck.claims.dag_momentum.lyapunov:LyapunovDescent",
     "compresses_better": "boundcheck.claims.dag_momentum.compression:CompressesBetter",
     "measures_agree": "boundcheck.claims.dag_momentum.measures:MeasuresAgree",
-    "predicted_decrease": "boundcheck.claims.dag_momentum.figures:PredictedDecrease",
     "certified_mode": "boundcheck.claims.dag_momentum.certified:CertifiedMode",
 }
 

@@ -13,7 +13,7 @@ from boundcheck.claims.dag_momentum.breaks import DescentBreaks
 from boundcheck.claims.dag_momentum.certified import CertifiedMode
 from boundcheck.claims.dag_momentum.checks import MomentumTheorem, PathSumBound
 from boundcheck.claims.dag_momentum.convergence import WeightsConverge
-from boundcheck.claims.dag_momentum.figures import CertifiedDescent, CertifiedTheorem, PredictedDecrease, StepTheorem
+from boundcheck.claims.dag_momentum.figures import StepTheorem
 from boundcheck.claims.dag_momentum.kl import kl_exponent, local_kl_exponents
 from boundcheck.claims.dag_momentum.lyapunov import LyapunovDescent
 from boundcheck.claims.dag_momentum.plateau import StabilityPlateau
@@ -516,22 +516,22 @@ def test_the_envelope_is_shown_with_the_gradient_and_called_sampled():
         return None if quantity == "local_curvature" and step % 10 else value
 
     tables = checked("envelope", stated("envelope"), tables_of("am", "gd", change=sparse))
-    verdict = CertifiedDescent(check="envelope").decide(tables)
+    verdict = StepTheorem(sampled=True, drawn="gradients", check="envelope").decide(tables)
     assert verdict.decision == "supported"
     assert worded(verdict.reason).endswith("a sampled certificate: curvature measured on 24 of 240 steps")
     envelope, gradient = verdict.figures
     assert set(envelope.data["role"]) == {"measured", "bound"}
     assert gradient.y_label == "‖g‖"
     assert set(gradient.data["series"]) == {"am", "gd"}
-    plain = CertifiedTheorem(check="envelope").decide(tables)
+    plain = StepTheorem(sampled=True, check="envelope").decide(tables)
     assert (plain.reason, len(plain.figures)) == (verdict.reason, 1)
     nothing = checked("envelope", stated("envelope"), tables_of("am_beyond", num_steps=20))
-    assert CertifiedDescent(check="envelope").decide(nothing).decision == "vacuous"
+    assert StepTheorem(sampled=True, drawn="gradients", check="envelope").decide(nothing).decision == "vacuous"
 
 
 def test_the_predicted_decrease_is_drawn_against_the_actual_one():
     tables = checked("prediction", stated("prediction"), tables_of("am", "hb"))
-    verdict = PredictedDecrease(check="prediction").decide(tables)
+    verdict = StepTheorem(drawn="prediction", check="prediction").decide(tables)
     figure = verdict.figures[0]
     assert (figure.mark, figure.x_label, figure.y_label) == (
         "points",
@@ -542,17 +542,20 @@ def test_the_predicted_decrease_is_drawn_against_the_actual_one():
     assert f"none of {num} lie below the line of equals" in figure.caption
     assert f"; {len(tables.checks) - num} that are not positive have no place on these axes" in figure.caption
     raised = tables._replace(checks=tables.checks.assign(holds=[False, *tables.checks["holds"][1:]]))
-    assert f"; 1 of {num} lie below" in PredictedDecrease(check="prediction").decide(raised).figures[0].caption
+    assert (
+        f"; 1 of {num} lie below"
+        in StepTheorem(drawn="prediction", check="prediction").decide(raised).figures[0].caption
+    )
     dots, line = (figure.data[figure.data["role"] == role] for role in ("measured", "lower bound"))
     assert (line["y"] == line["x"]).all()
     assert sorted(line["x"]) == [dots["x"].min(), dots["x"].max()]
     assert (dots["y"].to_numpy() >= dots["x"].to_numpy() * (1 - 1e-9)).all()
     assert set(dots["series"]) == {"am", "hb"}
-    one = PredictedDecrease(check="prediction", shown={"record": {"rule": "inverse"}}).decide(tables)
+    one = StepTheorem(drawn="prediction", check="prediction", shown={"record": {"rule": "inverse"}}).decide(tables)
     assert set(one.figures[0].data["series"]) == {"hb"}
     assert one.reason == verdict.reason  # all of them decide
     none = tables._replace(checks=tables.checks.iloc[:0])
-    assert PredictedDecrease(check="prediction").decide(none).decision == "not run"
+    assert StepTheorem(drawn="prediction", check="prediction").decide(none).decision == "not run"
 
 
 def test_the_left_side_of_a_theorem_labels_its_figure():
@@ -564,7 +567,7 @@ def test_the_left_side_of_a_theorem_labels_its_figure():
 
 def test_heavy_ball_falls_in_v_where_e_rises(monkeypatch):
     tables = checked("lyapunov", stated("lyapunov"), tables_of("hb_light", "hb_beyond", num_steps=200))
-    verdict = LyapunovDescent(check="lyapunov").decide(tables)
+    verdict = LyapunovDescent(sampled=True, check="lyapunov").decide(tables)
     assert verdict.decision == "supported"
     steps = momentum_steps(tables_of("hb_light", num_steps=200))
     num = int((steps["decrease"] < -1e-13).sum())
@@ -575,16 +578,16 @@ def test_heavy_ball_falls_in_v_where_e_rises(monkeypatch):
     assert excess["E"] > 1e-3
     assert excess["V"] == pytest.approx(0, abs=1e-12)
     monkeypatch.setattr(lyapunov, "NUM_DRAWN", 10)
-    thinned = LyapunovDescent(check="lyapunov").decide(tables).figures[-1]
+    thinned = LyapunovDescent(sampled=True, check="lyapunov").decide(tables).figures[-1]
     assert thinned.data.groupby("series").size().eq(11).all()  # of 19 steps each, the last of 9
     assert thinned.data.groupby("series")["y"].max().equals(excess)
     assert thinned.caption.endswith("of every 19 steps the highest.")
     assert (thinned.data.groupby("series")["x"].diff().dropna() > 0).all()
     damped = checked("lyapunov", stated("lyapunov"), tables_of("hb_damped"))
-    assert LyapunovDescent(check="lyapunov").decide(damped).decision == "inconclusive"
+    assert LyapunovDescent(sampled=True, check="lyapunov").decide(damped).decision == "inconclusive"
     monkeypatch.setattr(baselines, "lyapunov_decrease", lambda *_: 1e6)
     broken = checked("lyapunov", stated("lyapunov"), tables_of("hb_light"))
-    assert LyapunovDescent(check="lyapunov").decide(broken).decision == "contradicted"
+    assert LyapunovDescent(sampled=True, check="lyapunov").decide(broken).decision == "contradicted"
 
 
 def broken(*methods, beyond=("am_beyond", "hb_beyond"), change=None, **settings):
