@@ -113,7 +113,6 @@ WORDINGS: dict[str, Wording] = {
     "no_cell": "the grid has no cell that the claim selects",
     "no_baseline": lambda wanted: f"no selected cell has a baseline in the grid; wanted: {_selector(wanted)}",
     "several_baselines": _several_baselines,
-    "one_seed": "some cell has one seed, and an interval needs two",
     "one_common_seed": "some cell has fewer than two seeds in common with its baseline, and an interval needs two",
     "not_recorded": "no selected cell records {quantity} in the {source}",
     "skipped": lambda why: f"skipped cells: {'; '.join(why)}",

@@ -7,29 +7,23 @@ import pandas as pd
 import pytest
 
 from boundcheck import tables as schemas
-from boundcheck.claims.dag_momentum import descent, kl, laws, lyapunov, runs, step_check
+from boundcheck.claims.dag_momentum import lyapunov
 from boundcheck.claims.dag_momentum import steps as step_module
 from boundcheck.claims.dag_momentum.breaks import DescentBreaks
-from boundcheck.claims.dag_momentum.certified import APrioriCurvature, CertifiedMode
+from boundcheck.claims.dag_momentum.certified import CertifiedMode
+from boundcheck.claims.dag_momentum.checks import MomentumTheorem, PathSumBound
 from boundcheck.claims.dag_momentum.convergence import WeightsConverge
-from boundcheck.claims.dag_momentum.descent import MomentumBracket, MomentumDescent, MomentumMonotone, StepPrediction
-from boundcheck.claims.dag_momentum.figures import CertifiedDescent, CertifiedTheorem, PredictedDecrease, StepTheorem
-from boundcheck.claims.dag_momentum.kl import FiniteLength, MomentumLinearRate, kl_exponent, local_kl_exponents
-from boundcheck.claims.dag_momentum.laws import EffectiveMomentum, SpeedLimit, SummableSteps
+from boundcheck.claims.dag_momentum.figures import StepTheorem
+from boundcheck.claims.dag_momentum.kl import kl_exponent, local_kl_exponents
 from boundcheck.claims.dag_momentum.lyapunov import LyapunovDescent
 from boundcheck.claims.dag_momentum.plateau import StabilityPlateau
-from boundcheck.claims.dag_momentum.runs import (
-    GradientRate,
-    HeavyBallLyapunov,
-    MomentumEnvelope,
-    PathSumBound,
-    WeightBound,
-)
 from boundcheck.claims.dag_momentum.steps import momentum_steps, worst_of_stretches
 from boundcheck.contracts import NAN
 from boundcheck.methods import METHODS
 from boundcheck.registry import resolved
 from boundcheck.report.reasons import worded
+from boundcheck.theory.dag_momentum import baselines, convergence
+from boundcheck.theory.dag_momentum import step as of_step
 from boundcheck.verdicts import Tables, Views
 
 EIGENVALUES = np.array([4.0, 1.0, 0.2])
@@ -132,25 +126,35 @@ def scaled(function, *factors):
     return too_strong
 
 
+def stated(theorem, **settings):
+    return MomentumTheorem(theorem=theorem, **settings)
+
+
 STRONGER = [  # check, methods, module, theorem's function, its theorem, sense
-    (MomentumDescent(), ("am", "gd"), descent, "decrease", "E_k − E_{k+1} ≥ c_S ‖g‖² (sharp)"),
-    (MomentumDescent(), ("am_small",), descent, "paper_decrease", "E_k − E_{k+1} ≥ c_P ‖g‖² (paper's form)"),
-    (MomentumBracket(), ("am",), descent, "cosine_bound", "cos∠(Δw, −g) ≥ √(1 − s²)"),
+    (stated("descent"), ("am", "gd"), of_step, "decrease", "E_k − E_{k+1} ≥ c_S ‖g‖² (sharp)"),
     (
-        StepPrediction(margin=0.0),
+        stated("descent"),
+        ("am_small",),
+        of_step,
+        "paper_decrease",
+        "E_k − E_{k+1} ≥ c_P ‖g‖² (paper's form)",
+    ),
+    (stated("bracket"), ("am",), of_step, "cosine_bound", "cos∠(Δw, −g) ≥ √(1 − s²)"),
+    (
+        stated("prediction"),
         ("am", "hb"),
-        descent,
+        of_step,
         "predicted_decrease",
         "E_k − E_{k+1} ≥ −⟨g, Δw⟩ − (L_k/2) ‖Δw‖²",
     ),
-    (HeavyBallLyapunov(), ("hb",), runs, "lyapunov_decrease", "V_k − V_{k+1} ≥ c_V ‖Δw‖²"),
+    (stated("lyapunov"), ("hb",), baselines, "lyapunov_decrease", "V_k − V_{k+1} ≥ c_V ‖Δw‖²"),
 ]
 STRONGER_UPPER = [
-    (GradientRate(), ("am",), runs, "least_gradient_bound"),
-    (WeightBound(), ("am_decay",), runs, "weight_bound"),
-    (SpeedLimit(), ("am", "gd"), laws, "effective_step"),
-    (FiniteLength(), ("am", "gd"), kl, "path_length_bound"),
-    (MomentumLinearRate(), ("am", "gd"), kl, "linear_rate"),
+    (stated("gradient_rate"), ("am",), convergence, "least_gradient_bound"),
+    (stated("weight_bound"), ("am_decay",), convergence, "weight_bound"),
+    (stated("speed_limit"), ("am", "gd"), convergence, "effective_step"),
+    (stated("finite_length"), ("am", "gd"), convergence, "path_length_bound"),
+    (stated("linear_rate"), ("am", "gd"), convergence, "linear_rate"),
 ]
 
 
@@ -179,11 +183,21 @@ def test_an_upper_bound_holds_and_one_that_is_too_strong_is_reported(check, meth
 
 
 PAIRS = [  # check, module, theorem's function, its theorem, which of its values
-    (SummableSteps(), laws, "gradient_sum_bound", "Σ ‖g_k‖² ≤ (E_0 − E_K)/c_S"),
-    (SummableSteps(), laws, "update_sum_bound", "Σ ‖Δw‖² ≤ (1 + s)²η² (E_0 − E_K)/c_S"),
-    (EffectiveMomentum(), laws, "effective_momentum_bracket", "β_k ‖g_{k−1}‖/‖g_k‖ ≥ s/(1 + s)"),
-    (EffectiveMomentum(), laws, "effective_momentum_bracket", "β_k ‖g_{k−1}‖/‖g_k‖ ≤ s/(1 − s)"),
-    (MomentumBracket(), descent, "descent_slope_bound", "−⟨g, Δw⟩/(η‖g‖²) ≥ 1 − s"),
+    (stated("summable"), convergence, "gradient_sum_bound", "Σ ‖g_k‖² ≤ (E_0 − E_K)/c_S"),
+    (stated("summable"), convergence, "update_sum_bound", "Σ ‖Δw‖² ≤ (1 + s)²η² (E_0 − E_K)/c_S"),
+    (
+        stated("effective_momentum"),
+        of_step,
+        "effective_momentum_bracket",
+        "β_k ‖g_{k−1}‖/‖g_k‖ ≥ s/(1 + s)",
+    ),
+    (
+        stated("effective_momentum"),
+        of_step,
+        "effective_momentum_bracket",
+        "β_k ‖g_{k−1}‖/‖g_k‖ ≤ s/(1 − s)",
+    ),
+    (stated("bracket"), of_step, "descent_slope_bound", "−⟨g, Δw⟩/(η‖g‖²) ≥ 1 − s"),
 ]
 
 
@@ -204,21 +218,21 @@ def test_the_effective_momentum_is_that_of_an_equal_step_size():
     def changed(step, quantity, value):
         return 2 * value if quantity == "lr" and step >= 30 else value
 
-    found = EffectiveMomentum(stretches=60).rows(tables_of("am", change=changed))
+    found = stated("effective_momentum", stretches=60).rows(tables_of("am", change=changed))
     assert set(found.loc[~found["premise_holds"], "step"]) == {30}
-    assert not len(EffectiveMomentum().rows(tables_of("gd")))
+    assert not len(stated("effective_momentum").rows(tables_of("gd")))
 
 
 def test_the_path_ahead_is_the_one_that_is_left(monkeypatch):
     """With c = 1 and C as found the bound is 2 (1 + s) η √gap · max √gap/‖g‖, for θ = 1/2."""
     tables = tables_of("am", num_steps=40)
-    found = FiniteLength(stretches=40).rows(tables)
+    found = stated("finite_length", stretches=40).rows(tables)
     steps = momentum_steps(tables, ["adaptive"])
     one = steps[steps["seed"] == 0].reset_index(drop=True)
     gap, g, d = (one[name].to_numpy() for name in ("objective", "gradient_norm", "update_norm"))
     gap = gap - gap[-1]
     theta = min(max(kl_exponent(one), 0.5), 0.95)
-    c = float(descent.decrease(0.3, L, 0.5))
+    c = float(of_step.decrease(0.3, L, 0.5))
     rows = found[found["seed"] == 0].set_index("step")
     for K in (0, 7, 20):
         C = max(gap[k] ** theta / g[k] for k in range(K, 39))
@@ -230,12 +244,12 @@ def test_the_path_ahead_is_the_one_that_is_left(monkeypatch):
 
 def test_the_linear_rate_is_that_of_the_pl_constant_along_the_run():
     tables = tables_of("am", num_steps=40)
-    found = MomentumLinearRate(stretches=40).rows(tables)
+    found = stated("linear_rate", stretches=40).rows(tables)
     one = momentum_steps(tables, ["adaptive"])
     one = one[one["seed"] == 0]
     gap, g = one["objective"].to_numpy() - one["objective"].to_numpy()[-1], one["gradient_norm"].to_numpy()
     mu = min(g[k] ** 2 / (2 * gap[k]) for k in range(39))
-    factor = 1 - 2 * mu * float(descent.decrease(0.3, L, 0.5))
+    factor = 1 - 2 * mu * float(of_step.decrease(0.3, L, 0.5))
     rows = found[found["seed"] == 0].set_index("step")
     assert 0.15 < mu < 0.5  # the least eigenvalue is 0.2
     for K in (1, 10, 30):
@@ -248,7 +262,7 @@ def test_strong_convergence_wants_the_certificate():
     def exceeded(step, quantity, value):
         return 2 * value if quantity == "local_curvature" and step == 30 else value
 
-    for check in (FiniteLength(), MomentumLinearRate(), SummableSteps()):
+    for check in map(stated, ("finite_length", "linear_rate", "summable")):
         assert not check.rows(tables_of("am", change=exceeded))["premise_holds"].any(), check
         assert not check.rows(tables_of("am_beyond", num_steps=20))["premise_holds"].any(), check
         assert len(check.rows(tables_of("hb"))) == 0
@@ -268,7 +282,7 @@ def test_the_kl_exponent_by_decade():
 
 @pytest.mark.parametrize(("factors", "theorem"), [((1, 1 / 1.1), "≤ 1 + s"), ((1.1, 1), "‖Δw‖/(η‖g‖) ≥ 1 − s")])
 def test_the_bracket_of_the_length(factors, theorem, monkeypatch):
-    found = MomentumBracket().rows(tables_of("am", "gd"))
+    found = stated("bracket").rows(tables_of("am", "gd"))
     assert found["holds"].astype(bool).all()
     assert found["premise_holds"].all()
     gd = found[found["method"] == "gd"]
@@ -276,36 +290,36 @@ def test_the_bracket_of_the_length(factors, theorem, monkeypatch):
     part = found[found["theorem"].str.contains(theorem, regex=False)]
     loose = part["tightness"].min()
     factors = tuple(1.0 if f == 1 else f * loose if f > 1 else f / loose for f in factors)
-    monkeypatch.setattr(descent, "update_bracket", scaled(descent.update_bracket, *factors))
-    stronger = MomentumBracket().rows(tables_of("am", "gd"))
+    monkeypatch.setattr(of_step, "update_bracket", scaled(of_step.update_bracket, *factors))
+    stronger = stated("bracket").rows(tables_of("am", "gd"))
     stronger = stronger[stronger["theorem"].str.contains(theorem, regex=False)]
     assert not stronger["holds"].astype(bool).all()
 
 
 def test_the_envelope_is_the_sum_of_what_every_step_gives(monkeypatch):
     tables = tables_of("am", "gd")
-    found = MomentumEnvelope().rows(tables)
+    found = stated("envelope").rows(tables)
     assert found["holds"].astype(bool).all()
     steps = momentum_steps(tables_of("am"))
     one = steps[steps["seed"] == 0]
     row = found[(found["method"] == "am") & (found["seed"] == 0)].iloc[-1]
     summed = (one["gradient_norm"][one["step"] < row["step"]] ** 2).sum()
-    constant = float(descent.decrease(0.3, L, 0.5))
+    constant = float(of_step.decrease(0.3, L, 0.5))
     assert row["bound"] == pytest.approx(one["objective"].iloc[0] - constant * summed, rel=1e-12)
-    decrease = step_check.decrease
+    decrease = of_step.decrease
     drop = found["bound"].max()  # the excess over 0.3 must shrink below what was measured
-    monkeypatch.setattr(step_check, "decrease", lambda *a: 20 * drop * decrease(*a))
-    assert not MomentumEnvelope().rows(tables)["holds"].astype(bool).all()
+    monkeypatch.setattr(of_step, "decrease", lambda *a: 20 * drop * decrease(*a))
+    assert not stated("envelope").rows(tables)["holds"].astype(bool).all()
 
 
 def test_a_premise_that_fails_is_reported_and_is_no_violation():
     tables = tables_of("am", "am_beyond", "hb_beyond", num_steps=20)
-    for check in (MomentumDescent(), MomentumMonotone(), MomentumEnvelope(), HeavyBallLyapunov()):
+    for check in map(stated, ("descent", "monotone", "envelope", "lyapunov")):
         found = check.rows(tables)
         beyond = found[found["method"].isin(["am_beyond", "hb_beyond"])]
         assert not beyond["premise_holds"].any(), check
         assert beyond["holds"].isna().all()
-    paper = MomentumDescent().rows(tables_of("am"))
+    paper = stated("descent").rows(tables_of("am"))
     paper = paper[paper["theorem"].str.contains("paper")]
     assert not paper["premise_holds"].any()  # η = 0.3 is beyond 2(1 − s)/(L(1 + s)²) = 0.11
 
@@ -314,7 +328,7 @@ def test_a_certificate_that_was_exceeded_is_no_premise():
     def exceeded(step, quantity, value):
         return 2 * value if quantity == "local_curvature" and step == 30 else value
 
-    for check in (MomentumDescent(), MomentumMonotone(), MomentumEnvelope(), GradientRate()):
+    for check in map(stated, ("descent", "monotone", "envelope", "gradient_rate")):
         assert not check.rows(tables_of("am", change=exceeded))["premise_holds"].any()
 
 
@@ -327,17 +341,17 @@ def test_without_a_certificate_the_largest_measured_curvature_counts():
     steps = momentum_steps(tables_of("am", change=sparse), ["adaptive"])
     assert set(steps["curvature"]) == {L}
     assert steps["certified"].all()
-    assert MomentumMonotone().rows(tables_of("am", change=sparse))["holds"].astype(bool).all()
+    assert stated("monotone").rows(tables_of("am", change=sparse))["holds"].astype(bool).all()
 
 
 def test_one_rise_is_enough():
     def raised(step, quantity, value):
         return 1.5 * value if quantity == "objective" and step == 33 else value
 
-    found = MomentumMonotone().rows(tables_of("am", change=raised))
+    found = stated("monotone").rows(tables_of("am", change=raised))
     bad = found[~found["holds"].astype(bool)]
     assert bad["step"].tolist() == [32, 32]
-    assert not MomentumDescent().rows(tables_of("am", change=raised))["holds"].fillna(True).astype(bool).all()
+    assert not stated("descent").rows(tables_of("am", change=raised))["holds"].fillna(True).astype(bool).all()
 
 
 def test_the_laws_of_methods_decide_what_they_are_held_to():
@@ -355,7 +369,7 @@ def test_the_laws_of_methods_decide_what_they_are_held_to():
 def test_the_steps_of_a_table_are_derived_once(monkeypatch):
     tables, derived = tables_of("am")._replace(views=Views()), []
     monkeypatch.setattr(step_module, "_derived", lambda table: derived.append(1) or DERIVE(table))
-    same = [check.rows(tables._replace(checks=tables.checks)) for check in (MomentumDescent(), MomentumDescent())]
+    same = [check.rows(tables._replace(checks=tables.checks)) for check in (stated("descent"), stated("descent"))]
     assert derived == [1]
     assert same[0].equals(same[1])
     assert len(momentum_steps(tables._replace(curves=tables.curves[tables.curves["seed"] == 0]))) == 60
@@ -373,7 +387,7 @@ def test_a_change_below_rounding_predicts_nothing():
     def standing(step, quantity, value):
         return 0.3 if quantity == "objective" and step >= 30 else 1e-20 if quantity == "update_norm" else value
 
-    found = StepPrediction(stretches=60).rows(tables_of("am", change=standing))
+    found = stated("prediction", stretches=60).rows(tables_of("am", change=standing))
     assert set(found.loc[~found["premise_holds"], "step"]) == set(range(30, 59))
 
 
@@ -383,8 +397,20 @@ def test_rounding_is_that_of_the_precision():
 
     single = tables_of("am", "gd", num_steps=120, change=rounded)
     checks = (
-        *(MomentumBracket(), MomentumMonotone(), MomentumDescent(), MomentumEnvelope(), GradientRate()),
-        *(EffectiveMomentum(), SummableSteps(), SpeedLimit(), FiniteLength(), MomentumLinearRate()),
+        *(
+            stated("bracket"),
+            stated("monotone"),
+            stated("descent"),
+            stated("envelope"),
+            stated("gradient_rate"),
+        ),
+        *(
+            stated("effective_momentum"),
+            stated("summable"),
+            stated("speed_limit"),
+            stated("finite_length"),
+            stated("linear_rate"),
+        ),
     )
     assert not all(check.rows(single)["holds"].fillna(True).astype(bool).all() for check in checks)
     single.runs["training"] = [{"precision": "float32"}] * len(single.runs)
@@ -395,19 +421,22 @@ def test_rounding_is_that_of_the_precision():
 def test_other_kinds_of_methods_have_no_rows():
     tables = tables_of("am")
     tables.runs["method_spec"] = [resolved(METHODS, {"kind": "sgd", "lr": 0.1})] * 2
-    for check in (
-        MomentumBracket(),
-        MomentumDescent(),
-        MomentumMonotone(),
-        StepPrediction(),
-        MomentumEnvelope(),
-        HeavyBallLyapunov(),
-        EffectiveMomentum(),
-        SummableSteps(),
-        SpeedLimit(),
-        FiniteLength(),
-        MomentumLinearRate(),
-        APrioriCurvature(),
+    for check in map(
+        stated,
+        (
+            "bracket",
+            "descent",
+            "monotone",
+            "prediction",
+            "envelope",
+            "lyapunov",
+            "effective_momentum",
+            "summable",
+            "speed_limit",
+            "finite_length",
+            "linear_rate",
+            "a_priori_curvature",
+        ),
     ):
         assert len(check.rows(tables)) == 0
 
@@ -441,15 +470,15 @@ def certified(factor, quantity="assumed_curvature", at=None):
 
 
 def test_the_a_priori_curvature():
-    kept = APrioriCurvature().rows(tables_of("am_certified", change=certified(1.0)))
+    kept = stated("a_priori_curvature").rows(tables_of("am_certified", change=certified(1.0)))
     assert kept["premise_holds"].all()
     assert kept["holds"].astype(bool).all()
     assert kept["tightness"].to_numpy() == pytest.approx(40)
     # L(R) smaller by 1.1 times how loose it is: below what was measured
     weak = certified(1 / 44)
-    too_small = APrioriCurvature().rows(tables_of("am_certified", change=weak))
+    too_small = stated("a_priori_curvature").rows(tables_of("am_certified", change=weak))
     assert not too_small["holds"].astype(bool).any()
-    plain = APrioriCurvature().rows(tables_of("am", change=certified(1.0)))
+    plain = stated("a_priori_curvature").rows(tables_of("am", change=certified(1.0)))
     assert not plain["premise_holds"].any()  # without weight decay there is no ball
 
 
@@ -486,23 +515,23 @@ def test_the_envelope_is_shown_with_the_gradient_and_called_sampled():
     def sparse(step, quantity, value):
         return None if quantity == "local_curvature" and step % 10 else value
 
-    tables = checked("envelope", MomentumEnvelope(), tables_of("am", "gd", change=sparse))
-    verdict = CertifiedDescent(check="envelope").decide(tables)
+    tables = checked("envelope", stated("envelope"), tables_of("am", "gd", change=sparse))
+    verdict = StepTheorem(sampled=True, drawn="gradients", check="envelope").decide(tables)
     assert verdict.decision == "supported"
     assert worded(verdict.reason).endswith("a sampled certificate: curvature measured on 24 of 240 steps")
     envelope, gradient = verdict.figures
     assert set(envelope.data["role"]) == {"measured", "bound"}
     assert gradient.y_label == "‖g‖"
     assert set(gradient.data["series"]) == {"am", "gd"}
-    plain = CertifiedTheorem(check="envelope").decide(tables)
+    plain = StepTheorem(sampled=True, check="envelope").decide(tables)
     assert (plain.reason, len(plain.figures)) == (verdict.reason, 1)
-    nothing = checked("envelope", MomentumEnvelope(), tables_of("am_beyond", num_steps=20))
-    assert CertifiedDescent(check="envelope").decide(nothing).decision == "vacuous"
+    nothing = checked("envelope", stated("envelope"), tables_of("am_beyond", num_steps=20))
+    assert StepTheorem(sampled=True, drawn="gradients", check="envelope").decide(nothing).decision == "vacuous"
 
 
 def test_the_predicted_decrease_is_drawn_against_the_actual_one():
-    tables = checked("prediction", StepPrediction(), tables_of("am", "hb"))
-    verdict = PredictedDecrease(check="prediction").decide(tables)
+    tables = checked("prediction", stated("prediction"), tables_of("am", "hb"))
+    verdict = StepTheorem(drawn="prediction", check="prediction").decide(tables)
     figure = verdict.figures[0]
     assert (figure.mark, figure.x_label, figure.y_label) == (
         "points",
@@ -513,29 +542,32 @@ def test_the_predicted_decrease_is_drawn_against_the_actual_one():
     assert f"none of {num} lie below the line of equals" in figure.caption
     assert f"; {len(tables.checks) - num} that are not positive have no place on these axes" in figure.caption
     raised = tables._replace(checks=tables.checks.assign(holds=[False, *tables.checks["holds"][1:]]))
-    assert f"; 1 of {num} lie below" in PredictedDecrease(check="prediction").decide(raised).figures[0].caption
+    assert (
+        f"; 1 of {num} lie below"
+        in StepTheorem(drawn="prediction", check="prediction").decide(raised).figures[0].caption
+    )
     dots, line = (figure.data[figure.data["role"] == role] for role in ("measured", "lower bound"))
     assert (line["y"] == line["x"]).all()
     assert sorted(line["x"]) == [dots["x"].min(), dots["x"].max()]
     assert (dots["y"].to_numpy() >= dots["x"].to_numpy() * (1 - 1e-9)).all()
     assert set(dots["series"]) == {"am", "hb"}
-    one = PredictedDecrease(check="prediction", shown={"record": {"rule": "inverse"}}).decide(tables)
+    one = StepTheorem(drawn="prediction", check="prediction", shown={"record": {"rule": "inverse"}}).decide(tables)
     assert set(one.figures[0].data["series"]) == {"hb"}
     assert one.reason == verdict.reason  # all of them decide
     none = tables._replace(checks=tables.checks.iloc[:0])
-    assert PredictedDecrease(check="prediction").decide(none).decision == "not run"
+    assert StepTheorem(drawn="prediction", check="prediction").decide(none).decision == "not run"
 
 
 def test_the_left_side_of_a_theorem_labels_its_figure():
-    tables = checked("bracket", MomentumBracket(), tables_of("am"))
+    tables = checked("bracket", stated("bracket"), tables_of("am"))
     figures = StepTheorem(check="bracket").decide(tables).figures
     assert {figure.y_label for figure in figures} == {"‖Δw‖/(η‖g‖)", "−⟨g, Δw⟩/(η‖g‖²)", "cos∠(Δw, −g)"}
     assert all(figure.caption.startswith(figure.y_label) for figure in figures)
 
 
 def test_heavy_ball_falls_in_v_where_e_rises(monkeypatch):
-    tables = checked("lyapunov", HeavyBallLyapunov(), tables_of("hb_light", "hb_beyond", num_steps=200))
-    verdict = LyapunovDescent(check="lyapunov").decide(tables)
+    tables = checked("lyapunov", stated("lyapunov"), tables_of("hb_light", "hb_beyond", num_steps=200))
+    verdict = LyapunovDescent(sampled=True, check="lyapunov").decide(tables)
     assert verdict.decision == "supported"
     steps = momentum_steps(tables_of("hb_light", num_steps=200))
     num = int((steps["decrease"] < -1e-13).sum())
@@ -546,16 +578,16 @@ def test_heavy_ball_falls_in_v_where_e_rises(monkeypatch):
     assert excess["E"] > 1e-3
     assert excess["V"] == pytest.approx(0, abs=1e-12)
     monkeypatch.setattr(lyapunov, "NUM_DRAWN", 10)
-    thinned = LyapunovDescent(check="lyapunov").decide(tables).figures[-1]
+    thinned = LyapunovDescent(sampled=True, check="lyapunov").decide(tables).figures[-1]
     assert thinned.data.groupby("series").size().eq(11).all()  # of 19 steps each, the last of 9
     assert thinned.data.groupby("series")["y"].max().equals(excess)
     assert thinned.caption.endswith("of every 19 steps the highest.")
     assert (thinned.data.groupby("series")["x"].diff().dropna() > 0).all()
-    damped = checked("lyapunov", HeavyBallLyapunov(), tables_of("hb_damped"))
-    assert LyapunovDescent(check="lyapunov").decide(damped).decision == "inconclusive"
-    monkeypatch.setattr(runs, "lyapunov_decrease", lambda *_: 1e6)
-    broken = checked("lyapunov", HeavyBallLyapunov(), tables_of("hb_light"))
-    assert LyapunovDescent(check="lyapunov").decide(broken).decision == "contradicted"
+    damped = checked("lyapunov", stated("lyapunov"), tables_of("hb_damped"))
+    assert LyapunovDescent(sampled=True, check="lyapunov").decide(damped).decision == "inconclusive"
+    monkeypatch.setattr(baselines, "lyapunov_decrease", lambda *_: 1e6)
+    broken = checked("lyapunov", stated("lyapunov"), tables_of("hb_light"))
+    assert LyapunovDescent(sampled=True, check="lyapunov").decide(broken).decision == "contradicted"
 
 
 def broken(*methods, beyond=("am_beyond", "hb_beyond"), change=None, **settings):
@@ -667,12 +699,12 @@ def test_the_plateau_of_adaptive_momentum_is_higher():
 
 def test_a_check_looks_at_the_cells_that_it_selects():
     tables = tables_of("am", "gd", roles={"gd": ["sweep"]})
-    assert set(MomentumDescent().rows(tables)["method"]) == {"am"}
-    assert set(MomentumDescent(roles=["main", "sweep"]).rows(tables)["method"]) == {"am", "gd"}
-    assert set(MomentumDescent(methods={"s": 0.5}).rows(tables)["method"]) == {"am"}
-    assert not len(MomentumDescent(record={"rule": "paper"}).rows(tables))
+    assert set(stated("descent").rows(tables)["method"]) == {"am"}
+    assert set(stated("descent", roles=["main", "sweep"]).rows(tables)["method"]) == {"am", "gd"}
+    assert set(stated("descent", methods={"s": 0.5}).rows(tables)["method"]) == {"am"}
+    assert not len(stated("descent", record={"rule": "paper"}).rows(tables))
 
 
 def test_settings_without_meaning_are_rejected():
     with pytest.raises(ValueError, match=r"^stretches: got 0; allowed: "):
-        MomentumDescent(stretches=0)
+        stated("descent", stretches=0)

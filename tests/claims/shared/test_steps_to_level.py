@@ -1,6 +1,6 @@
 import pandas as pd
 
-from boundcheck.claims.shared.steps_to_level import steps_to_level, steps_to_share
+from boundcheck.claims.shared.steps_to_level import steps_to_level
 
 KEYS = {"dataset": "d", "model": "m", "quantity": "loss"}
 
@@ -17,14 +17,16 @@ def by_run(rows, column):
 
 
 def test_the_first_step_at_or_below_the_level():
-    steps = steps_to_level(ROWS, 1.0)
+    steps = steps_to_level(ROWS, {"d": 1.0})
     assert by_run(steps, "value") == {("a", 0): 4.0, ("a", 1): 0.0, ("b", 0): 6.0}
     assert by_run(steps, "reached") == {
         ("a", 0): True,
         ("a", 1): True,
         ("b", 0): False,
     }
+    assert not len(steps_to_level(ROWS, {"other": 1.0}))
 
 
 def test_a_share_is_of_each_runs_first_value():
-    assert by_run(steps_to_share(ROWS, 2 / 3), "value") == {("a", 0): 2.0, ("a", 1): 2.0, ("b", 0): 4.0}
+    steps = steps_to_level(ROWS, {"d": 2 / 3}, of_first=True)
+    assert by_run(steps, "value") == {("a", 0): 2.0, ("a", 1): 2.0, ("b", 0): 4.0}

@@ -1,45 +1,24 @@
-"""The step size that is certified before the first step: its check, and whether it is of any use."""
+"""The step size that is certified before the first step: whether it is of any use."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from boundcheck.claims.dag_momentum.outcomes import effect_of, per_cell, per_run, pooled
-from boundcheck.claims.dag_momentum.step_check import Inequality, StepCheck
-from boundcheck.claims.dag_momentum.steps import clipped_s, energy_tolerance, momentum_steps
+from boundcheck.claims.dag_momentum.steps import energy_tolerance, momentum_steps
 from boundcheck.claims.shared.figures import curve_figure
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import SelectsCells
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.settings import ShareBelowOne, settings
 from boundcheck.theory.dag_momentum.convergence import weight_bound
-from boundcheck.theory.dag_momentum.step import step_limit
 from boundcheck.verdicts import Reason, Tables, Verdict, because
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@settings(kw_only=True)
-class APrioriCurvature(StepCheck):
-    """λ_max(∇²E_λ) ≤ L(R) on every step whose curvature was measured, of runs whose certificate has `rule: a_priori`.
-
-    The premise is weight decay and η < 2/(L(R)(1 + s)).
-    """
-
-    def wanted(self, steps: pd.DataFrame) -> pd.DataFrame:
-        """Steps whose curvature was measured and is bounded."""
-        return steps[steps["local_curvature"].notna() & steps["assumed_curvature"].notna()]
-
-    def inequalities(self, steps: pd.DataFrame) -> Iterable[Inequality]:
-        """The curvature below its bound."""
-        L = steps["assumed_curvature"].to_numpy(np.float64)
-        premise = (steps["weight_decay"] > 0).to_numpy() & (steps["lr"].to_numpy() < step_limit(L, clipped_s(steps)))
-        yield Inequality("λ_max(∇²E_λ) ≤ L(R)", "upper", L, steps["local_curvature"], 1e-9 * L, premise)
 
 
 @settings(kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any
 from boundcheck.claims.dag_momentum.pictures import families_of, picture_figures, size_figure
 from boundcheck.claims.shared.compared import Compared
 from boundcheck.claims.shared.comparison import HigherValue
+from boundcheck.claims.shared.figures import in_words
 from boundcheck.settings import settings
 from boundcheck.verdicts import Figure
 
@@ -29,5 +30,6 @@ class CompressesBetter(HigherValue):
         pairs = sorted(compared.pairs, key=lambda pair: sizes.get(pair.cell[1], 0.0))
         twins = {pair.cell[1]: pair.baseline[1] for pair in pairs if pair.baseline and pair.baseline != pair.cell}
         families = families_of({pair.cell[1] for pair in pairs}, twins.values())
-        drawn = size_figure(rows, self.size, self.quantity, families, self.effect_unit)
+        label = in_words(self.quantity) + (f" ({self.effect_unit})" if self.effect_unit else "")
+        drawn = size_figure(rows, self.size, {self.quantity: label}, families)
         return [*super().figures(compared, evidence), *([drawn] if drawn else []), *picture_figures(rows, twins)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from boundcheck.claims.dag_momentum.steps import sampling, steps_of
-from boundcheck.claims.shared.figures import COLUMNS, bound_figures, is_logarithmic, over_seeds
+from boundcheck.claims.shared.figures import COLUMNS, bound_figures, is_logarithmic, over_seeds, panels
 from boundcheck.claims.shared.selection import CELL, Selector, SelectsCells, cells_of, rows_of
 from boundcheck.claims.shared.theorem_holds import TheoremHolds
 from boundcheck.settings import settings
@@ -26,79 +26,48 @@ class StepTheorem(TheoremHolds):
     Args:
         shown: selectors of the cells in the figures, by field (`record`, `models`, ...). All of them count for the
             verdict.
+        sampled: the premise is a curvature that was measured on some steps only; the reason says on how many.
+        drawn: `bounds` beside what was measured; `gradients`: and ‖g‖ of the same runs, since ‖g‖ → 0 alone says
+            nothing of E; `prediction`: the actual decrease of each step against its bound, the predicted one.
     """
 
     shown: Mapping[str, Selector] = field(default_factory=dict)
+    sampled: bool = False
+    drawn: Literal["bounds", "gradients", "prediction"] = "bounds"
 
     def only(self, tables: Tables) -> Tables:
         """The runs and checks of the selected cells; curves stay whole, whose steps are derived once for all claims."""
         return self.only_runs(tables)
 
-    def figures(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
-        """The bounds beside what was measured, a figure for each left side."""
-        shown = SelectsCells(**dict(self.shown), roles=self.roles).chosen(cells_of(tables.runs))
-        rows = rows_of(rows[rows["premise_holds"].astype(bool)], shown)
-        return self.drawn(tables, rows) if len(rows) else []
-
-    def drawn(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
-        """The figures of these rows, at least one, whose premise holds."""
-        sides = rows.groupby(rows["theorem"].str.split(" [≤≥] ").str[0], sort=False)
-        return [figure for side, part in sides for figure in bound_figures(part, str(side), self.coordinate)]
-
-
-@settings(kw_only=True)
-class CertifiedTheorem(StepTheorem):
-    """`step_theorem` of a check whose premise is a curvature that was measured on some steps only.
-
-    Its reason says on how many, for that is a sampled certificate.
-    """
-
     def more_reasons(self, tables: Tables, held: pd.DataFrame) -> list[Reason]:
         """On how many steps the curvature was measured."""
-        return [sampling(steps_of(tables, held))] if len(held) else []
+        return [sampling(steps_of(tables, held))] if self.sampled and len(held) else []
+
+    def figures(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
+        """A figure for each left side, and what `drawn` says."""
+        shown = SelectsCells(**dict(self.shown), roles=self.roles).chosen(cells_of(tables.runs))
+        rows = rows_of(rows[rows["premise_holds"].astype(bool)], shown)
+        positive = (rows["bound"] > 0) & (rows["measured"] > 0)
+        if self.drawn == "prediction" and positive.any():
+            return [_prediction_figure(rows[positive], num_left_out=int((~positive).sum()))]
+        sides = rows.groupby(rows["theorem"].str.split(" [≤≥] ").str[0], sort=False)
+        figures = [figure for side, part in sides for figure in bound_figures(part, str(side), self.coordinate)]
+        if self.drawn == "gradients" and len(rows):
+            figures.append(course_figure(steps_of(tables, rows), "gradient_norm", "‖g‖"))
+        return figures
 
 
-@settings(kw_only=True)
-class CertifiedDescent(CertifiedTheorem):
-    """`certified_theorem` that also shows ‖g‖ of the same runs, since ‖g‖ → 0 alone says nothing of E."""
-
-    def drawn(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
-        """As `step_theorem`, and the gradients."""
-        gradients = course_figure(steps_of(tables, rows), "gradient_norm", "‖g‖")
-        return [*super().drawn(tables, rows), gradients]
-
-
-@settings(kw_only=True)
-class PredictedDecrease(StepTheorem):
-    """`step_theorem` of a check that bounds the decrease of a step, drawn as predicted against actual decrease."""
-
-    def drawn(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
-        """The actual decrease against the predicted one."""
-        figure = prediction_figure(rows)
-        return super().drawn(tables, rows) if figure is None else [figure]
-
-
-def prediction_figure(rows: pd.DataFrame) -> Figure | None:
+def _prediction_figure(rows: pd.DataFrame, num_left_out: int) -> Figure:
     """The actual decrease of steps against the predicted one, and the line that it must not fall below.
 
     Args:
-        rows: check rows whose premise holds; those where either is not positive have no place on logarithmic axes.
+        rows: check rows whose premise holds and whose sides are positive.
+        num_left_out: how many other rows have no place on logarithmic axes.
     """
     import pandas as pd
 
-    positive = (rows["bound"] > 0) & (rows["measured"] > 0)
-    num_left_out, rows = int((~positive).sum()), rows[positive]
-    if not len(rows):
-        return None
-    points = pd.DataFrame(
-        {
-            "panel": [f"{dataset} · {model}" for dataset, model in zip(rows["dataset"], rows["model"], strict=True)],
-            "series": rows["method"].to_numpy(),
-            "x": rows["bound"].to_numpy(float),
-            "y": rows["measured"].to_numpy(float),
-        }
-    )
-    points = points.assign(low=points["y"], high=points["y"], role="measured")
+    points = rows.assign(panel=panels(rows), role="measured", x=rows["bound"])
+    points = points.rename(columns={"method": "series"}).assign(**dict.fromkeys(("y", "low", "high"), rows["measured"]))
     ends = points.groupby("panel").agg(series=("series", "min"), low=("x", "min"), high=("x", "max")).reset_index()
     line = ends.melt(["panel", "series"], value_name="x").assign(role="lower bound")
     line = line.assign(y=line["x"], low=line["x"], high=line["x"])

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boundcheck.claims.dag_momentum.step_check import Inequality, StepCheck, certified_runs, positive_constant
 from boundcheck.claims.dag_momentum.steps import clipped_s, energy_tolerance
+from boundcheck.claims.dag_momentum.theorems import Inequality, certified_runs, positive_constant, summed_tolerance
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.statistics import log_log_slope
-from boundcheck.settings import settings
-from boundcheck.theory.dag_momentum.convergence import linear_rate, path_length_bound
+from boundcheck.theory.dag_momentum import convergence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,8 +23,7 @@ FITTED = (1e-2, 1e-6)  # the gaps, as shares of the first, over which the expone
 FEWEST_STEPS = 10
 
 
-@settings(kw_only=True)
-class FiniteLength(StepCheck):
+def finite_length(steps: pd.DataFrame) -> Iterable[Inequality]:
     """From any step K on, the path is at most (1 + s) η φ(E_K − E_end)/c long, φ(t) = C t^(1−θ)/(1 − θ).
 
     The theorem wants |E − E*|^θ ≤ C ‖∇E‖ on the path. E* is taken for the last recorded E_end and C for the largest
@@ -33,51 +31,41 @@ class FiniteLength(StepCheck):
     is one about that finite path; θ is the fitted exponent, kept in [1/2, 1). The premise is the sampled
     certificate's.
     """
-
-    wanted = staticmethod(certified_runs)
-
-    def inequalities(self, steps: pd.DataFrame) -> Iterable[Inequality]:
-        """The path ahead of every step."""
-        gap, is_resolved = gaps(steps)
-        keys = [steps[key] for key in RUN]
-        theta = np.clip(_exponents(steps), 0.5, LARGEST_EXPONENT)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = gap.clip(lower=0) ** theta / steps["gradient_norm"]
-        C = _from_the_end(ratio, keys).cummax()[::-1].to_numpy(np.float64)
-        lengths = steps["update_norm"].where(gap.groupby(keys).cumcount(ascending=False) > 0, 0.0)
-        ahead = _from_the_end(lengths, keys).cumsum()[::-1]
-        eta, s = steps["lr"].to_numpy(np.float64), clipped_s(steps)
-        bound = path_length_bound(np.maximum(gap, 0), eta, s, positive_constant(steps), (theta, C))
-        bound = np.where(is_resolved, bound, np.nan)
-        theorem = "Σ_{k≥K} ‖Δw‖ ≤ (1 + s) η φ(E_K − E_end)/c_S"
-        yield Inequality(theorem, "upper", bound, ahead, 1e-9 * np.nan_to_num(bound), steps["premise"])
+    steps = certified_runs(steps)
+    gap, is_resolved = _gaps(steps)
+    keys = [steps[key] for key in RUN]
+    theta = np.clip(_exponents(steps), 0.5, LARGEST_EXPONENT)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = gap.clip(lower=0) ** theta / steps["gradient_norm"]
+    C = _from_the_end(ratio, keys).cummax()[::-1]
+    lengths = steps["update_norm"].where(gap.groupby(keys).cumcount(ascending=False) > 0, 0.0)
+    ahead = _from_the_end(lengths, keys).cumsum()[::-1]
+    c, kl = positive_constant(steps), (theta, C)
+    bound = convergence.path_length_bound(np.maximum(gap, 0), steps["lr"], clipped_s(steps), c, kl)
+    bound = np.where(is_resolved, bound, np.nan)
+    theorem = "Σ_{k≥K} ‖Δw‖ ≤ (1 + s) η φ(E_K − E_end)/c_S"
+    yield Inequality(theorem, "upper", steps, bound, ahead, 1e-9 * np.nan_to_num(bound), steps["premise"])
 
 
-@settings(kw_only=True)
-class MomentumLinearRate(StepCheck):
+def linear_rate(steps: pd.DataFrame) -> Iterable[Inequality]:
     """E_K − E_end ≤ (1 − 2μ c_S)^K (E_0 − E_end), μ the least ‖g_k‖²/(2(E_k − E_end)) of the run.
 
     That is the PL inequality with the constant that it has on the recorded path, and the last recorded loss for the
     limit; the premise is the (sampled) certificate's. It is stated from the second step on.
     """
-
-    wanted = staticmethod(certified_runs)
-
-    def inequalities(self, steps: pd.DataFrame) -> Iterable[Inequality]:
-        """The gap that is left after every step."""
-        gap, is_resolved = gaps(steps)
-        keys = [steps[key] for key in RUN]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mu = (steps["gradient_norm"] ** 2 / (2 * gap)).where(is_resolved)
-        mu, first = mu.groupby(keys).transform("min"), gap.groupby(keys).transform("first")
-        bound = linear_rate(mu, positive_constant(steps)) ** steps["step"] * first
-        bound = np.where(is_resolved & (steps["step"] > 0), bound, np.nan)
-        tolerance = energy_tolerance(steps.assign(objective=first)) * np.maximum(1, steps["step"].to_numpy() ** 0.5)
-        theorem = "E_K − E_end ≤ (1 − 2μc_S)^K (E_0 − E_end)"
-        yield Inequality(theorem, "upper", bound, gap, tolerance, steps["premise"])
+    steps = certified_runs(steps)
+    gap, is_resolved = _gaps(steps)
+    keys = [steps[key] for key in RUN]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mu = (steps["gradient_norm"] ** 2 / (2 * gap)).where(is_resolved)
+    mu, first = mu.groupby(keys).transform("min"), gap.groupby(keys).transform("first")
+    bound = convergence.linear_rate(mu, positive_constant(steps)) ** steps["step"] * first
+    bound = bound.where(is_resolved & (steps["step"] > 0))
+    theorem = "E_K − E_end ≤ (1 − 2μc_S)^K (E_0 − E_end)"
+    yield Inequality(theorem, "upper", steps, bound, gap, summed_tolerance(steps, first), steps["premise"])
 
 
-def gaps(steps: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+def _gaps(steps: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     """E_k − E_end of every step, and whether it is far above rounding."""
     gap = steps["objective"] - steps.groupby(list(RUN))["objective"].transform("last")
     return gap, gap > RESOLVED * energy_tolerance(steps)

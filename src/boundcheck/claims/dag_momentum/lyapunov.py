@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from boundcheck.claims.dag_momentum.figures import NUM_DRAWN, CertifiedTheorem
-from boundcheck.claims.dag_momentum.runs import lyapunov_drops
+from boundcheck.claims.dag_momentum.figures import NUM_DRAWN, StepTheorem
 from boundcheck.claims.dag_momentum.steps import energy_tolerance, steps_of
+from boundcheck.claims.dag_momentum.theorems import lyapunov_drops
 from boundcheck.claims.shared.figures import COLUMNS
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.settings import settings
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 @settings(kw_only=True)
-class LyapunovDescent(CertifiedTheorem):
-    """`certified_theorem` of the check `heavy_ball_lyapunov` that counts the steps at which E itself rises.
+class LyapunovDescent(StepTheorem):
+    """`step_theorem` of the theorem `lyapunov` that counts the steps at which E itself rises.
 
     `inconclusive` where the inequality is kept and E never rises, for then nothing sets V = E + (β/(2η)) ‖Δw‖² apart
     from E. Shown besides: how far E and V rise at each step of the run in which E rises most often.
     """
 
     def decide(self, tables: Tables) -> Verdict:
-        """As `certified_theorem`, undecided where E never rises."""
+        """As `step_theorem`, undecided where E never rises."""
         verdict = super().decide(tables)
         parts = [part for part in verdict.reason if isinstance(part, Reason) and part.kind == "loss_rises"]
         if verdict.decision == "supported" and not any(part.values["num"] for part in parts):
@@ -36,7 +36,7 @@ class LyapunovDescent(CertifiedTheorem):
         return verdict
 
     def more_reasons(self, tables: Tables, held: pd.DataFrame) -> list[Reason]:
-        """As of `certified_theorem`, and at how many steps E rises."""
+        """As of `step_theorem`, and at how many steps E rises."""
         if not len(held):
             return []
         steps = _with_rises(tables, held)
@@ -44,10 +44,10 @@ class LyapunovDescent(CertifiedTheorem):
         reason = because("loss_rises", num=num, num_steps=len(steps), falls=falls)
         return [*super().more_reasons(tables, held), reason]
 
-    def drawn(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
+    def figures(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
         """As `step_theorem`, and the rises."""
-        steps = _with_rises(tables, rows)
-        return [*super().drawn(tables, rows), *([_rises_figure(steps)] if steps["rises"].any() else [])]
+        steps = _with_rises(tables, rows[rows["premise_holds"].astype(bool)])
+        return [*super().figures(tables, rows), *([_rises_figure(steps)] if steps["rises"].any() else [])]
 
 
 def _with_rises(tables: Tables, rows: pd.DataFrame) -> pd.DataFrame:
@@ -59,22 +59,12 @@ def _with_rises(tables: Tables, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _rises_figure(steps: pd.DataFrame) -> Figure:
     """How far E and V lie above their least value so far, in the run in which E rises most often."""
-    import pandas as pd
-
     run: Any = steps.groupby(list(RUN))["rises"].sum().idxmax()
     part = steps[(steps[list(RUN)] == list(run)).all(axis=1)]
     V = part["objective"].iloc[0] - part["drop"].cumsum().shift(1, fill_value=0.0)
-    excess = {"E": part["objective"], "V": V}
+    excess = part[["step"]].assign(**{name: y - y.cummin() for name, y in (("E", part["objective"]), ("V", V))})
+    data = excess.rename(columns={"step": "x"}).melt("x", var_name="series", value_name="y")
     every = max(1, len(part) // NUM_DRAWN)
-    data = pd.concat(
-        [
-            pd.DataFrame(
-                {"series": name, "x": part["step"].to_numpy(float), "y": (values - values.cummin()).to_numpy()}
-            )
-            for name, values in excess.items()
-        ],
-        ignore_index=True,
-    )
     highest = data.groupby(["series", data["x"] // every])["y"].idxmax()
     data = data.loc[np.sort(highest.to_numpy())].assign(panel=f"{run[0]} · {run[1]}", role="measured")
     data = data.assign(low=data["y"], high=data["y"])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from boundcheck.claims.dag_momentum.pictures import COMPONENTS, families_of, measures_figure
+from boundcheck.claims.dag_momentum.pictures import COMPONENTS, families_of, size_figure
 from boundcheck.claims.shared.baselines import Pair, SelectsPairs, SeveralBaselinesError
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import CELL, CellKey, Cells, Selector, SelectsCells, cells_of, only_cells
@@ -28,13 +28,6 @@ LABELS = {
 }
 LOWER_IS_BETTER = ("mse",)
 SIZES = {"code_size": "code size", "compression_ratio": "compression ratio", "num_parameters": "parameters"}
-
-
-class Answers(NamedTuple):
-    """What the measures say of a model beside another network: +1 better, −1 worse, 0 undecided, by measure."""
-
-    by_measure: Mapping[str, int]
-    num_pairs: int
 
 
 @settings(kw_only=True)
@@ -74,25 +67,25 @@ class MeasuresAgree(SelectsCells):
         tables = only_cells(tables, {key for model, others in networks.items() for key in (model, *others)})
         values, absent = self._values(tables), absent_runs(tables.runs)
         evidence: list[dict[str, Any]] = []
-        answers: list[Answers] = []
-        for model, others in networks.items():
-            if model in values:
-                rows, said = self._beside(
-                    model[1], values[model], {key[1]: values[key] for key in others if key in values}
-                )
-                names = dict(zip(CELL, model, strict=True))
-                evidence += [{"dataset": names["dataset"], "method": names["method"], **row} for row in rows]
-                answers += said
+        answers: list[Mapping[str, int]] = []
+        num_pairs = []
+        for model in (model for model in networks if model in values):
+            own = values[model]
+            cell = {"dataset": model[0], "method": model[2]}
+            evidence.append({**cell, **self._row(model[1], own)})
+            beside = {key[1]: values[key] for key in networks[model] if key in values} | self._components(own)
+            for name, other in beside.items():
+                said = self._signs(own, other)
+                signs = list(said.values())
+                verdict = f"better by {signs.count(1)}, worse by {signs.count(-1)} of {len(signs)} measures"
+                evidence.append({**cell, **self._row(name, other), "model against it": verdict})
+                answers.append(said)
+                num_pairs.append(len(own.index.intersection(other.index)))
         if not answers:
             return Verdict("not run", [because("no_measures"), *absent])
         decision, reasons = self._decided(answers)
-        return Verdict(
-            decision,
-            [*reasons, *absent],
-            num_runs=min(said.num_pairs for said in answers),
-            cells=evidence,
-            figures=self._figures(tables, pairs),
-        )
+        figures = self._figures(tables, pairs)
+        return Verdict(decision, [*reasons, *absent], num_runs=min(num_pairs), cells=evidence, figures=figures)
 
     def _pairs(self, cells: Cells) -> list[list[Pair]]:
         """Of each selector of networks the models with the one beside each.
@@ -118,38 +111,28 @@ class MeasuresAgree(SelectsCells):
             found[keys] = last.unstack("quantity").reindex(columns=names)
         return found
 
-    def _beside(
-        self, name: str, own: pd.DataFrame, others: Mapping[str, pd.DataFrame]
-    ) -> tuple[list[dict[str, Any]], list[Answers]]:
-        """The evidence of a model and of the networks beside it, and what the measures say of each pair."""
-        components = own.assign(**{name: own[f"pca_{name}"] for name in self.measures}, num_parameters=NAN)
-        is_measured = bool(components[list(self.measures)].notna().any(axis=None))
-        beside = {**others, **({COMPONENTS: components} if is_measured else {})}
-        answers = [self._compared(own, other) for other in beside.values()]
-        rows = [self._row(name, own)]
-        for (other, values), said in zip(beside.items(), answers, strict=True):
-            signs = list(said.by_measure.values())
-            verdict = f"better by {signs.count(1)}, worse by {signs.count(-1)} of {len(signs)} measures"
-            rows.append({**self._row(other, values), "model against it": verdict})
-        return rows, answers
+    def _components(self, own: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        """What was measured of the principal components beside a model."""
+        values = own.assign(**{name: own[f"pca_{name}"] for name in self.measures}, num_parameters=NAN)
+        return {COMPONENTS: values} if values[list(self.measures)].notna().any(axis=None) else {}
 
     def _row(self, name: str, values: pd.DataFrame) -> dict[str, Any]:
         labels = {**SIZES, **{measure: LABELS[measure] for measure in self.measures}}
         means = {label: float(values[quantity].mean()) for quantity, label in labels.items()}
         return {"network": name, **means, "n": len(values)}
 
-    def _compared(self, own: pd.DataFrame, other: pd.DataFrame) -> Answers:
-        seeds = own.index.intersection(other.index)
+    def _signs(self, own: pd.DataFrame, other: pd.DataFrame) -> dict[str, int]:
+        """What each measure says of a model beside another network: +1 better, −1 worse, 0 undecided."""
         signs = {}
         for measure in self.measures:
-            differences = (own.loc[seeds, measure] - other.loc[seeds, measure]).dropna()
+            differences = (own[measure] - other[measure]).dropna()
             if len(differences):
                 sign = student_interval(differences.to_numpy()).sign
                 signs[measure] = -sign if measure in LOWER_IS_BETTER else sign
-        return Answers(signs, len(seeds))
+        return signs
 
-    def _decided(self, answers: Sequence[Answers]) -> tuple[Decision, list[Reason]]:
-        led = [said.by_measure for said in answers if said.by_measure.get(self.leading, 0)]
+    def _decided(self, answers: Sequence[Mapping[str, int]]) -> tuple[Decision, list[Reason]]:
+        led = [said for said in answers if said.get(self.leading, 0)]
         others = [
             sign * said[self.leading] for said in led for measure, sign in said.items() if measure != self.leading
         ]
@@ -165,5 +148,5 @@ class MeasuresAgree(SelectsCells):
         models = {pair.cell[1] for of_selector in pairs for pair in of_selector}
         beside = [{pair.baseline[1] for pair in of_selector if pair.baseline} for of_selector in pairs]
         labels = {name: LABELS[name] for name in self.measures}
-        figure = measures_figure(tables.measurements, "code_size", labels, families_of(models, *beside))
+        figure = size_figure(tables.measurements, "code_size", labels, families_of(models, *beside))
         return [] if figure is None else [figure]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,61 +21,31 @@ COMPONENTS = "principal components"
 
 
 def size_figure(
-    rows: pd.DataFrame, size: str, quantity: str, families: Mapping[str, str], unit: str = ""
-) -> Figure | None:
-    """A quantity against a size that was measured with it, a line for each family of models and principal components.
-
-    Args:
-        rows: measurements.
-        size: the quantity on the abscissa, one value per run.
-        quantity: the one on the ordinate; `pca_<quantity>` is drawn too.
-        families: of each model.
-        unit: of the quantity.
-    """
-    import pandas as pd
-
-    keys = list(RUN)
-    sizes = rows[rows["quantity"] == size].groupby(keys)["value"].last().rename("x")
-    parts = []
-    for name in (quantity, f"pca_{quantity}"):
-        part = rows[rows["quantity"] == name].groupby(keys)["value"].last().rename("y").to_frame().join(sizes)
-        part = part.reset_index()
-        part["series"] = part["model"].map(dict(families)) if name == quantity else COMPONENTS
-        parts.append(part)
-    points = pd.concat(parts, ignore_index=True).dropna(subset=["x", "y"])
-    points = points[points.groupby("dataset")["x"].transform("nunique") > 1]  # one size is no curve
-    if not len(points):
-        return None
-    data = points.groupby(["dataset", "series", "x"])["y"].agg(["mean", "min", "max"]).reset_index()
-    data = data.rename(columns={"dataset": "panel", "mean": "y", "min": "low", "max": "high"}).assign(role="measured")
-    label = in_words(quantity) + (f" ({unit})" if unit else "")
-    caption = f"{label} against {in_words(size)}: mean over seeds; the band is their range."
-    return Figure(data[list(COLUMNS)], "line", in_words(size), label, caption)
-
-
-def measures_figure(
     rows: pd.DataFrame, size: str, measures: Mapping[str, str], families: Mapping[str, str]
 ) -> Figure | None:
-    """Several measures against a size, a panel each, as `size_figure` draws them.
+    """Quantities against a size that was measured with them, a line for each family and for principal components.
 
     Args:
         rows: measurements.
         size: the quantity on the abscissa, one value per run.
-        measures: the quantities with their labels.
+        measures: the quantities on the ordinate with their labels, a panel each; `pca_<quantity>` is drawn too.
         families: of each model.
     """
     import pandas as pd
 
-    parts = []
-    for measure, label in measures.items():
-        figure = size_figure(rows, size, measure, families)
-        if figure is not None:
-            parts.append(figure.data.assign(panel=[f"{dataset} · {label}" for dataset in figure.data["panel"]]))
-    if not parts:
+    is_one = len(measures) == 1
+    parts = [_against_size(rows, size, quantity, families) for quantity in measures]
+    named = [
+        part if is_one else part.assign(panel=part["panel"] + f" · {label}")
+        for part, label in zip(parts, measures.values(), strict=True)
+    ]
+    data = pd.concat(named, ignore_index=True)
+    if not len(data):
         return None
-    caption = f"Means over the test images against {in_words(size)}: mean over seeds; the band is their range."
-    data = pd.concat(parts, ignore_index=True)
-    return Figure(data, "line", in_words(size), "mean over the test images", caption)
+    label = next(iter(measures.values())) if is_one else "mean over the test images"
+    what = label if is_one else "Means over the test images"
+    caption = f"{what} against {in_words(size)}: mean over seeds; the band is their range."
+    return Figure(data[list(COLUMNS)], "line", in_words(size), label, caption)
 
 
 def families_of(*groups: Iterable[str]) -> dict[str, str]:
@@ -82,9 +53,12 @@ def families_of(*groups: Iterable[str]) -> dict[str, str]:
 
     The names of a sweep, dag_code2 and dag_code4, have `dag` in common.
     """
-    families = {}
-    for group in map(set, groups):
-        families.update(dict.fromkeys(group, _common_start(group)) if group else {})
+    families: dict[str, str] = {}
+    for group in filter(None, map(set, groups)):
+        letters = zip(min(group), max(group), strict=False)
+        common = "".join(letter for letter, _ in takewhile(lambda both: both[0] == both[1], letters))
+        is_sweep = "_" in common and len(group) > 1
+        families |= dict.fromkeys(group, common.rpartition("_")[0] if is_sweep else common)
     return families
 
 
@@ -128,8 +102,17 @@ def _strip(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(x=across.astype(np.float64), y=rows["value"], series=(pixels // side).astype(str))
 
 
-def _common_start(names: set[str]) -> str:
-    first, last = min(names), max(names)
-    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-    common = first[:length]
-    return common.rpartition("_")[0] if "_" in common and len(names) > 1 else common
+def _against_size(rows: pd.DataFrame, size: str, quantity: str, families: Mapping[str, str]) -> pd.DataFrame:
+    """The mean over seeds of a quantity, and of that of principal components, at each size."""
+    import pandas as pd
+
+    last = rows.groupby([*RUN, "quantity"])["value"].last().unstack("quantity").reset_index()
+    last = last.reindex(columns=[*RUN, size, quantity, f"pca_{quantity}"]).rename(
+        columns={"dataset": "panel", size: "x"}
+    )
+    own = last.assign(series=last["model"].map(dict(families)), y=last[quantity])
+    components = last.assign(series=COMPONENTS, y=last[f"pca_{quantity}"])
+    points = pd.concat([own, components], ignore_index=True).dropna(subset=["x", "y"])
+    points = points[points.groupby("panel")["x"].transform("nunique") > 1]  # one size is no curve
+    data = points.groupby(["panel", "series", "x"])["y"].agg(y="mean", low="min", high="max").reset_index()
+    return data.assign(role="measured")

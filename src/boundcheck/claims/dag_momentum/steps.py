@@ -99,9 +99,9 @@ def first_objective(steps: pd.DataFrame) -> pd.Series:
     return steps.groupby(list(RUN))["objective"].transform("first")
 
 
-def energy_tolerance(steps: pd.DataFrame) -> np.ndarray:
+def energy_tolerance(steps: pd.DataFrame) -> pd.Series:
     """What rounding may do to a difference of two losses: 64 ε E."""
-    return (ROUNDINGS * steps["epsilon"] * steps["objective"].abs()).to_numpy()
+    return ROUNDINGS * steps["epsilon"] * steps["objective"].abs()
 
 
 def steps_of(tables: Tables, runs: pd.DataFrame) -> pd.DataFrame:

@@ -35,6 +35,11 @@ class Pair:
     baseline: CellKey | None
 
     @property
+    def cells(self) -> list[CellKey]:
+        """The cell, and its baseline where it has one."""
+        return [key for key in (self.cell, self.baseline) if key]
+
+    @property
     def baseline_name(self) -> str:
         """The baseline's model and method, where they differ from the cell's; "" for the cell itself."""
         if self.baseline is None:

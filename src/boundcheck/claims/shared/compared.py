@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from boundcheck.claims.shared.at_loss import TRAIN, at_common_loss
 from boundcheck.claims.shared.baselines import Pair
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.claims.shared.selection import CellKey, cells_of, only_cells
-from boundcheck.claims.shared.steps_to_level import steps_to_level, steps_to_share
+from boundcheck.claims.shared.selection import CellKey, cells_of, only_cells, rows_of
+from boundcheck.claims.shared.steps_to_level import steps_to_level
 from boundcheck.claims.shared.values import AmbiguousValueError, ByCell, quantity_rows, values_by_cell
 from boundcheck.verdicts import Reason, Tables, because
 
@@ -39,20 +39,9 @@ class Compared:
         mine, base = self.values.get(pair.cell, {}), self.baseline_values.get(pair.baseline, {})
         return {seed: (mine[seed], base[seed]) for seed in sorted(mine.keys() & base.keys())}
 
-    def seeds(self, key: CellKey | None, status: str) -> set[int]:
-        """The seeds of a cell whose runs have this status."""
-        runs = self.tables.runs
-        runs = runs[runs["status"] == status]
-        keys = zip(runs["dataset"], runs["model"], runs["method"], runs["seed"], strict=True)
-        return {int(seed) for *names, seed in keys if tuple(names) == key}
-
-    def finished_seeds(self, pair: Pair) -> set[int]:
-        """The seeds that a cell and its baseline finished."""
-        return self.seeds(pair.cell, "done") & self.seeds(pair.baseline, "done")
-
     def num_diverged(self, pair: Pair) -> int:
         """How many runs of a cell and of its baseline diverged."""
-        return sum(len(self.seeds(key, "diverged")) for key in {pair.cell, pair.baseline})
+        return int((rows_of(self.tables.runs, pair.cells)["status"] == "diverged").sum())
 
 
 def compare(tables: Tables, pairs: Sequence[Pair], claim: Comparison) -> Compared:
@@ -61,40 +50,32 @@ def compare(tables: Tables, pairs: Sequence[Pair], claim: Comparison) -> Compare
     Raises:
         AmbiguousValueError: a run has several values at one step.
     """
-    tables = only_cells(tables, {key for pair in pairs for key in (pair.cell, pair.baseline) if key})
+    tables = only_cells(tables, {key for pair in pairs for key in pair.cells})
     names = (claim.quantity, claim.baseline_quantity or claim.quantity)
     sides = [quantity_rows(tables, claim.source, name, claim.analysis, claim.coordinate) for name in names]
     drawn, losses = sides[0], None
     if claim.counts_steps:
         levels = levels_of(claim, tables)
-        sides = [_steps(rows, claim, levels) for rows in sides]
+        sides = [steps_to_level(rows, levels, of_first=claim.until_share is not None) for rows in sides]
     if claim.at_equal_loss:
         sides[0], losses = _at_equal_loss(drawn, tables, pairs)
         sides[1] = sides[0]
     elif claim.loss_at_most is not None:
         losses = values_by_cell(quantity_rows(tables, "curves", TRAIN), tables.runs, claim.at)
     values = [values_by_cell(rows, tables.runs, claim.at, claim.favoured_sign > 0) for rows in sides]
+    if claim.baseline_value is not None:
+        values[1] = {key: dict.fromkeys(by_seed, claim.baseline_value) for key, by_seed in values[0].items()}
     compared = Compared(pairs, tables, drawn, values[0], values[1], losses=losses)
     return _with_unreached(compared, sides, claim) if claim.counts_steps else compared
 
 
 def levels_of(claim: Comparison, tables: Tables) -> dict[str, float]:
-    """By dataset the level that `until_level` gives it; datasets of kinds without a level are left out."""
+    """By dataset its level, or share of the first value; datasets of kinds without a level are left out."""
     kinds = {key[0]: cell["dataset"]["kind"] for key, cell in cells_of(tables.runs).items()}
-    if claim.until_level is None:
-        return {}
-    if not isinstance(claim.until_level, Mapping):
-        return dict.fromkeys(kinds, claim.until_level)
-    return {name: claim.until_level[kind] for name, kind in kinds.items() if kind in claim.until_level}
-
-
-def _steps(rows: pd.DataFrame, claim: Comparison, levels: Mapping[str, float]) -> pd.DataFrame:
-    import pandas as pd
-
-    if claim.until_share is not None:
-        return steps_to_share(rows, claim.until_share)
-    parts = [steps_to_level(rows[rows["dataset"] == name], level) for name, level in levels.items()]
-    return pd.concat(parts or [steps_to_level(rows.iloc[:0], 0.0)], ignore_index=True)
+    if isinstance(claim.until_level, Mapping):
+        return {name: claim.until_level[kind] for name, kind in kinds.items() if kind in claim.until_level}
+    level = claim.until_level if claim.until_share is None else claim.until_share
+    return {} if level is None else dict.fromkeys(kinds, level)
 
 
 def _at_equal_loss(rows: pd.DataFrame, tables: Tables, pairs: Sequence[Pair]) -> tuple[pd.DataFrame, ByCell]:
@@ -122,11 +103,10 @@ def _with_unreached(compared: Compared, sides: Sequence[pd.DataFrame], claim: Co
         for seed in compared.common_seeds(pair):
             is_reached = [(*pair.cell, seed) in reached[0], (*(pair.baseline or ()), seed) in reached[1]]
             unreached += is_reached.count(False)
-            if not any(is_reached):
+            if claim.until_share is not None and not any(is_reached):
                 left_out += 1
                 del kept[pair.cell][seed]
     if not unreached:
         return compared
-    if claim.until_share is None:
-        return replace(compared, reasons=[because("unreached", num=unreached)])
-    return replace(compared, values=kept, reasons=[because("unreached", num=unreached, left_out=left_out)])
+    of_share = {} if claim.until_share is None else {"left_out": left_out}
+    return replace(compared, values=kept, reasons=[because("unreached", num=unreached, **of_share)])

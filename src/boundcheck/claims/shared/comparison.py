@@ -12,7 +12,7 @@ from boundcheck.claims.shared.baselines import Pair, SelectsPairs, SeveralBaseli
 from boundcheck.claims.shared.compared import Compared, compare
 from boundcheck.claims.shared.comparison_figures import comparison_figures
 from boundcheck.claims.shared.decision import Decided, Differences, decide_sign, side_of_margin
-from boundcheck.claims.shared.selection import cells_of
+from boundcheck.claims.shared.selection import cells_of, rows_of
 from boundcheck.claims.shared.statistics import Interval
 from boundcheck.claims.shared.values import AmbiguousValueError, At, Source, absent_runs
 from boundcheck.contracts import NAN
@@ -31,6 +31,7 @@ class Comparison(SelectsPairs):
     Args:
         quantity: a quantity of the curves or the measurements.
         baseline_quantity: the quantity of the baseline, if it has another name.
+        baseline_value: a number that the quantity is compared with, in place of a baseline.
         source: the table that has the quantity.
         at: "last" or "best" recorded value of each run, or an epoch.
         relative: compare logarithms, and report the effect as a change in percent.
@@ -52,6 +53,7 @@ class Comparison(SelectsPairs):
 
     quantity: str
     baseline_quantity: str | None = None
+    baseline_value: float | None = None
     source: Source = "curves"
     at: At = "last"
     relative: bool = False
@@ -76,8 +78,11 @@ class Comparison(SelectsPairs):
             )
         if self.counts_steps and self.source != "curves":
             raise ValueError(f"source: got {self.source!r}; allowed: curves, where steps are counted")
-        if self.baseline == self.baseline_model == "same" and self.baseline_quantity is None:
-            raise ValueError("baseline: got none; allowed: one of baseline, baseline_model and baseline_quantity")
+        has_baseline = not (self.baseline == self.baseline_model == "same" and self.baseline_quantity is None)
+        if has_baseline == (self.baseline_value is not None):
+            got = "a baseline_value beside it" if has_baseline else "none"
+            allowed = "a baseline, baseline_model, baseline_quantity or baseline_value"
+            raise ValueError(f"baseline: got {got}; allowed: {allowed}")
 
     def decide(self, tables: Tables) -> Verdict:
         """Compare every selected cell with its baseline."""
@@ -94,7 +99,8 @@ class Comparison(SelectsPairs):
         decided = self.decided(differences)
         if compared.losses is not None:
             decided = self._where_trained(decided, compared)
-        evidence = [self._evidence(pair, compared, decided) for pair in pairs]
+        shown = [pair for pair in pairs if self.baseline_value is None or differences[pair.cell]]
+        evidence = [self._evidence(pair, compared, decided) for pair in shown]
         mean, low, high = (self.effect(value) for value in decided.pooled[:3])
         return Verdict(
             decided.decision,
@@ -142,7 +148,7 @@ class Comparison(SelectsPairs):
         interval, values = decided.intervals[pair.cell], compared.common_seeds(pair).values()
         row = {
             **dict(zip(("dataset", "model", "method"), pair.cell, strict=True)),
-            "baseline": pair.baseline_name or self.baseline_quantity,
+            "baseline": pair.baseline_name or self.baseline_quantity or self.baseline_value,
             "value": self.scale * _mean([value for value, _ in values]),
             "value of baseline": self.scale * _mean([base for _, base in values]),
             "effect": self.effect(interval.mean),
@@ -171,7 +177,9 @@ class Comparison(SelectsPairs):
         runs = compared.tables.runs
         if not any(pair.baseline for pair in compared.pairs):
             return self._not_run([because("no_baseline", wanted=self.wanted())], compared.tables)
-        if any(compared.finished_seeds(pair) for pair in compared.pairs):
+        done = runs[runs["status"] == "done"]
+        seeds = [[set(rows_of(done, [key])["seed"]) for key in pair.cells] for pair in compared.pairs if pair.baseline]
+        if any(set.intersection(*of_pair) for of_pair in seeds):
             return self._not_run([because("no_values", quantity=self.quantity)], compared.tables)
         if (runs["status"] == "missing").any():
             return self._not_run(absent_runs(runs), compared.tables)
@@ -233,7 +241,7 @@ class SimilarValue(Comparison):
 def _training_loss(pair: Pair, compared: Compared) -> float:
     """The larger of the two mean training losses of a pair; NaN where one is unknown."""
     by_cell = compared.losses or {}
-    means = [fmean(by_cell.get(key, {0: NAN}).values()) for key in (pair.cell, pair.baseline) if key]
+    means = [fmean(by_cell.get(key, {0: NAN}).values()) for key in pair.cells]
     return NAN if any(map(math.isnan, means)) else max(means)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from boundcheck.claims.shared.compared import Compared, levels_of
 from boundcheck.claims.shared.figures import coordinate_figure, curve_figure, in_words, interval_figure
+from boundcheck.claims.shared.selection import rows_of
 from boundcheck.claims.shared.values import quantity_rows
 from boundcheck.verdicts import Figure
 
@@ -24,15 +25,16 @@ def comparison_figures(compared: Compared, claim: Comparison, evidence: Sequence
     """
     name = in_words(claim.quantity)
     what = name + _until(claim, compared)
-    baseline = _common_name(compared)
+    baseline, seeds = _common_name(compared), "paired seeds"
+    if claim.baseline_value is not None:
+        baseline, seeds = f"{claim.baseline_value:g}", "seeds"
     label = f"{what}: difference from {baseline}" + (f" ({claim.effect_unit})" if claim.effect_unit else "")
-    caption = f"Difference of {what} from {baseline}{_when(claim)}: mean over paired seeds and its 95% interval."
+    caption = f"Difference of {what} from {baseline}{_when(claim)}: mean over {seeds} and its 95% interval."
     runs = compared.tables.runs
-    keys = {key for pair in compared.pairs if compared.common_seeds(pair) for key in (pair.cell, pair.baseline)}
-    drawn = [key in keys for key in zip(runs["dataset"], runs["model"], runs["method"], strict=True)]
+    drawn = rows_of(runs, {key for pair in compared.pairs if compared.common_seeds(pair) for key in pair.cells})
     figures: list[Figure | None] = [interval_figure(evidence, label, caption)]
     if not claim.at_equal_loss:  # where every run is one point
-        figures.append(curve_figure(compared.rows, runs[drawn], name))
+        figures.append(curve_figure(compared.rows, drawn, name))
     for other, coordinate in claim.show.items():
         rows = quantity_rows(compared.tables, "measurements", other)
         figures.append(coordinate_figure(rows, runs, in_words(other), coordinate))

@@ -31,7 +31,7 @@ def interval_figure(evidence: Sequence[Mapping[str, Any]], label: str, caption: 
 
     rows = [
         {
-            "panel": _panel(row["dataset"], row["model"]) if "dataset" in row else "",
+            "panel": f"{row['dataset']} · {row['model']}" if "dataset" in row else "",
             "series": row["method"],
             "role": "measured",
             "x": NAN,
@@ -117,7 +117,12 @@ def over_seeds(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     groups = rows.groupby(["dataset", "model", "method", x])[y]
     data = groups.agg(["mean", "min", "max"]).reset_index()
     data = data.rename(columns={x: "x", "method": "series", "mean": "y", "min": "low", "max": "high"})
-    return data.assign(panel=[_panel(d, m) for d, m in zip(data["dataset"], data["model"], strict=True)])
+    return data.assign(panel=panels(data))
+
+
+def panels(rows: pd.DataFrame) -> pd.Series:
+    """The panel of each row: its dataset and model."""
+    return rows["dataset"] + " · " + rows["model"]
 
 
 def averaged(rows: pd.DataFrame, value: str = "value", role: str = "measured") -> pd.DataFrame:
@@ -177,7 +182,3 @@ def _bound_figure(rows: pd.DataFrame, x: str, x_label: str, y_label: str, where:
         log_x=x == "coordinate" and is_logarithmic(data["x"]),
         log_y=is_logarithmic(data["y"]),
     )
-
-
-def _panel(dataset: str, model: str) -> str:
-    return f"{dataset} · {model}"
