@@ -129,8 +129,8 @@ def _refused(kind: Any, error: ErrorDetails, args: Sequence[Any], values: Mappin
     if error["type"] in ("multiple_argument_values", "unexpected_positional_argument"):
         return TypeError(f"{kind.__name__}: {error['msg']}")
     names = [field.name for field in dataclasses.fields(kind) if field.init]
-    place = error["loc"][0] if error["loc"] else ""
-    name = names[place] if isinstance(place, int) and place < len(names) else str(place)
+    key = error["loc"][0] if error["loc"] else ""
+    name = names[key] if isinstance(key, int) and key < len(names) else str(key)
     given = {**dict(zip(names, args, strict=False)), **values}
     if name not in names:
         return ValueError(f"{name}: {kind.__name__} has no such setting; allowed: {', '.join(names) or 'none'}")

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from boundcheck.atomic_files import written_whole
+from boundcheck.atomic_files import replacing
 
 METADATA = b"boundcheck"
 TIDY = pa.schema(
@@ -58,7 +58,7 @@ def write(columns: Mapping[str, Any], schema: pa.Schema, path: Path, metadata: M
     table = pa.table({name: _array(columns[name], schema.field(name).type) for name in schema.names}, schema=schema)
     if metadata is not None:
         table = table.replace_schema_metadata({METADATA: json.dumps(metadata, sort_keys=True)})
-    with written_whole(path) as temporary:
+    with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 

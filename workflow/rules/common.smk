@@ -74,8 +74,8 @@ def fetch_code(wildcards):
     return PLAN.fetch_code(wildcards.data)
 
 
-def origin_state(wildcards):
-    return PLAN.origin_state(wildcards.data)
+def source_state(wildcards):
+    return PLAN.source_state(wildcards.data)
 
 
 def arrays(wildcards):
@@ -88,15 +88,15 @@ def teacher_arrays(wildcards):
     return [f"data/{data}/arrays.safetensors" for data in PLAN.batches[batch_folder(wildcards)].data[1:]]
 
 
-def refuse_missing_origins(jobs):
-    """Stop before the first job where a dataset's folder or archive is not there.
+def refuse_missing_sources(jobs):
+    """Stop before the first job if the folder or archive of a dataset does not exist.
 
-    With --keep-going the others go on, unless there are arrays: those a fetch that must fail would cost.
+    With --keep-going, only datasets that already have arrays stop the run: a fetch that fails would delete these.
     """
     fetched = sorted(job.wildcards.data for job in jobs if job.rule.name == "fetch")
     if workflow.execution_settings.keep_going:
         fetched = [data for data in fetched if Path(f"data/{data}/arrays.safetensors").exists()]
-    problems = [problem for data in fetched for problem in PLAN.missing_origin(data)]
+    problems = [problem for data in fetched for problem in PLAN.missing_source(data)]
     if problems:
         raise WorkflowError("config: " + "\n".join(problems))
 

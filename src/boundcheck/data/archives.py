@@ -33,8 +33,8 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self._top = f"{path}{os.sep}"  # strings, for a Path costs as much as decoding a small picture
         walk = os.walk(self._top, onerror=_refuse_folder, followlinks=True)
-        found = (os.path.join(top, file) for top, _, files in walk for file in files)
-        self.names = sorted(file.removeprefix(self._top).replace(os.sep, "/") for file in found)
+        paths = (os.path.join(top, file) for top, _, files in walk for file in files)
+        self.names = sorted(file.removeprefix(self._top).replace(os.sep, "/") for file in paths)
 
     def read(self, name: str) -> bytes:
         """The content of one file."""

@@ -60,8 +60,8 @@ class _Download:
                 archives.append(folder / name)
             with _unpacked(source, archives, folder / ".unpacked") as unpacked:
                 train, test = (_read(source, unpacked, is_train) for is_train in (True, False))
-        origin = f"torchvision.datasets.{self.torchvision_name}"
-        write_arrays(root, train[:2], test[:2], train[2], origin)
+        source_name = f"torchvision.datasets.{self.torchvision_name}"
+        write_arrays(root, train[:2], test[:2], train[2], source_name)
 
     def load(self, root: Path) -> Splits:
         """Read what `fetch` wrote."""

@@ -80,11 +80,13 @@ class ImageFolder:
         with open_files(Path(self.path).expanduser()) as files:
             classes, places = find_pictures(files.names, self.path)
             first = next(name for name in files.names if name in places)
-            found = picture_size(files.read(first), f"{self.path}: {first}")
+            first_size = picture_size(files.read(first), f"{self.path}: {first}")
             num_train = sum(place.is_train for place in places.values())
-            shape = (self.channels, *(self.sides or found))
+            shape = (self.channels, *(self.sides or first_size))
             with new_arrays(root, num_train, len(places) - num_train, shape, classes, self.path) as arrays:
-                self._fill(arrays, files, places, 1 if math.prod(found) < LARGE_PICTURE else torch.get_num_threads())
+                self._fill(
+                    arrays, files, places, 1 if math.prod(first_size) < LARGE_PICTURE else torch.get_num_threads()
+                )
 
     def load(self, root: Path) -> Splits:
         """Read what `fetch` wrote."""

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from boundcheck.atomic_files import written_whole
+from boundcheck.atomic_files import replacing
 from boundcheck.contracts import Splits
 from boundcheck.data.arrays import FILE_NAME
 from boundcheck.data.errors import DataError, explained, require
@@ -70,7 +70,7 @@ class Teacher:
             name: tensor.contiguous() for name, tensor in self._source(root.parent / "downloads" / "teacher").items()
         }
         self._network(state)
-        with written_whole(root / FILE_NAME) as temporary:
+        with replacing(root / FILE_NAME) as temporary:
             save_file(state, temporary, {"sha256": _digest(state)})
 
     def load(self, root: Path) -> Splits:
@@ -107,9 +107,11 @@ class Teacher:
 
         subject = f"the teacher {self.model} on inputs of shape {tuple(splits.input_shape)}"
         with torch.no_grad(), explained(subject, "take another teacher, or another size of the images", RuntimeError):
-            found = outputs(torch.zeros(1, *splits.input_shape, device=device, dtype=dtype)).shape[-1]
-        if found != splits.num_classes:
-            message = f"the teacher {self.model} tells {found} classes apart, the dataset has {splits.num_classes}"
+            num_outputs = outputs(torch.zeros(1, *splits.input_shape, device=device, dtype=dtype)).shape[-1]
+        if num_outputs != splits.num_classes:
+            message = (
+                f"the teacher {self.model} tells {num_outputs} classes apart, the dataset has {splits.num_classes}"
+            )
             raise DataError(f"{message}; both need the same ones")
         return outputs
 

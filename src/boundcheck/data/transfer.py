@@ -106,9 +106,9 @@ def _attempt(address: str, part: Path, md5: str, timeout: float) -> None:
         if error.code == 416:
             part.unlink(missing_ok=True)
         raise
-    if (found := md5_of(part)) != md5:
+    if (received := md5_of(part)) != md5:
         part.unlink()
-        message = f"md5 is {found}, expected {md5}"
+        message = f"md5 is {received}, expected {md5}"
         raise OSError(f"{message} after a resume") if resumed_at else _AlteredError(message)
 
 

@@ -39,14 +39,14 @@ def kind_schema(section: str, kind: str) -> Schema:
 def settings_schema(factory: Any) -> dict[str, Schema]:
     """JSON schema of each setting of a class, with what it means and its default."""
     texts = meanings(factory)
-    found = {}
+    schemas = {}
     for field in dataclasses.fields(factory):
         if field.init:
             schema = field_schemas(factory)[field.name]
             if field.default_factory is not dataclasses.MISSING:
                 schema["default"] = field.default_factory()
-            found[field.name] = {"description": texts.get(field.name, ""), **_with_parts(schema)}
-    return found
+            schemas[field.name] = {"description": texts.get(field.name, ""), **_with_parts(schema)}
+    return schemas
 
 
 def summary(factory: Any) -> str:
@@ -58,13 +58,13 @@ def meanings(factory: Any) -> dict[str, str]:
     """What the docstrings of a class, of its bases and of the optimizer that it sets up say of each argument."""
     wrapper = getattr(factory, "wrapper", None)
     classes = [*inspect.getmro(factory), *(inspect.getmro(wrapper) if wrapper else ())]
-    found: dict[str, str] = {}
+    meaning_of: dict[str, str] = {}
     for member in classes:
         if member.__module__.startswith("boundcheck."):
             documents = [inspect.cleandoc(member.__doc__ or ""), inspect.getdoc(vars(member).get("__init__")) or ""]
             for name, text in (entry for document in documents for entry in _arguments(document)):
-                found.setdefault(name, text)
-    return found
+                meaning_of.setdefault(name, text)
+    return meaning_of
 
 
 def choice_by_kind(section: str, kinds: Mapping[str, str] | list[str]) -> list[Schema]:

@@ -143,7 +143,7 @@ def fetch_reasons(plan: Plan, data: str, root: Path) -> list[str]:
         return ["its arrays are of an older version"]
     spec = plan.fetch_spec(data)
     reasons = _differences(provenance, spec, fetch_modules(spec))
-    if not reasons and provenance["source"] != plan.origin_state(data):
+    if not reasons and provenance["source"] != plan.source_state(data):
         reasons.append(f"{spec.get('path', 'its source')} has changed")
     return reasons
 

@@ -21,9 +21,9 @@ def norm(v: Tensor) -> Tensor:
     """
     length = v.shape[-1]
     if length >= 2 * CHUNK:
-        whole = length - length % CHUNK
-        chunks = torch.linalg.vector_norm(v[:, :whole].unflatten(1, (-1, CHUNK)), dim=-1)  # (k, p // CHUNK)
-        rest = torch.linalg.vector_norm(v[:, whole:], dim=-1, keepdim=True)  # (k, 1)
+        num_chunked = length - length % CHUNK
+        chunks = torch.linalg.vector_norm(v[:, :num_chunked].unflatten(1, (-1, CHUNK)), dim=-1)  # (k, p // CHUNK)
+        rest = torch.linalg.vector_norm(v[:, num_chunked:], dim=-1, keepdim=True)  # (k, 1)
         v = torch.cat([chunks, rest], dim=1)
     return torch.linalg.vector_norm(v, dim=-1, keepdim=True)
 

@@ -48,8 +48,8 @@ class Landscape:
         self._pass = partial(graph_pass if second_order else backward_pass, closure)
         self._trainable = [p for group in groups for p in group["params"] if p.requires_grad]
         self.loss: Any
-        self.loss, found = self._pass(self._trainable, create_graph=second_order)
-        reached = [(p, g) for p, g in zip(self._trainable, found, strict=True) if g is not None]
+        self.loss, gradients = self._pass(self._trainable, create_graph=second_order)
+        reached = [(p, g) for p, g in zip(self._trainable, gradients, strict=True) if g is not None]
         if not reached:
             raise RuntimeError("the closure left no gradient: it must call backward() on a loss of the parameters")
         self._parameters = [p for p, _ in reached]

@@ -112,12 +112,12 @@ class SumFilter(_MovingFilter):
         gradients = super().inputs(group, parameters)
         if not group["nesterov"]:
             return gradients
-        momentum, found = group["latent_momentum"], []
+        momentum, nesterov_gradients = group["latent_momentum"], []
         for p, gradient in zip(parameters, gradients, strict=True):
             last = self.state[p].setdefault("last_gradient", torch.zeros_like(gradient))
-            found.append((1 + momentum) * gradient - momentum * last)
+            nesterov_gradients.append((1 + momentum) * gradient - momentum * last)
             last.copy_(gradient)
-        return found
+        return nesterov_gradients
 
 
 class HeldRateFilter(_MovingFilter):
@@ -162,11 +162,11 @@ class NormalisedFilter(GradientFilter):
     def inputs(self, group: Mapping[str, Any], parameters: Sequence[Tensor]) -> list[Tensor]:
         """The normalised gradients."""
         (beta1, beta2), t = group["betas"], group["num_steps"]
-        found = []
+        normalised = []
         for p in parameters:
             mean, square = (self.state[p][name] for name in ("mean", "mean_square"))
             mean.lerp_(p.grad, 1 - beta1)
             square.mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
             root = (square / (1 - beta2**t)).sqrt_().add_(group["eps"])
-            found.append(mean / (1 - beta1**t) / root)
-        return found
+            normalised.append(mean / (1 - beta1**t) / root)
+        return normalised

@@ -14,7 +14,7 @@ from boundcheck.planning.code_version import SOURCE, code_version
 from boundcheck.planning.config import VARIANTS, Config, Sources
 from boundcheck.planning.fetches import fetch_spec
 from boundcheck.planning.job_code import cell_modules, fetch_modules, kind_modules, measure_modules, train_modules
-from boundcheck.planning.source_state import fetched_state, origin_state
+from boundcheck.planning.source_state import recorded_source_state, source_state
 from boundcheck.planning.sweeps import Scope
 
 
@@ -47,11 +47,11 @@ class Plan:
 
         Variants that use the same arrays share a folder; one of them stands for all.
         """
-        found: dict[str, Mapping[str, Any]] = {}
+        fetches: dict[str, Mapping[str, Any]] = {}
         for batch in self.batches.values():
             for folder, name in zip(batch.data, batch.datasets, strict=True):
-                found.setdefault(folder, self.scopes[batch.study].variants["datasets"][name])
-        return dict(sorted(found.items()))
+                fetches.setdefault(folder, self.scopes[batch.study].variants["datasets"][name])
+        return dict(sorted(fetches.items()))
 
     def of_study(self, key: str) -> list[Batch]:
         """The batches of one study."""
@@ -88,18 +88,20 @@ class Plan:
         """What decides the arrays below data/<data>: kind and source, not how cells use them."""
         return fetch_spec(self.fetches[data])
 
-    def origin_state(self, data: str) -> str:
-        """State of the folder or archive that a dataset is read from, its `path`; "none" where nothing is known.
+    def source_state(self, data: str) -> str:
+        """State of the folder or archive that a dataset is read from (its `path`); "none" if there is none.
 
         If the source is gone but its arrays exist, the recorded state is used.
         """
         variant = self.fetches[data]
         path = variant.get("path")
-        state = path and (origin_state(Path(path).expanduser()) or fetched_state(data, self.fetch_spec(data)))
+        if path is None:
+            return "none"
+        state = source_state(Path(path).expanduser()) or recorded_source_state(data, self.fetch_spec(data))
         return state or "none"
 
-    def missing_origin(self, data: str) -> list[str]:
-        """What is wrong where the folder or archive of a dataset that is to be fetched is not there."""
+    def missing_source(self, data: str) -> list[str]:
+        """An error message if the folder or archive of a dataset does not exist, else an empty list."""
         path = self.fetches[data].get("path")
         if path is None or Path(path).expanduser().exists():
             return []

@@ -93,9 +93,9 @@ def _variants_beside(keys: Sequence[Any], config: Config) -> str:
         return ""
     beside: dict[str, Any] = {}
     for section in (keys[-2:-1], keys[:-1]):  # those at the top level are seen as well
-        found: Any = config
+        entries: Any = config
         for key in section:
-            found = found.get(key, {}) if isinstance(found, Mapping) else {}
-        beside |= found if isinstance(found, Mapping) else {}
+            entries = entries.get(key, {}) if isinstance(entries, Mapping) else {}
+        beside |= entries if isinstance(entries, Mapping) else {}
     known = sorted(str(name) for name, variant in beside.items() if isinstance(variant, Mapping) and "kind" in variant)
     return f", which a new variant needs; variants there are: {', '.join(known) or 'none'}"

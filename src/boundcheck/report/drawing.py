@@ -63,7 +63,7 @@ def looks(series: Iterable[str]) -> dict[str, Look]:
 def _many_colours(num: int) -> list[str]:
     """Hues around the circle, neighbours dark and light by turns."""
     shades = [sns.husl_palette(num, l=lightness).as_hex() for lightness in (0.4, 0.65)]
-    return [shades[place % 2][place] for place in range(num)]
+    return [shades[i % 2][i] for i in range(num)]
 
 
 def draw(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[str, Look]) -> str:

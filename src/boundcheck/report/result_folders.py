@@ -67,14 +67,14 @@ def array_reader(batches: Sequence[str], results: Path) -> Callable[[str, str, s
     """
 
     def arrays(dataset: str, model: str, method: str, name: str) -> ArraysBySeed:
-        found: dict[int, dict[str, np.ndarray]] = {}
+        arrays_of: dict[int, dict[str, np.ndarray]] = {}
         for batch in batches:
             path = results / batch / "snapshots" / f"{name}.safetensors"
             if batch.rpartition("/")[0] == f"{dataset}/{model}/{method}" and path.exists():
                 named = load_file(path)
-                for place, seed in enumerate(seeds_of(batch)):
-                    found[seed] = {name: values[place] for name, values in named.items()}
-        return found
+                for seed_index, seed in enumerate(seeds_of(batch)):
+                    arrays_of[seed] = {name: values[seed_index] for name, values in named.items()}
+        return arrays_of
 
     return arrays
 

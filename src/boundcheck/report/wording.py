@@ -76,13 +76,13 @@ def decimals_for(spread: float) -> int | None:
 
 def links(text: str) -> list[tuple[str, str]]:
     """The text in pieces, each with the address it leads to or "": arXiv and DOI numbers lead somewhere."""
-    found = sorted(
+    matches = sorted(
         (match.start(), match.end(), address.format(match[1].rstrip(".)")))
         for pattern, address in LINKS
         for match in pattern.finditer(text)
     )
     pieces, position = [], 0
-    for start, end, address in found:
+    for start, end, address in matches:
         pieces += [(text[position:start], ""), (text[start:end], address)]
         position = end
     return [piece for piece in (*pieces, (text[position:], "")) if piece[0]]
