@@ -1,4 +1,4 @@
-"""The tidy tables: their columns, and how they are written and read (Parquet, whole or not at all)."""
+"""The tidy tables: their columns, and how they are written (Parquet, atomically) and read."""
 
 from __future__ import annotations
 
@@ -51,9 +51,13 @@ CHECKS = pa.schema(
 
 
 def write(columns: Mapping[str, Any], schema: pa.Schema, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
-    """Write columns (sequences of one length) as Parquet under a temporary name, then rename.
+    """Write columns (sequences of equal length) as a Parquet file, atomically.
 
-    `metadata` (JSON) tells what the file was made from; `read_metadata` gives it back.
+    Args:
+        columns: the values by column name.
+        schema: the columns and their types.
+        path: the file.
+        metadata: what the file was made from; stored as JSON, and returned by `read_metadata`.
     """
     table = pa.table({name: _array(columns[name], schema.field(name).type) for name in schema.names}, schema=schema)
     if metadata is not None:
@@ -63,7 +67,7 @@ def write(columns: Mapping[str, Any], schema: pa.Schema, path: Path, metadata: M
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What `write` was told of where a file comes from."""
+    """The `metadata` that `write` stored in a file."""
     return json.loads(pq.read_schema(path).metadata[METADATA])
 
 
@@ -131,7 +135,7 @@ FIGURES = pa.schema(
 
 
 def _array(values: Any, kind: pa.DataType) -> pa.Array:
-    """`pa.array(values, kind)`; for plain numbers and texts without pandas, which pyarrow imports to look at a list."""
+    """`pa.array(values, kind)`, faster: for numbers and texts it avoids that pyarrow imports pandas."""
     if len(values) and pa.types.is_string(kind) and all(type(value) is str for value in values):
         encoded = [value.encode() for value in values]
         offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)

@@ -88,7 +88,7 @@ def test_a_folder_that_went_away_after_fetching_is_not_missed(plan, images, tmp_
     images.rename(tmp_path / "elsewhere")
     (problem,) = plan.missing_source(data)
     assert "config.yaml" in problem
-    assert f"datasets.mine.path: got {str(images)!r}: nothing is there" in problem
+    assert f"datasets.mine.path: got {str(images)!r}, which does not exist" in problem
     (tmp_path / "data" / data).mkdir(parents=True)
     (tmp_path / "data" / data / "arrays.safetensors").touch()
     provenance = {"spec": plan.fetch_spec(data), "source": state}

@@ -28,7 +28,7 @@ class Row(NamedTuple):
     """The row of the array file that a picture is written to, and its label."""
 
     is_train: bool
-    index: int
+    number: int
     label: int
 
 
