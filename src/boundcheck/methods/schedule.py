@@ -13,8 +13,8 @@ def scheduled(group: Mapping[str, Any], name: str) -> Any:
 
     s_t = (s_min + (s − s_min) η_t/η_0) · min(1, (t + 1)/s_warmup). η_t is `lr`. η_0 is `initial_lr`, which
     learning-rate schedulers write into the group; if it is missing or 0, η_t/η_0 = 1. t is `num_steps`, the steps made
-    so far.     `<name>_min` None: s does not depend on η. `<name>_warmup` 0: no warm-up. If η rises above η_0, s rises above its
-    value too. With s_min = 0, a warm-up of η is also a warm-up of s.
+    so far. `<name>_min` None: s does not depend on η. `<name>_warmup` 0: no warm-up. If η rises above η_0, s rises
+    above its value too. With s_min = 0, a warm-up of η is also a warm-up of s.
 
     Args:
         group: holds `name`, `<name>_min`, `<name>_warmup` (steps), `num_steps` and `lr`.
