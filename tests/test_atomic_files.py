@@ -4,12 +4,12 @@ import errno
 
 import pytest
 
-from boundcheck.atomic_files import write_text, written_whole
+from boundcheck.atomic_files import replacing, write_text
 
 
 def test_a_file_takes_its_place_at_the_end(tmp_path):
     path = tmp_path / "folder" / "file"
-    with written_whole(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text("new")
         assert not path.exists()
     assert path.read_text() == "new"
@@ -19,7 +19,7 @@ def test_a_file_takes_its_place_at_the_end(tmp_path):
 def test_a_folder_replaces_a_folder(tmp_path):
     (tmp_path / "snapshots").mkdir()
     (tmp_path / "snapshots/old").touch()
-    with written_whole(tmp_path / "snapshots") as temporary:
+    with replacing(tmp_path / "snapshots") as temporary:
         temporary.mkdir()
         (temporary / "new").touch()
     assert [file.name for file in (tmp_path / "snapshots").iterdir()] == ["new"]
@@ -27,7 +27,7 @@ def test_a_folder_replaces_a_folder(tmp_path):
 
 def test_an_error_leaves_what_was_there_and_nothing_else(tmp_path):
     write_text("old", tmp_path / "file")
-    with pytest.raises(IsADirectoryError), written_whole(tmp_path / "file") as temporary:
+    with pytest.raises(IsADirectoryError), replacing(tmp_path / "file") as temporary:
         (temporary.write_text("half"), tmp_path.write_text("no file"))
     assert (tmp_path / "file").read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
@@ -42,6 +42,6 @@ def test_what_a_killed_process_left_goes(tmp_path):
 
 
 def test_a_full_disk_is_named(tmp_path):
-    with pytest.raises(OSError, match="file") as caught, written_whole(tmp_path / "file"):
+    with pytest.raises(OSError, match="file") as caught, replacing(tmp_path / "file"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.errno == errno.ENOSPC

@@ -91,9 +91,9 @@ TAUGHT = {"loss": "distillation", "teacher": {"name": "t"}}
         ({"loss": "distillation"}, "teacher: loss distillation needs one; allowed: a name in datasets"),
         ({**TAUGHT, "temperature": 0}, "temperature: got 0; allowed: a number > 0"),
         ({**TAUGHT, "label_weight": 1}, r"label_weight: got 1; allowed: a number in \[0, 1\)"),
-        ({**TAUGHT, "label_smoothing": 0.1}, "label_smoothing: 0.1 means nothing"),
-        ({"loss": "cross_entropy", "teacher": {"name": "t"}}, "teacher: {'name': 't'} means nothing with loss"),
-        ({"loss": "square", "temperature": 2.0}, "temperature: 2.0 means nothing with loss 'square'"),
+        ({**TAUGHT, "label_smoothing": 0.1}, "label_smoothing: got 0.1; it has no effect with loss"),
+        ({"loss": "cross_entropy", "teacher": {"name": "t"}}, "teacher: got {'name': 't'}; it has no effect with loss"),
+        ({"loss": "square", "temperature": 2.0}, "temperature: got 2.0; it has no effect with loss 'square'"),
     ],
 )
 def test_settings_of_distillation_are_checked(settings, message):

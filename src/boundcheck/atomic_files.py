@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written under a temporary name, then renamed."""
+"""Atomic writes: a file or folder is written under a temporary name and renamed when it is complete."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`; what stands under it at the end, a file or a folder, replaces what `path` was.
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`. At the end, the file or folder written there replaces `path`.
 
-    The name is this process's own, so that two that write one path never mix. What another process left goes first: it
-    was killed, or it has lost, and fails when it renames.
+    The temporary name contains the process id, so two processes that write the same path do not mix their data.
+    Temporary files that other processes left are deleted first. If such a process still runs, its rename fails.
 
     Raises:
-        OSError: the disk is full or cannot be written, with the name of a file; `path` is as it was.
+        OSError: the disk is full or cannot be written; the error names a file, and `path` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(f".{path.name}.*.part"):
@@ -37,8 +37,8 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(text: str, path: Path) -> None:
-    """Write a text file, whole or not at all."""
-    with written_whole(path) as temporary:
+    """Write a text file atomically, in UTF-8."""
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

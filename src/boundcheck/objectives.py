@@ -1,4 +1,4 @@
-"""Objectives: the L of L(theta), built from `training.loss`; one mean value for each seed of a stack."""
+"""Objectives: the loss L(theta), built from `training.loss`; one mean value for each seed of a stack."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class CrossEntropy:
 
 @dataclass(frozen=True)
 class Square:
-    """Mean over the examples of ‖f(x) − onehot(y)‖²; a single output, that of two classes, is compared with ±1."""
+    """Mean over the examples of ‖f(x) − onehot(y)‖². With two classes and one output, the target is ±1."""
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Outputs (..., n, K), targets (n,) or (..., n) int64 -> (...)."""
@@ -71,8 +71,8 @@ class Reconstruction:
 class Distillation:
     """Cross entropy against a trained network's distribution over the classes, and against the labels.
 
-    L = (1 − w) τ² H(softmax(t/τ), softmax(f/τ)) + w H(onehot(y), softmax(f)), H(p, q) = −Σ p log q, where t are the
-    teacher's outputs on the very inputs of f, without a gradient. τ = 1 and w = 0 is the distribution loss of ReActNet.
+    L = (1 − w) τ² H(softmax(t/τ), softmax(f/τ)) + w H(onehot(y), softmax(f)), H(p, q) = −Σ p log q. Here t are the
+    teacher's outputs on the same inputs, without a gradient. τ = 1 and w = 0 is the distribution loss of ReActNet.
 
     Args:
         teacher: inputs (n, ...) -> t (n, K).
@@ -101,11 +101,11 @@ class Distillation:
 
     @torch.no_grad()
     def targets(self, split: Split) -> Tensor:
-        """Of each input the teacher's distribution, and that of the label: (n, 2, K), of a stack (k, n, 2, K)."""
+        """The teacher's distribution and the one-hot label of each input: (n, 2, K); for a stack (k, n, 2, K)."""
         assert self.teacher is not None
         inputs = split.inputs.flatten(0, split.labels.dim() - 1)  # (k n, ...)
         outputs = torch.cat([self.teacher(part) for part in inputs.split(TAUGHT_AT_ONCE)])
-        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))  # of a network in bfloat16
+        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))  # a network may be in bfloat16
         taught = F.softmax(outputs / self.temperature, -1).unflatten(0, split.labels.shape)
         return torch.stack([taught, F.one_hot(split.labels, outputs.shape[-1]).to(taught)], -2)
 
@@ -127,12 +127,12 @@ def build_objective(training: TrainingSettings, teacher: Callable[[Tensor], Tens
     """The objective of a cell.
 
     Args:
-        training: its settings.
-        teacher: inputs (n, ...) -> outputs (n, K) of the network that distillation learns from. Without it the
-            settings are checked, but the objective has no targets.
+        training: the settings of its training.
+        teacher: for distillation: the teacher network, inputs (n, ...) -> outputs (n, K). If it is None, the settings
+            are checked, but the objective has no targets.
 
     Raises:
-        ValueError: distillation without a teacher, or a setting that means nothing with this loss.
+        ValueError: distillation has no teacher, or a setting has no effect with this loss.
     """
     loss = training.loss
     if loss == "distillation" and training.teacher is None:
@@ -140,7 +140,7 @@ def build_objective(training: TrainingSettings, teacher: Callable[[Tensor], Tens
     for name, only in ONLY_WITH.items():
         value = getattr(training, name)
         if loss != only and value != getattr(TrainingSettings, name):
-            raise ValueError(f"{name}: {value!r} means nothing with loss {loss!r}; leave it out")
+            raise ValueError(f"{name}: got {value!r}; it has no effect with loss {loss!r}: leave it out")
     match loss:
         case "cross_entropy":
             return CrossEntropy(training.label_smoothing)
@@ -154,6 +154,9 @@ def build_objective(training: TrainingSettings, teacher: Callable[[Tensor], Tens
 
 @torch.no_grad()
 def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Fraction of right predictions: outputs (..., n, K), labels (n,) or (..., n) -> (...); ±1 for one output."""
+    """Fraction of correct predictions: outputs (..., n, K), labels (n,) or (..., n) -> (...).
+
+    With one output, its sign is the prediction.
+    """
     predicted = outputs.argmax(-1) if outputs.shape[-1] > 1 else (outputs.squeeze(-1) >= 0).long()
     return (predicted == labels).double().mean(-1)

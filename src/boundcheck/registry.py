@@ -1,4 +1,4 @@
-"""From the name of a kind to the class, and from a config variant to an instance."""
+"""Registries: find the class that a kind names, and build an instance from a variant of a config."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def load(registry: Mapping[str, str], kind: str) -> Any:
     """The object that `kind` names in a registry of "module:attribute" strings.
 
     Raises:
-        ValueError: `kind` is not in the registry; the message lists what is.
+        ValueError: `kind` is not in the registry; the message lists the kinds that are.
     """
     if kind not in registry:
         raise ValueError(f"unknown kind {kind!r}; allowed: {', '.join(sorted(registry))}")
@@ -23,10 +23,10 @@ def load(registry: Mapping[str, str], kind: str) -> Any:
 
 
 def build(registry: Mapping[str, str], variant: Mapping[str, Any]) -> Any:
-    """An instance of the class that `variant["kind"]` names, with the other entries as its fields.
+    """Build an instance of the class that `variant["kind"]` names; the other entries are its fields.
 
     Raises:
-        ValueError: unknown kind, unknown field, missing field, or a value that the class refuses.
+        ValueError: the kind or a field is unknown, a field is missing, or the class refuses a value.
     """
     if not isinstance(variant, Mapping):
         raise ValueError(f"got {variant!r}; allowed: a variant, {{kind: ..., and its settings}}")
@@ -46,10 +46,10 @@ def build(registry: Mapping[str, str], variant: Mapping[str, Any]) -> Any:
 
 
 def build_part(field: str, registry: Mapping[str, str], variant: Mapping[str, Any]) -> Any:
-    """As `build`, of a variant that is a field of another one.
+    """Build a variant that is a field of another variant, such as the `base` of a method.
 
     Raises:
-        ValueError: as `build`, with the field in front.
+        ValueError: as `build`; the message begins with the field.
     """
     try:
         return build(registry, variant)
@@ -58,9 +58,9 @@ def build_part(field: str, registry: Mapping[str, str], variant: Mapping[str, An
 
 
 def resolved(registry: Mapping[str, str], variant: Mapping[str, Any]) -> dict[str, Any]:
-    """A variant with all settings of its kind, defaults included, and those of the variants inside it.
+    """A variant with all settings of its kind, including defaults, and those of the variants inside it.
 
-    Nothing downstream of a job's spec retypes a default: results, tables and claims read these.
+    Results, tables and claims read these settings. So no default value is written a second time elsewhere.
 
     Raises:
         ValueError: as `build`.
@@ -79,7 +79,7 @@ def _resolved_value(registry: Mapping[str, str], value: Any) -> Any:
 
 
 def as_variant(entry: str | Mapping[str, Any]) -> Mapping[str, Any]:
-    """A variant, which may be given by its kind alone."""
+    """The variant of an entry, which may be only the name of a kind."""
     return {"kind": entry} if isinstance(entry, str) else entry
 
 
@@ -88,7 +88,7 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
 
 
 def lazy(package: str, *registries: Mapping[str, str]) -> Callable[[str], Any]:
-    """A module `__getattr__` that imports a registered object by its own name when it is first asked for."""
+    """A `__getattr__` for a package that imports a registered object, by its own name, on first access."""
     paths = {path.partition(":")[2]: path for registry in registries for path in registry.values()}
 
     def find(name: str) -> Any:

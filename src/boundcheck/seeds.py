@@ -1,4 +1,4 @@
-"""Random seeds derived from what they are for: equal seeds mean equal starts and data orders for all methods."""
+"""Random seeds derived from their purpose. All methods of a cell get equal initial weights and data orders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def seed_for(purpose: Purpose, dataset: str, model: str, seed: int) -> int:
 
 
 def generator_for(purpose: Purpose, dataset: str, model: str, seed: int) -> torch.Generator:
-    """A CPU generator seeded by `seed_for`; on the CPU so that a GPU run starts and shuffles alike."""
+    """A generator seeded by `seed_for`. It is on the CPU, so that runs on a GPU draw the same numbers."""
     import torch
 
     return torch.Generator("cpu").manual_seed(seed_for(purpose, dataset, model, seed) % 2**63)

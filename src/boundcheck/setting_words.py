@@ -17,9 +17,9 @@ SHORT_EXPONENT = re.compile(r"([-+]?\d+)(\.\d*)?[eE]([-+]?)(\d+)")  # YAML wants
 
 
 def allowed_words(schema: Schema) -> str:
-    """What a JSON schema allows, as it stands behind `allowed:` in a message.
+    """What a JSON schema allows, in the words that follow `allowed:` in a message.
 
-    The key `words` of a schema, where it has one, says what its other keys cannot.
+    A schema may have a key `words`, which is used instead of the other keys.
     """
     if "words" in schema:
         return str(schema["words"])

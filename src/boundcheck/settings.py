@@ -1,14 +1,14 @@
-"""What a setting may be: the types of the fields of every kind, and the settings of a training.
+"""The types of the settings of every kind, and the settings of a training.
 
-A kind is a dataclass made by `settings`; the types below say what its fields may hold. They are the one source of the
-checks, of the error messages, of the schema that editors read, and of the list of kinds:
+A kind is a dataclass made by `settings`. The types below say which values its fields may have. The checks, the error
+messages, the schema for editors and the list of kinds are all made from them:
 
     @settings
     class Ridge:
         strength: Positive
         form: Literal["primal", "dual"] = "primal"
 
-`__post_init__` is left with conditions between fields.
+`__post_init__` checks only conditions between fields.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ RULES = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid", arbitrary_t
 
 
 def in_words(text: str) -> Any:
-    """Of a field: what it allows, where its type alone does not say it well."""
+    """Annotation of a field: words for what it allows, used instead of words made from its type."""
     return Field(json_schema_extra={"words": text})
 
 
@@ -48,11 +48,11 @@ def _no_truth(value: Any) -> Any:
     return value
 
 
-NoTruth = BeforeValidator(_no_truth)  # beside a choice with 0 or 1, for which Python takes false and true as well
+NoTruth = BeforeValidator(_no_truth)  # for choices with 0 or 1, to which Python's False and True are equal
 
 
 def among(section: str, *kinds: str) -> WithJsonSchema:
-    """Of a field that holds a variant: which section's kinds it may name; without `kinds` all of them."""
+    """Annotation of a field that holds a variant: the section of its kinds, and which `kinds`; none given: all."""
     words = f"a variant, {{kind: {', '.join(kinds) or '...'}, and its settings}}"
     return WithJsonSchema({"type": "object", "words": words, "section": section, "kinds": list(kinds)})
 
@@ -61,13 +61,14 @@ def among(section: str, *kinds: str) -> WithJsonSchema:
 def settings(kind: Any = None, *, frozen: bool = True, kw_only: bool = False) -> Any:
     """A dataclass whose fields are checked against their annotations when an instance is made.
 
-    A value that is not allowed raises a ValueError `field: got VALUE; allowed: WORDS`. Nothing is converted, but for a
-    whole number where any number may stand. A field with `init=False` is no setting and may hold anything.
+    A value that is not allowed raises a ValueError `field: got VALUE; allowed: WORDS`. Values are not converted, except
+    an integer to a float. A field with `init=False` is not a setting and may hold anything.
 
     Args:
         kind: the class.
-        frozen: False for what keeps a state beside its settings, as recorders do.
-        kw_only: whether settings are given by name only, so that one without a default may follow an inherited one.
+        frozen: False for classes with a state beside their settings, such as recorders.
+        kw_only: whether settings are given by name only. Then a field without a default may follow an inherited field
+            with one.
     """
     if kind is None:
         return lambda kind: settings(kind, frozen=frozen, kw_only=kw_only)
@@ -89,10 +90,10 @@ def settings(kind: Any = None, *, frozen: bool = True, kw_only: bool = False) ->
 
 
 def check(name: str, value: object, annotation: Any) -> None:
-    """Refuse a value that a type of this module excludes; for what is no field, as an argument of an optimizer.
+    """Check a value that is not a field, such as an argument of an optimizer, against a type of this module.
 
     Raises:
-        ValueError: with the name, the value and what is allowed.
+        ValueError: the value is not allowed; the message has the name, the value and what is allowed.
     """
     adapter = _adapter(annotation)
     try:
@@ -107,7 +108,7 @@ def words(annotation: Any) -> str:
 
 
 def field_schemas(kind: Any) -> dict[str, dict[str, Any]]:
-    """JSON schema of each setting of a class made by `settings`, with its default but without its meaning."""
+    """JSON schema of each setting of a class made by `settings`, with its default but without a description."""
     properties = TypeAdapter(kind).json_schema()["properties"] if dataclasses.fields(kind) else {}
     return {field.name: _plain(properties[field.name]) for field in dataclasses.fields(kind) if field.init}
 
@@ -122,15 +123,15 @@ def _plain(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refused(kind: Any, error: ErrorDetails, args: Sequence[Any], values: Mapping[str, Any]) -> Exception:
-    """What is raised in place of pydantic's error, from its first part."""
+    """The error to raise instead of pydantic's, from the first entry of its list of errors."""
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, Exception) and not error["loc"]:  # of `__post_init__`
         return cause
     if error["type"] in ("multiple_argument_values", "unexpected_positional_argument"):
         return TypeError(f"{kind.__name__}: {error['msg']}")
     names = [field.name for field in dataclasses.fields(kind) if field.init]
-    place = error["loc"][0] if error["loc"] else ""
-    name = names[place] if isinstance(place, int) and place < len(names) else str(place)
+    key = error["loc"][0] if error["loc"] else ""
+    name = names[key] if isinstance(key, int) and key < len(names) else str(key)
     given = {**dict(zip(names, args, strict=False)), **values}
     if name not in names:
         return ValueError(f"{name}: {kind.__name__} has no such setting; allowed: {', '.join(names) or 'none'}")

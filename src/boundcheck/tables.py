@@ -1,4 +1,4 @@
-"""The tidy tables: their columns, and how they are written and read (Parquet, whole or not at all)."""
+"""The tidy tables: their columns, and how they are written (Parquet, atomically) and read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from boundcheck.atomic_files import written_whole
+from boundcheck.atomic_files import replacing
 
 METADATA = b"boundcheck"
 TIDY = pa.schema(
@@ -51,19 +51,23 @@ CHECKS = pa.schema(
 
 
 def write(columns: Mapping[str, Any], schema: pa.Schema, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
-    """Write columns (sequences of one length) as Parquet under a temporary name, then rename.
+    """Write columns (sequences of equal length) as a Parquet file, atomically.
 
-    `metadata` (JSON) tells what the file was made from; `read_metadata` gives it back.
+    Args:
+        columns: the values by column name.
+        schema: the columns and their types.
+        path: the file.
+        metadata: what the file was made from; stored as JSON, and returned by `read_metadata`.
     """
     table = pa.table({name: _array(columns[name], schema.field(name).type) for name in schema.names}, schema=schema)
     if metadata is not None:
         table = table.replace_schema_metadata({METADATA: json.dumps(metadata, sort_keys=True)})
-    with written_whole(path) as temporary:
+    with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What `write` was told of where a file comes from."""
+    """The `metadata` that `write` stored in a file."""
     return json.loads(pq.read_schema(path).metadata[METADATA])
 
 
@@ -131,7 +135,7 @@ FIGURES = pa.schema(
 
 
 def _array(values: Any, kind: pa.DataType) -> pa.Array:
-    """`pa.array(values, kind)`; for plain numbers and texts without pandas, which pyarrow imports to look at a list."""
+    """`pa.array(values, kind)`, faster: for numbers and texts it avoids that pyarrow imports pandas."""
     if len(values) and pa.types.is_string(kind) and all(type(value) is str for value in values):
         encoded = [value.encode() for value in values]
         offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)

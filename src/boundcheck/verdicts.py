@@ -1,4 +1,4 @@
-"""What decides the papers: the tables of results, checks of theorems, claims with their verdicts and figures."""
+"""The contracts of the check stage: tables of results, checks of theorems, and claims with verdicts and figures."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ Decision = Literal["supported", "contradicted", "inconclusive", "vacuous", "not 
 
 
 def no_arrays(dataset: str, model: str, method: str, name: str) -> ArraysBySeed:
-    """`Tables.arrays` where no callback left any."""
+    """The default of `Tables.arrays`: no callback left any arrays."""
     return {}
 
 
 class Views:
-    """What several checks and claims make of one frame of the tables, made once. It lives as long as the tables do."""
+    """A cache of what several checks and claims compute from one frame. It lives as long as the tables."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[int, Callable[..., Any]], tuple[pd.DataFrame, Any]] = {}
 
     def of(self, frame: pd.DataFrame, make: Callable[[pd.DataFrame], Any]) -> Any:
-        """`make(frame)`, which nobody changes: the same object for the same frame every time."""
+        """`make(frame)`, computed once for each frame. Callers must not change the result."""
         key = id(frame), make
         if key not in self._made:
             self._made[key] = frame, make(frame)  # the frame is kept, so that no other can get its id
@@ -37,14 +37,16 @@ class Views:
 
 
 class Tables(NamedTuple):
-    """What checks and claims decide from: tidy frames with the keys dataset, model, method, seed.
+    """The input of checks and claims: tidy frames with the keys dataset, model, method, seed.
 
-    `curves`, `measurements`: the tidy form (measurements with a column `analysis`); `checks`: as tables.CHECKS;
-    `runs`: one row per run with `status` (done, diverged, missing), `reason`, and the resolved settings of its cell:
-    dicts `method_spec`, `model_spec`, `dataset_spec`, `training`, lists `record` and `roles`; `skipped`: cells that
-    make no sense, with the reason.
-    `arrays(dataset, model, method, name)`: by seed, the arrays that the callback `name` left, read when asked for;
-    empty where there are none. `views`: what is derived from these frames once, where somebody keeps it.
+    - `curves`, `measurements`: as tables.TIDY and tables.MEASUREMENTS.
+    - `checks`: as tables.CHECKS.
+    - `runs`: one row per run with `status` (done, diverged, missing), `reason`, and the resolved settings of its cell:
+      the dicts `method_spec`, `model_spec`, `dataset_spec`, `training` and the lists `record` and `roles`.
+    - `skipped`: cells that are not run because they make no sense, with the reason.
+    - `arrays(dataset, model, method, name)`: the arrays that the callback `name` left, by seed; empty if there are
+      none. They are read when the function is called.
+    - `views`: the cache for `view`; None: no cache.
     """
 
     curves: pd.DataFrame
@@ -56,34 +58,34 @@ class Tables(NamedTuple):
     views: Views | None = None
 
     def view(self, frame: pd.DataFrame, make: Callable[[pd.DataFrame], Any]) -> Any:
-        """`make(frame)` of one of these frames, made once where the tables keep `views`."""
+        """`make(frame)` for one of these frames; computed once if the tables have `views`."""
         return make(frame) if self.views is None else self.views.of(frame, make)
 
 
 class Check(Protocol):
-    """One theorem, checked wherever the tables hold what it needs."""
+    """One theorem, checked on every run whose tables have the quantities that it needs."""
 
     def rows(self, tables: Tables) -> pd.DataFrame:
-        """Keys, step, and: theorem, sense, bound, measured, tolerance, premise_holds, holds, tightness."""
+        """One row per comparison, with the columns of tables.CHECKS except `check`."""
 
 
 @dataclass(frozen=True)
 class Figure:
     """One row of panels in the report. `data` is tidy: panel, series, role, x, y, low, high; y is finite.
 
-    `panel` titles one axes, `series` names what has a colour. What the other columns mean, by `mark`:
+    `panel` is the title of a panel. Each `series` has a colour. The other columns depend on `mark`:
 
     - "line", "points": y against x, with the range from low to high. `role` says what y is: "measured" (a line with
-      its band; dots with bars beside a bound, or where there is a single x), or a theorem's "bound" or "upper bound"
-      (dotted), "lower bound" (dash-dotted), or what a "formula" predicts (dotted), whose low and high are not drawn.
-    - "interval": a row per entry under the name of its panel, y its effect and [low, high] its confidence interval
-      (NaN: none, drawn hollow), with a line at 0; an entry with panel "" stands on its own (the pooled one). x is not
-      used, role is "measured".
-    - "heatmap": a cell per (x, series): x its column, series its row, y its colour; low and high are not used, role
-      is "measured".
-    - "picture": a grey pixel per (x, series): x its column, series its row, both whole numbers, y its lightness from 0
-      to 1; columns without pixels part pictures that stand side by side, and panels stand below each other, the same
-      column above the same; low and high are not used, role is "measured".
+      a band; dots with bars if there is a bound or only one x), a theorem's "bound" or "upper bound" (dotted) or
+      "lower bound" (dash-dotted), or the prediction of a "formula" (dotted). Only "measured" has low and high.
+    - "interval": one row per entry, below the name of its panel. y is the effect and [low, high] its confidence
+      interval (NaN: none, drawn hollow); a line marks 0. An entry with panel "" has no heading (the pooled effect). x
+      is not used; role is "measured".
+    - "heatmap": one cell per (x, series): x is its column, series its row, y its colour. low and high are not used;
+      role is "measured".
+    - "picture": one grey pixel per (x, series): x is its column, series its row (both integers), y its lightness from
+      0 to 1. Columns without pixels separate pictures that are side by side. Panels are drawn below each other with
+      aligned columns. low and high are not used; role is "measured".
     """
 
     data: pd.DataFrame
@@ -97,7 +99,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Reason:
-    """One part of why a claim is decided so: its kind, which report/reasons.py puts into words, and what it says.
+    """One reason for a verdict: a kind and its values, from which report/reasons.py makes a sentence.
 
     `values` are numbers, texts, names of cells as (dataset, model, method), or lists and mappings of these.
     """
@@ -107,28 +109,28 @@ class Reason:
 
 
 def because(kind: str, /, **values: Any) -> Reason:
-    """A reason of this kind with these values."""
+    """Make a `Reason` of this kind with these values."""
     return Reason(kind, values)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the curves say of a claim. `effect` with its 95% interval is in `unit`; `num_runs` is its n."""
+    """The decision about a claim. `effect` and its 95% interval are in `unit`; `num_runs` is the number of runs n."""
 
     decision: Decision
-    reason: Sequence[Reason]  # its parts in order
+    reason: Sequence[Reason]  # in the order of their sentences
     effect: float = NAN
     low: float = NAN
     high: float = NAN
     unit: str = ""
     num_runs: int = 0
-    num_runs_needed: int | None = None  # at which n an inconclusive interval would exclude 0
+    num_runs_needed: int | None = None  # the n at which an inconclusive interval would exclude 0
     tightness: float = NAN
     cells: Sequence[Mapping[str, Any]] = field(default_factory=tuple)  # the evidence, a row per (dataset, model)
     figures: Sequence[Figure] = ()
 
 
 class Claim(Protocol):
-    """What decides a statement of a paper. The statement itself is for the report alone."""
+    """Decides one statement of a paper. The words of the statement are used in the report only."""
 
     def decide(self, tables: Tables) -> Verdict: ...

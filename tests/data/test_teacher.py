@@ -107,7 +107,7 @@ def test_or_images_in_a_normalisation_of_its_own(local):
 @pytest.mark.parametrize(
     ("examples", "message"),
     [
-        (splits(3, 6), f"the teacher {MODEL} tells 7 classes apart, the dataset has 6; both need the same"),
+        (splits(3, 6), f"the teacher {MODEL} has 7 classes, the dataset has 6; both need the same classes"),
         (splits(1, 7), rf"the teacher {MODEL} on inputs of shape \(1, 12, 12\): .*; take another teacher"),
     ],
 )

@@ -234,7 +234,7 @@ def test_two_classes_are_made_of_many_after_the_choice_of_examples():
 @pytest.mark.parametrize("positive", [[5], [0, 1, 2, 3, 4]])
 def test_classes_that_are_not_there_and_all_of_them_are_refused(positive):
     for refused in (lambda: apply(positive=positive), lambda: View(positive=positive).sizes(Sizes(num_classes=5))):
-        with pytest.raises(ValueError, match=r"positive: got .*; allowed: some, not all, of 0…4"):
+        with pytest.raises(ValueError, match=r"positive: got .*; allowed: some, but not all, of 0…4"):
             refused()
 
 

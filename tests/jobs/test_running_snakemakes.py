@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from boundcheck.jobs.running_snakemakes import FILE, snakemakes_at_work
+from boundcheck.jobs.running_snakemakes import FILE, running_snakemakes
 
 # A process at work in its folder, with a job that lives on when it ends.
 PROGRAM = """
@@ -38,30 +38,30 @@ def start():
 
 
 def test_one_here_is_seen_until_it_ends(start, tmp_path):
-    assert snakemakes_at_work(tmp_path) == []
+    assert running_snakemakes(tmp_path) == []
     process = start(tmp_path)
-    assert snakemakes_at_work(tmp_path) == [process.pid]
+    assert running_snakemakes(tmp_path) == [process.pid]
     process.kill()
     process.wait()
-    assert snakemakes_at_work(tmp_path) == []
+    assert running_snakemakes(tmp_path) == []
 
 
 def test_one_elsewhere_is_not(start, tmp_path):
     (tmp_path / "other").mkdir()
     start(tmp_path / "other")
-    assert snakemakes_at_work(tmp_path) == []
+    assert running_snakemakes(tmp_path) == []
 
 
 def test_one_that_ended_before_the_other_is_not_told_of_after_both(start, tmp_path):
     first, second = start(tmp_path), start(tmp_path)
-    assert snakemakes_at_work(tmp_path) == [first.pid, second.pid]
+    assert running_snakemakes(tmp_path) == [first.pid, second.pid]
     first.kill()
     first.wait()
-    assert second.pid in snakemakes_at_work(tmp_path)
+    assert second.pid in running_snakemakes(tmp_path)
     second.kill()
     second.wait()
     third = start(tmp_path)
-    assert snakemakes_at_work(tmp_path) == [third.pid]
+    assert running_snakemakes(tmp_path) == [third.pid]
     assert (tmp_path / FILE).read_text() == f"{third.pid}\n"
 
 

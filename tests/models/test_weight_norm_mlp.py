@@ -103,7 +103,7 @@ def test_one_output(generator):
 REFUSED = [
     ({"activation": "relu"}, "activation: got 'relu'; allowed: one of tanh, gelu, softplus, silu (ReLU is not smooth"),
     ({"gains": "fixed", "normalised": False}, "gains: got 'fixed' with normalised false; allowed: none"),
-    ({"gain": 2.0}, "gain: got 2.0; allowed: a number that is not 0, and 1 where there are no gains"),
+    ({"gain": 2.0}, "gain: got 2.0; allowed: a number that is not 0; only 1 if gains is none"),
     ({"gains": "fixed", "gain": 0.0}, "gain: got 0.0"),
 ]
 

@@ -169,17 +169,17 @@ def test_every_mistake_is_reported_at_once(write):
 
 
 def test_a_key_that_stands_twice_is_named_with_its_lines(write):
-    with pytest.raises(ConfigError, match="'sgd' stands twice, in lines 3 and 4"):
+    with pytest.raises(ConfigError, match="'sgd' occurs twice, in lines 3 and 4"):
         make_plan([write("name: a\nmethods:\n  sgd: {kind: sgd}\n  sgd: {kind: sgd}\n")])
 
 
 def test_a_key_that_stands_twice_in_a_line_is_named(write):
-    with pytest.raises(ConfigError, match="'lr' stands twice, in line 2"):
+    with pytest.raises(ConfigError, match="'lr' occurs twice, in line 2"):
         Sources([write("methods:\n  sgd: {lr: 0.1, lr: 0.2}\n")])
 
 
 def test_a_key_that_stands_twice_deep_inside_is_named(write):
-    with pytest.raises(ConfigError, match="'lr' stands twice, in lines 3 and 4"):
+    with pytest.raises(ConfigError, match="'lr' occurs twice, in lines 3 and 4"):
         Sources([write("a:\n- x: &b\n    lr: 1\n    lr: 2\n  y: *b\n")])
 
 

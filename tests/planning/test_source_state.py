@@ -6,7 +6,7 @@ import os
 import pytest
 
 from boundcheck.planning.grid import make_plan
-from boundcheck.planning.source_state import fetched_state, origin_state
+from boundcheck.planning.source_state import recorded_source_state, source_state
 
 
 @pytest.fixture
@@ -32,37 +32,37 @@ def test_a_change_of_the_files_is_seen(images, change, above):
     top = (images / above).resolve()
     for folder in (top, *top.rglob("*")):
         os.utime(folder, (1, 1))
-    before = origin_state(top)
-    assert origin_state(top) == before
+    before = source_state(top)
+    assert source_state(top) == before
     change(images)
-    assert origin_state(top) != before
+    assert source_state(top) != before
 
 
 def test_a_folder_that_may_not_be_read_has_a_state(images, monkeypatch):
     def refuse(folder):
         raise PermissionError(folder)
 
-    before = origin_state(images)
+    before = source_state(images)
     monkeypatch.setattr(os, "scandir", refuse)
-    assert origin_state(images) not in (None, before)
+    assert source_state(images) not in (None, before)
 
 
 def test_an_archive_is_known_by_size_and_time(tmp_path):
     archive = tmp_path / "images.zip"
     archive.write_bytes(b"one")
     os.utime(archive, (1, 1))
-    before = origin_state(archive)
+    before = source_state(archive)
     archive.write_bytes(b"four")
     os.utime(archive, (1, 1))
-    assert origin_state(archive) != before
+    assert source_state(archive) != before
     archive.write_bytes(b"one")
     os.utime(archive, (1, 1))
-    assert origin_state(archive) == before
+    assert source_state(archive) == before
 
 
 def test_nothing_is_no_state(tmp_path):
-    assert origin_state(tmp_path / "absent") is None
-    assert fetched_state("absent", {}, tmp_path) is None
+    assert source_state(tmp_path / "absent") is None
+    assert recorded_source_state("absent", {}, tmp_path) is None
 
 
 @pytest.fixture
@@ -83,22 +83,22 @@ def plan(images, make_config, tmp_path, monkeypatch):
 
 def test_a_folder_that_went_away_after_fetching_is_not_missed(plan, images, tmp_path):
     (data,) = [name for name in plan.fetches if name.startswith("image_folder-")]
-    state = plan.origin_state(data)
-    assert plan.missing_origin(data) == []
+    state = plan.source_state(data)
+    assert plan.missing_source(data) == []
     images.rename(tmp_path / "elsewhere")
-    (problem,) = plan.missing_origin(data)
+    (problem,) = plan.missing_source(data)
     assert "config.yaml" in problem
-    assert f"datasets.mine.path: got {str(images)!r}: nothing is there" in problem
+    assert f"datasets.mine.path: got {str(images)!r}, which does not exist" in problem
     (tmp_path / "data" / data).mkdir(parents=True)
     (tmp_path / "data" / data / "arrays.safetensors").touch()
     provenance = {"spec": plan.fetch_spec(data), "source": state}
     (tmp_path / "data" / data / "provenance.json").write_text(json.dumps(provenance))
-    assert plan.origin_state(data) == state
+    assert plan.source_state(data) == state
     other = {"spec": {**plan.fetch_spec(data), "path": "typo"}, "source": state}
     (tmp_path / "data" / data / "provenance.json").write_text(json.dumps(other))
-    assert plan.origin_state(data) == "none", "arrays of another path say nothing of this one"
+    assert plan.source_state(data) == "none", "arrays of another path say nothing of this one"
 
 
-def test_other_datasets_have_no_origin(plan):
-    assert plan.origin_state("digits") == "none"
-    assert plan.missing_origin("digits") == []
+def test_other_datasets_have_no_source(plan):
+    assert plan.source_state("digits") == "none"
+    assert plan.missing_source("digits") == []

@@ -37,7 +37,7 @@ def test_another_content_is_refused(files, tmp_path):
     path = files.path(str(tmp_path), {"a": 1})
     files.write(path)
     Path(path).write_text('{"a": 2}')
-    with pytest.raises(ConfigError, match="has another content than its name says"):
+    with pytest.raises(ConfigError, match="was changed: the digest of its content"):
         read_spec(Path(path))
 
 

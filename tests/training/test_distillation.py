@@ -183,7 +183,7 @@ def test_it_can_be_measured(spec, data, tmp_path):
 
 def test_a_teacher_that_does_not_fit_is_refused_before_the_first_step(spec, data, tmp_path):
     spec["training"]["teacher"] = data[1][9]
-    with pytest.raises(DataError, match="tells 9 classes apart, the dataset has 10; both need the same"):
+    with pytest.raises(DataError, match="has 9 classes, the dataset has 10; both need the same classes"):
         train(spec, data[0], tmp_path / "run")
     spec["training"]["teacher"] = data[1][10] | {"file": str(tmp_path / "no.safetensors")}
     with pytest.raises(DataError, match=r"no\.safetensors"):

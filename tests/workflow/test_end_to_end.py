@@ -98,7 +98,7 @@ def test_a_job_refuses_a_spec_that_was_changed(finished, tmp_path):
     (spec,) = project.folder.glob("data/specs/*")
     spec.write_text(spec.read_text() + " ")
     words = ["fetch", "--spec", str(spec), "--output", "data/digits/arrays.safetensors"]
-    assert "has another content than its name says" in project.boundcheck(*words, expect=1)
+    assert "was changed: the digest of its content" in project.boundcheck(*words, expect=1)
 
 
 def test_provenance_and_tables_hold_all_settings(finished):

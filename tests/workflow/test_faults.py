@@ -189,7 +189,7 @@ def test_without_keep_going_it_is_said_before_the_first_job(holes):
     said = holes.snakemake(expect=1)
     (holes.folder / "absent.log").rename(holes.folder / FETCH_LOG)
     assert "config/small.yaml: datasets.absent.path: got " in said
-    assert "nothing is there" in said
+    assert "which does not exist" in said
     assert "localrule fetch" not in said
 
 

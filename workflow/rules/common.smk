@@ -39,7 +39,7 @@ CELL = f"{SCALE}/{{study}}/{{dataset}}/{{model}}/{{method}}"
 BATCH = f"{CELL}/{{seeds}}"
 REPORT_MESSAGE = f"report: reports/{SCALE}/index.html"
 OVERLAYS = shlex.join(["--configfile", *map(str, PLAN.sources.files[len(defaults) :])] if overlays else [])
-ERROR_MESSAGE = f"what failed: boundcheck status {OVERLAYS}\nreport of what is there: boundcheck preview {OVERLAYS}"
+ERROR_MESSAGE = f"what failed: boundcheck status {OVERLAYS}\nreport of the results so far: boundcheck preview {OVERLAYS}"
 NUM_GPUS = num_gpus()
 workflow.global_resources.setdefault("gpu", max(NUM_GPUS, 1))
 
@@ -74,8 +74,8 @@ def fetch_code(wildcards):
     return PLAN.fetch_code(wildcards.data)
 
 
-def origin_state(wildcards):
-    return PLAN.origin_state(wildcards.data)
+def source_state(wildcards):
+    return PLAN.source_state(wildcards.data)
 
 
 def arrays(wildcards):
@@ -88,15 +88,15 @@ def teacher_arrays(wildcards):
     return [f"data/{data}/arrays.safetensors" for data in PLAN.batches[batch_folder(wildcards)].data[1:]]
 
 
-def refuse_missing_origins(jobs):
+def refuse_missing_sources(jobs):
     """Stop before the first job if the folder or archive of a dataset does not exist.
 
-    With --keep-going only datasets that have arrays count: a fetch that fails would delete them. The others fail alone.
+    With --keep-going, only datasets that already have arrays stop the run: a fetch that fails would delete these.
     """
     fetched = sorted(job.wildcards.data for job in jobs if job.rule.name == "fetch")
     if workflow.execution_settings.keep_going:
         fetched = [data for data in fetched if Path(f"data/{data}/arrays.safetensors").exists()]
-    problems = [problem for data in fetched for problem in PLAN.missing_origin(data)]
+    problems = [problem for data in fetched for problem in PLAN.missing_source(data)]
     if problems:
         raise WorkflowError("config: " + "\n".join(problems))
 

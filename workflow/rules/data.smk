@@ -12,7 +12,7 @@ rule fetch:
     params:
         spec=fetch_spec,
         code=fetch_code,
-        source=origin_state,
+        source=source_state,
     shell:
         "python -m boundcheck fetch --spec {params.spec:q} --source {params.source:q} --output {output.arrays:q}"
         " > {log:q} 2>&1"

@@ -1,8 +1,8 @@
-"""Callbacks: what is recorded during training, one file each, found by the name in `record`.
+"""Callbacks: they record a training. One file each; `record` in a config names them.
 
 An entry of `record` is a kind, or a mapping of a kind and its settings. A callback that keeps something between steps
 is a dataclass that is not frozen: its settings are its init fields, and its state is in fields of `field(init=False)`.
-A callback may also keep a state in checkpoints, leave arrays, or restart seeds: see `KeepsState`, `LeavesArrays` and
+A callback may also keep a state in checkpoints, save arrays, or restart seeds: see `KeepsState`, `LeavesArrays` and
 `MayRestart` in optional_members.py.
 """
 

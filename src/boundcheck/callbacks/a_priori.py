@@ -1,4 +1,4 @@
-"""The curvature that a DAG network with weight decay cannot exceed, known at the first step."""
+"""An upper bound on the curvature of a DAG network with weight decay, known at the first step."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from boundcheck.theory.dag_momentum.convergence import weight_bound
 
 
 def curvature_on_the_ball(training: Training) -> Tensor:
-    """L(R) of `theory.dag_momentum.certificate` for each seed (k,), float64, R from where its newest step began.
+    """The bound L(R) of `theory.dag_momentum.certificate` for each seed: (k,) float64.
+
+    R is the radius of the ball that follows from the loss at the start of the newest step.
 
     Raises:
-        ValueError: another kind of network or of loss, or no weight decay.
+        ValueError: the network or the loss is of another kind, or there is no weight decay.
     """
     model, decay = training.model, training.optimizer.param_groups[0].get("weight_decay", 0.0)
     if not isinstance(model, DAGNetwork):

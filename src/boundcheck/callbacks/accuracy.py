@@ -1,4 +1,4 @@
-"""Loss and accuracy on the whole training and test splits, every epoch."""
+"""Loss and accuracy on all training and test examples, at every evaluation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class AccuracyRecorder:
     quantities: ClassVar[str] = "full_train_loss test_loss train_accuracy test_accuracy"
 
     def on_step(self, training: Training) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def on_epoch(self, training: Training) -> None:
         """Evaluate both splits and record one value per seed."""

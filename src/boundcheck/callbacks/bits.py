@@ -1,4 +1,4 @@
-"""The signs of all binary weights at every step, packed: what two trainings are compared by."""
+"""Records the signs of all binary weights during training, packed, so that two trainings can be compared bit by bit."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from boundcheck.settings import Count, settings
 
 
 def signs(model: nn.Module, num_stacked: int) -> Tensor:
-    """True where a binary weight is +1: (k, n), layers one after another."""
+    """Whether each binary weight is +1: (k, n) bool, in the order of the layers."""
     return torch.cat([p.detach().view(num_stacked, -1) >= 0 for p in binary_parameters(model)], 1)
 
 
 def pack(bits: Tensor) -> Tensor:
-    """Eight bits a byte, the first one lowest, the last byte filled up with 0: (k, n) bool -> (k, ⌈n/8⌉) uint8."""
+    """Pack eight bits into a byte, lowest bit first, the last byte padded with 0: (k, n) bool -> (k, ⌈n/8⌉) uint8."""
     k, n = bits.shape
     padded = F.pad(bits, (0, -n % 8)).view(k, -1, 8)
     weights = 2 ** torch.arange(8, dtype=torch.uint8, device=bits.device)
@@ -30,9 +30,9 @@ def pack(bits: Tensor) -> Tensor:
 
 @settings(frozen=False)
 class BitsRecorder:
-    """Keeps the bits before the first step and after every `every`-th one, as arrays beside the snapshots.
+    """Saves the bits before the first step and after every `every`-th step, as arrays beside the snapshots.
 
-    Arrays, by seed: `bits` (T, ⌈n/8⌉) uint8, packed by `pack`; `steps` (T,); `num_weights`, n.
+    Arrays of each seed: `bits` (T, ⌈n/8⌉) uint8, packed by `pack`; `steps` (T,); `num_weights`, n.
 
     Args:
         every: steps between records.
@@ -51,12 +51,12 @@ class BitsRecorder:
             self._record(training, training.step + 1)
 
     def on_epoch(self, training: Training) -> None:
-        """Record the start."""
+        """Record the bits before the first step."""
         if training.step == 0 and not self._steps:
             self._record(training, 0)
 
     def arrays(self) -> dict[str, Tensor]:
-        """What was recorded, the seed first."""
+        """The recorded arrays, with a leading axis of seeds."""
         k = len(self._bits[0]) if self._bits else 0
         return {
             "bits": torch.stack(self._bits, 1) if self._bits else torch.zeros(0, 0, 0, dtype=torch.uint8),
@@ -69,7 +69,7 @@ class BitsRecorder:
         return {"bits": list(self._bits), "steps": list(self._steps), "num_weights": self._num_weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the records of a checkpoint."""
+        """Restore the records of a checkpoint."""
         self._bits, self._steps = list(state["bits"]), list(state["steps"])
         self._num_weights = state["num_weights"]
 
@@ -81,7 +81,7 @@ class BitsRecorder:
 
 
 def layer_slices(model: nn.Module, num_stacked: int) -> Iterable[slice]:
-    """Where the bits of each binary layer lie in `signs`."""
+    """The positions in `signs` of the bits of each binary layer."""
     start = 0
     for p in binary_parameters(model):
         end = start + p.numel() // num_stacked

@@ -1,4 +1,4 @@
-"""The local curvature along the steps of a training, and the loop that certifies a step size with it."""
+"""The local curvature along the steps of a training, and a certificate for the step size that uses it."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ OneOrMore = Annotated[float, Ge(1)]
 
 @settings(frozen=False)
 class CurvatureRecorder:
-    """Records the curvature along the step at every step of a first window, then at every `every`-th step.
+    """Records the curvature along a step: at each of the first `window` steps, then at every `every`-th step.
 
-    `local_curvature`, an estimate from above of λ_max(∇²E) on the segment of the step (start, middle and end, with the
-    Lanczos residual); `sharpness`, λ_max before the step; `lowest_curvature`, the smallest Ritz value, which is above
-    λ_min. The penalty of weight decay is part of E.
+    `local_curvature`: an upper estimate of λ_max(∇²E) on the segment of the step (at its start, middle and end, plus
+    the Lanczos residual). `sharpness`: λ_max before the step. `lowest_curvature`: the smallest Ritz value, which is at
+    least λ_min. E includes the penalty of weight decay.
 
     Args:
-        every: steps between measurements after the window; 0: none.
-        window: so many first steps are all measured.
-        num_products: Hessian-vector products at each of the three places.
+        every: steps between measurements after the window; 0: no more measurements.
+        window: number of first steps that are all measured.
+        num_products: Hessian-vector products at each of the three points.
     """
 
     every: CountOrZero = 25
@@ -40,19 +40,23 @@ class CurvatureRecorder:
     needs_gradient: ClassVar[bool] = False
     quantities: ClassVar[str] = "local_curvature sharpness lowest_curvature"
     _vectors: Tensor | None = field(init=False, default=None, repr=False)
-    _seen: Tensor | None = field(init=False, default=None, repr=False)  # the seeds' steps when last asked
+    _seen: Tensor | None = field(init=False, default=None, repr=False)  # the seeds' steps at the last call of `is_due`
 
     def on_step(self, training: Training) -> Restart | None:
-        """Measure and record where a seed is due."""
+        """Measure and record if a seed is due."""
         if self.is_due(training.steps_since_restart):
             self.record(training)
         return None
 
     def on_epoch(self, training: Training) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def is_due(self, steps: Tensor) -> bool:
-        """Whether any seed, so many steps after its last start, is to be measured; one that stands still is not."""
+        """Whether any seed must be measured at this step.
+
+        Args:
+            steps: the steps of each seed since its last start. A seed whose count has not changed is finished.
+        """
         due = steps < self.window
         if self.every:
             due = due | (steps % self.every == 0)
@@ -63,7 +67,7 @@ class CurvatureRecorder:
     def record(self, training: Training) -> SegmentCurvature:
         """Measure all seeds at once."""
         measured = measure_segment(training, self.num_products, self._vectors)
-        # a seed that diverged has no direction to start from next time
+        # a seed that diverged has no finite vector to start from next time
         self._vectors = torch.where(measured.vectors.isfinite(), measured.vectors, 1.0)
         for name, values in (
             ("local_curvature", measured.largest),
@@ -74,31 +78,32 @@ class CurvatureRecorder:
         return measured
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the next measurement starts."""
+        """The start vectors of the next measurement."""
         state = {"vectors": self._vectors, "seen": self._seen}
         return {name: value for name, value in state.items() if value is not None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a state."""
+        """Restore the state of a checkpoint."""
         self._vectors, self._seen = state.get("vectors"), state.get("seen")
 
 
 @settings(frozen=False)
 class Certificate(CurvatureRecorder):
-    """Chooses the step size by a theorem and holds it to its premise: a seed whose curvature exceeds L̂ starts again.
+    """Chooses the step size from a theorem for an assumed curvature L̂. A seed whose curvature exceeds L̂ starts again.
 
-    At first L̂ is `margin` times the sharpness at the start and the seeds start again with `fraction` of the theorem's
-    limit; whenever the curvature on a step exceeds L̂, L̂ ← `growth` · max(L̂, it), and that seed starts again. What comes
-    out is a run whose premise was seen to hold at every measured step: a sampled certificate. With `a_priori` L̂ is the
-    explicit bound on the ball that weight decay keeps the weights in: nothing is left to measure, and L̂ stays. Records
-    also `assumed_curvature`, L̂. The learning rate of the method's config is used for one step, before the first start.
+    At first, L̂ is `margin` times the sharpness at the start, and all seeds start again with `fraction` of the theorem's
+    limit. Whenever the curvature on a step exceeds L̂, L̂ becomes `growth` times that curvature, and the seed starts
+    again. So in the final run the premise of the theorem held at every measured step: a sampled certificate. With
+    `a_priori`, L̂ is an explicit bound on the ball in which weight decay keeps the weights. Then nothing needs to be
+    measured, and L̂ does not change. Also records `assumed_curvature`, L̂. The learning rate of the method's config is
+    used for one step only, before the first restart.
 
     Args:
-        rule: the limit: `sharp`, 2/(L(1 + s)); `paper`, 2(1 − s)/(L(1 + s)²); `heavy_ball`, 2(1 − β)/L; `inverse`, 1/L;
-            `a_priori`, `sharp` with the L that `theory.dag_momentum.certificate` knows before the first step.
-        fraction: of it.
-        margin: of the first L̂ over the sharpness at the start.
-        growth: of L̂ over what exceeded it.
+        rule: the limit on the step size: `sharp`, 2/(L(1 + s)); `paper`, 2(1 − s)/(L(1 + s)²); `heavy_ball`,
+            2(1 − β)/L; `inverse`, 1/L; `a_priori`, as `sharp`, with the L of `theory.dag_momentum.certificate`.
+        fraction: the step size as a share of the limit.
+        margin: the first L̂, divided by the sharpness at the start.
+        growth: a new L̂, divided by the curvature that exceeded the old one.
     """
 
     rule: Rule = "sharp"
@@ -111,7 +116,7 @@ class Certificate(CurvatureRecorder):
     _assumed: Tensor | None = field(init=False, default=None, repr=False)
 
     def on_step(self, training: Training) -> Restart | None:
-        """Measure where a seed is due, and ask for a new start where the premise failed."""
+        """Measure if a seed is due, and request a restart of the seeds whose curvature exceeded L̂."""
         if not self.is_due(training.steps_since_restart):
             return None
         measured = self.record(training)
@@ -126,11 +131,11 @@ class Certificate(CurvatureRecorder):
         return self._restart(training, exceeded, "the curvature exceeded what the step size was chosen for")
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the next measurement starts, and L̂."""
+        """The start vectors of the next measurement, and L̂."""
         return super().state_dict() | ({} if self._assumed is None else {"assumed": self._assumed})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a state."""
+        """Restore the state of a checkpoint."""
         super().load_state_dict(state)
         self._assumed = state.get("assumed")
 

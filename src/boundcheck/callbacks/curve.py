@@ -1,4 +1,4 @@
-"""The curves of a training: what the callbacks recorded, one value for each seed at a step."""
+"""The curves of a training: the values that callbacks record, one per seed and step."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ NAN = float("nan")
 
 
 class Curve:
-    """Takes values by `record`, and gives the columns of the tidy table.
+    """Collects values with `record`, and returns them as columns of the tidy table.
 
     Values stay on the device until `flush`, so that recording a loss does not wait for the device.
 
     Attributes:
         first_steps: the step of the stack at which each seed last started (0 unless it was restarted).
-        is_recorded: whether a value that is recorded now is kept, for each seed; one that has finished records nothing.
-        restarts: of all seeds: index in the stack, own step, number of the restart, new learning rate.
+        is_recorded: for each seed, whether values are recorded now; False for a seed that has finished.
+        restarts: one entry per restart: index of the seed in the stack, its own step, number of the restart, new
+            learning rate.
     """
 
     def __init__(self, seeds: Sequence[int]) -> None:
@@ -44,12 +45,12 @@ class Curve:
         """Record `values` (k,), one for each seed, after `step` steps or `epoch` epochs of the stack.
 
         Args:
-            quantity: what the values are.
-            step: of the stack; the table has each seed's own.
-            epoch: of the stack, likewise.
+            quantity: the name of the quantity.
+            step: step of the stack. The table has the seed's own step, counted from its last start.
+            epoch: epoch of the stack; likewise.
             values: on any device.
-            index: a layer, or the number of an eigenvalue.
-            where: for which seeds; None: for all.
+            index: such as the number of a layer or of an eigenvalue.
+            where: whether to record the value of each seed; None: record all.
         """
         kept = self.is_recorded
         if where is not None:
@@ -57,17 +58,17 @@ class Curve:
         self._pending.append((quantity, step, epoch, index, kept, values.detach().reshape(-1)))
 
     def restart(self, seed_index: int, step: int, lr: float) -> None:
-        """A seed of the stack starts again after the step `step`: what it has recorded so far is dropped."""
+        """Note that a seed of the stack starts again after the step `step`. Its earlier records are dropped."""
         own_step = step - self.first_steps[seed_index]
         self.restarts.append((seed_index, own_step, self.num_restarts(seed_index) + 1, lr))
         self.first_steps[seed_index] = step + 1
 
     def num_restarts(self, seed_index: int) -> int:
-        """How often a seed of the stack was restarted."""
+        """The number of restarts of a seed of the stack."""
         return sum(restarted == seed_index for restarted, *_ in self.restarts)
 
     def flush(self) -> None:
-        """Bring the values that are still on the device to the CPU."""
+        """Copy the values that are still on the device to the CPU."""
         if self._pending:
             self._rows += [entry[:4] for entry in self._pending]
             self._kept.append(torch.tensor([entry[4] for entry in self._pending]))  # (m, k)
@@ -87,7 +88,7 @@ class Curve:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the rows of a checkpoint."""
+        """Restore the rows of a checkpoint."""
         self._rows = [tuple(row) for row in state["rows"]]
         self._kept, self._values = [state["kept"]], [state["values"]]
         self.first_steps = list(state["first_steps"])
@@ -98,7 +99,7 @@ class Curve:
         """Columns of the tidy table, with each seed's own steps.
 
         Args:
-            last_step: the own step of each seed at which its rows end because it diverged; None: it did not.
+            last_step: for each seed, its own step at which it diverged and its rows end; None: it did not diverge.
         """
         names = ("seed", "step", "epoch", "quantity", "index", "coordinate", "value", "error")
         columns: dict[str, list[Any]] = {name: [] for name in names}

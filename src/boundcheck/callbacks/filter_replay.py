@@ -1,4 +1,4 @@
-"""A latent training's gradients fed to filters beside it: which bits each mapping gets wrong, step by step."""
+"""Feeds the gradients of a latent training to gradient filters, and counts the bits that each filter gets wrong."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from boundcheck.settings import settings
 
 @settings(frozen=False)
 class FilterReplay:
-    """Open loop: each filter sees the gradients of the latent training, not those of its own bits.
+    """Runs filters in open loop: each filter gets the gradients of the latent training, not those of its own bits.
 
-    Records, at every evaluation, `bits_wrong`: the share of bits that differ from the latent weights' signs, the mean
-    over the steps since the last one; index i is `MAPPINGS[i]`. So mappings are compared on one sequence of gradients,
-    where a closed loop would amplify the first mismatch.
+    At every evaluation it records `bits_wrong`: the share of bits that differ from the signs of the latent weights,
+    averaged over the steps since the last evaluation; index i is `MAPPINGS[i]`. In open loop, all mappings are compared
+    on one sequence of gradients. In closed loop, the first wrong bit would change all later gradients.
 
     Args:
-        mappings: which of `MAPPINGS`, for torch's SGD with momentum and weight decay.
+        mappings: the mappings to compare, from `MAPPINGS`; for torch's SGD with momentum and weight decay.
     """
 
     mappings: Sequence[OtherMapping] = MAPPINGS
@@ -65,7 +65,7 @@ class FilterReplay:
         self._wrong, self._count = {}, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """The filters' bits and states, and the counts of the running epoch."""
+        """The filters' bits and states, and the counts since the last evaluation."""
         filters = {
             name: {"optimizer": f.state_dict(), "bits": [p.detach() for g in f.param_groups for p in g["params"]]}
             for name, f in self._filters.items()
@@ -73,7 +73,7 @@ class FilterReplay:
         return {"filters": filters, "wrong": dict(self._wrong), "count": self._count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the state of a checkpoint, once the training is seen."""
+        """Restore a checkpoint. The filters are restored at the next step, when the training is known."""
         self._waiting = state
         self._wrong, self._count = dict(state["wrong"]), state["count"]
 

@@ -1,4 +1,4 @@
-"""How many binary weights flip in a step, by layer, and the spread of their gradients."""
+"""Records how many binary weights flip in a step, by layer, and the size of their gradients."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from boundcheck.settings import settings
 
 @settings(frozen=False)
 class FlipRatioRecorder:
-    """Records, at every evaluation, the means over the steps since the last one; and the first step alone.
+    """Records, at every evaluation, means over the steps since the last evaluation.
 
-    `flip_ratio`: the share of binary weights whose bit is another than before the step, of each layer (index 0, 1, …)
-    and of all (index −1). `first_flip_ratio`: that of the very first step. `flipped_share`: the share of weights whose
-    bit is another than at the start. `gradient_rms`: the root mean square over weights and steps of ∂L/∂b, of all.
-    `lr_factor`: what the schedule multiplied the rates by. `largest_latent`: the largest |w| so far, which decides
-    whether clipping at 1 was ever active.
+    `flip_ratio`: the share of binary weights that flip in a step, of each layer (index 0, 1, …) and of all (index −1).
+    `first_flip_ratio`: the same at the first step only. `flipped_share`: the share of weights whose bit differs from
+    its initial value. `gradient_rms`: the root mean square of ∂L/∂b over all weights and steps. `lr_factor`: the factor
+    of the learning-rate schedule. `largest_latent`: the largest |w| so far; it shows whether clipping at 1 was ever
+    active.
     """
 
     needs_gradient: ClassVar[bool] = False
@@ -66,11 +66,11 @@ class FlipRatioRecorder:
         state |= {"flips": 0.0, "square": 0.0, "factor": 0.0, "count": 0}
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts of the running epoch."""
+        """The counts since the last evaluation."""
         return dict(self._state)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the counts of a checkpoint."""
+        """Restore the counts of a checkpoint."""
         self._state = dict(state)
 
 

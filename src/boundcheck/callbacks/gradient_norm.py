@@ -21,4 +21,4 @@ class GradientNormRecorder:
         training.curve.record("gradient_norm", training.step, training.epoch, norms)
 
     def on_epoch(self, training: Training) -> None:
-        """Nothing."""
+        """Do nothing."""

@@ -20,4 +20,4 @@ class LossRecorder:
         training.curve.record("train_loss", training.step, training.epoch, training.losses)
 
     def on_epoch(self, training: Training) -> None:
-        """Nothing."""
+        """Do nothing."""

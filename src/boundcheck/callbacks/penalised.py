@@ -1,4 +1,4 @@
-"""What a step started from, the penalty of weight decay counted in."""
+"""The loss with the penalty of weight decay, and the norm of the parameters, at the start of a step."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from boundcheck.contracts import Training
 
 
 class StepStart(NamedTuple):
-    """Of every seed before its newest step: E(θ) + (λ/2) ‖θ‖² and ‖θ‖, both (k,); no norm where λ = 0."""
+    """For every seed before its newest step: `objective` E(θ) + (λ/2) ‖θ‖² and `norm` ‖θ‖, (k,); None if λ = 0."""
 
     objective: Tensor
     norm: Tensor | None
 
 
 def step_start(training: Training, update: Tensor) -> StepStart:
-    """Where the step began whose length and direction are `update` (k, p)."""
+    """The objective and norm at the start of the newest step, whose update is `update` (k, p)."""
     decay = training.optimizer.param_groups[0].get("weight_decay", 0.0)
     if not decay:
         return StepStart(training.losses, None)

@@ -12,26 +12,27 @@ from boundcheck.contracts import Training
 from boundcheck.curvature.stacked_lanczos import stacked_extremes
 from boundcheck.optional_members import KeepsUpdate, KnowsInputDims
 
-POINTS = (0.0, 0.5, 1.0)  # of a step: its start, middle and end
-GRADIENT_SHARE = 0.3  # of a warm start
+POINTS = (0.0, 0.5, 1.0)  # the start, middle and end of a step
+GRADIENT_SHARE = 0.3  # weight of the gradient in a warm start
 
 
 class SegmentCurvature(NamedTuple):
-    """Curvatures (k,) of E along the segment of a step; the penalty of weight decay is part of E."""
+    """Curvatures (k,) of E on the segment of a step. E includes the penalty of weight decay."""
 
     largest: Tensor  # the largest over the points, its Lanczos residual included
     at_start: Tensor  # λ_max before the step
     smallest: Tensor  # the smallest Ritz value over the points
-    vectors: Tensor  # (points, k, p), where the next measurement may start
+    vectors: Tensor  # (points, k, p), start vectors for the next measurement
 
 
 def measure_segment(training: Training, num_products: int, warm: Tensor | None = None) -> SegmentCurvature:
-    """λ_max of ∇²E at the start, the middle and the end of the step that was just made.
+    """λ_max of ∇²E at the start, the middle and the end of the newest step.
 
-    Not rigorous between the three points, where it may be off by ‖Δθ‖ times the change of the Hessian.
+    It is no rigorous bound between the three points: there the error may be ‖Δθ‖ times the change of the Hessian.
 
     Args:
-        training: after a step of an optimizer that keeps its `update`; without one the end of the step stands for all.
+        training: the training after a step. If its optimizer does not keep its `update`, all three points are the end
+            of the step.
         num_products: Hessian-vector products for each point.
         warm: `vectors` of the last measurement.
     """
@@ -69,7 +70,7 @@ def measure_segment(training: Training, num_products: int, warm: Tensor | None =
 
 
 def _total_loss(training: Training, named: dict[str, Tensor], theta: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
-    """The sum of the losses of all rows of θ (m, p), at once if the seeds are trained at once, else one by one."""
+    """The sum of the losses of all rows of θ (m, p). A stack computes them in one pass, a single network one by one."""
     num_seeds, num_rows = len(training.losses), len(theta)
     pieces = theta.split([p.numel() // num_seeds for p in named.values()], dim=1)
     if num_seeds == 1:
@@ -89,7 +90,7 @@ def _total_loss(training: Training, named: dict[str, Tensor], theta: Tensor, inp
 
 
 def _is_shared(training: Training, inputs: Tensor) -> bool:
-    """Whether a batch has no axis of seeds: the network says how many axes an example has, where it knows."""
+    """Whether all seeds share the batch, so that it has no axis of seeds. False if the network does not know."""
     model = training.model
     return isinstance(model, KnowsInputDims) and inputs.dim() == model.num_input_dims + 1
 

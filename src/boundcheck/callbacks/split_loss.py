@@ -1,4 +1,4 @@
-"""The loss over both splits, for networks that do not classify."""
+"""The loss on all training and test examples, for networks that do not classify."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SplitLossRecorder:
     quantities: ClassVar[str] = "full_train_loss test_loss"
 
     def on_step(self, training: Training) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def on_epoch(self, training: Training) -> None:
         """Record one value per seed and split."""

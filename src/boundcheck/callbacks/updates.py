@@ -1,4 +1,4 @@
-"""The numbers of every step that the theory of momentum speaks of."""
+"""Records the quantities of every step that the theory of momentum uses."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from boundcheck.settings import settings
 
 @settings(frozen=False)
 class UpdateRecorder:
-    """Records, of step k from θ_k with g_k = ∇E(θ_k) and Δ_{k+1} = θ_{k+1} − θ_k, the penalty of weight decay in E:
+    """Records the gradient, update and momentum of every step. It needs an optimizer that keeps them.
 
-    `objective` E(θ_k), `gradient_norm` ‖g_k‖, `update_norm` ‖Δ_{k+1}‖, `descent_cosine` cos∠(Δ_{k+1}, −g_k), `lr` η_k,
-    `effective_momentum` β_k, `path_length` Σ_{j≤k} ‖Δ_{j+1}‖ since the seed's last start, and `parameter_norm` ‖θ_k‖
-    where there is weight decay. β_k is the coefficient of the last step: s η ‖g_k‖/‖Δ_k‖ for adaptive momentum (with
-    blocks too, for the part along the last steps has length s η ‖g_k‖ always), the constant β of the others, and 0
-    where there is no last step. The optimizer is one that keeps its gradient and update.
+    Let step k go from θ_k to θ_{k+1} = θ_k + Δ_{k+1}, with g_k = ∇E(θ_k). E includes the penalty of weight decay.
+    Quantities: `objective` E(θ_k); `gradient_norm` ‖g_k‖; `update_norm` ‖Δ_{k+1}‖; `descent_cosine`
+    cos∠(Δ_{k+1}, −g_k); `lr` η_k; `effective_momentum` β_k; `path_length` Σ_{j≤k} ‖Δ_{j+1}‖ since the seed's last
+    start; with weight decay also `parameter_norm` ‖θ_k‖.
+
+    β_k is the coefficient of the previous step Δ_k. For adaptive momentum it is s η ‖g_k‖/‖Δ_k‖, also with blocks,
+    because the part along the previous steps always has length s η ‖g_k‖. For other methods it is the constant β. It is
+    0 at the first step.
     """
 
     needs_gradient: ClassVar[bool] = False
@@ -33,10 +36,10 @@ class UpdateRecorder:
     _last: Tensor | None = field(init=False, default=None, repr=False)  # ‖Δ_k‖ (k,)
 
     def on_step(self, training: Training) -> None:
-        """Record one value per seed of each.
+        """Record one value per seed and quantity.
 
         Raises:
-            TypeError: an optimizer that keeps no update.
+            TypeError: the optimizer does not keep its update.
         """
         optimizer = training.optimizer
         if not isinstance(optimizer, MomentumOptimizer) or optimizer.gradient is None or optimizer.update is None:
@@ -65,19 +68,19 @@ class UpdateRecorder:
             training.curve.record(name, training.step, training.epoch, values)
 
     def on_epoch(self, training: Training) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The paths so far, and the lengths of the last steps."""
+        """The path lengths so far, and the norms of the last updates."""
         state = {"path": self._path, "last": self._last}
         return {name: value for name, value in state.items() if value is not None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a state."""
+        """Restore the state of a checkpoint."""
         self._path, self._last = state.get("path"), state.get("last")
 
     def _since_start(self, training: Training, like: Tensor) -> tuple[Tensor, Tensor]:
-        """‖Δ_k‖ and the path so far (k,), both 0 for a seed that makes its first step."""
+        """‖Δ_k‖ and the path length so far, (k,) each; both 0 for a seed at its first step."""
         if self._path is None or self._last is None:
             return torch.zeros_like(like), torch.zeros_like(like)
         goes_on = training.steps_since_restart > 0

@@ -1,4 +1,4 @@
-"""Row norms of normalised layers during training, and the smoothness that their theory certifies at each step."""
+"""Row norms of normalised layers during training, and the smoothness and step size that the theory certifies."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ ORIGINAL = "parametrizations.weight.original1"  # the v of torch's W = g v/‖v�
 
 @settings(frozen=False)
 class WeightNormRecorder:
-    """Records of each normalised layer (index 1 … L) its row norms, and at each step what the theory says of the step.
+    """Records the row norms of each normalised layer (index 1 … L), and what the theory certifies about a step.
 
     At every evaluation: `row_norm_min`, `row_norm_mean`, `row_norm_low` and `row_norm_high` (10 % and 90 % quantiles),
-    `output_norm` = ‖V‖₂. At the step after it, for a weight_norm_mlp on inputs of length √d: `smoothness`, the β(η) of
-    `theory.weight_norm.training` for the step taken, `certified_lr` = η₁, `step_size` = η, and `gradient_norm_total`.
+    and `output_norm` = ‖V‖₂. At the step after an evaluation, for a weight_norm_mlp on inputs of norm √d:
+    `smoothness`, the β(η) of `theory.weight_norm.training` for this step; `certified_lr` = η₁; `step_size` = η; and
+    `gradient_norm_total`.
     """
 
     needs_gradient: ClassVar[bool] = True
@@ -38,7 +39,7 @@ class WeightNormRecorder:
     _before: dict[str, Tensor] = field(init=False, default_factory=dict)  # θ at the last evaluation
 
     def on_epoch(self, training: Training) -> None:
-        """Record the norms, and keep θ for the step that follows."""
+        """Record the norms, and keep θ for the next step."""
         model = training.model
         for layer, rows in enumerate(normalised_rows(model), 1):
             norms = torch.linalg.vector_norm(rows.detach().double(), dim=-1)  # (m,) or (k, m)
@@ -52,7 +53,7 @@ class WeightNormRecorder:
             self._before = {name: p.detach().clone() for name, p in model.named_parameters()}
 
     def on_step(self, training: Training) -> None:
-        """Record what is certified of the step just made, where θ before it was kept."""
+        """Record what the theory certifies about the newest step, if θ before it was kept."""
         if not self._before:
             return
         network, norms = self._state_before(training)
@@ -73,15 +74,15 @@ class WeightNormRecorder:
         self._before = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """θ at the last evaluation, where no step has followed it."""
+        """θ at the last evaluation; empty if a step has followed it."""
         return {"before": dict(self._before)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
+        """Restore the state of a checkpoint."""
         self._before = dict(state["before"])
 
     def _state_before(self, training: Training) -> tuple[Network, list[Tensor]]:
-        """θ before the step, and the gradient's norms there by W¹ … W^L and V."""
+        """The network before the step, and the norms of its gradient with respect to W¹ … W^L and V."""
         model = training.model
         assert isinstance(model, WeightNormNetwork)
         named = dict(model.named_parameters())
@@ -105,16 +106,16 @@ class WeightNormRecorder:
 
     @staticmethod
     def _step_size(optimizer: torch.optim.Optimizer) -> Tensor:
-        """η of the step just made: () or (k,), (1,) of a network that is trained alone."""
+        """η of the newest step: () or (k,); (1,) for a network that is trained alone."""
         chosen = optimizer.step_size if isinstance(optimizer, KnowsStepSize) else optimizer.param_groups[0]["lr"]
         return torch.as_tensor(chosen, dtype=torch.float64)
 
 
 def normalised_rows(model: nn.Module) -> list[Tensor]:
-    """The rows (m, n), or (k, m, n) of a stack, of each layer whose rows are divided by their norms.
+    """The rows of each normalised layer: (m, n), or (k, m, n) of a stack.
 
-    Those of a WeightNormNetwork's hidden layers (of the un-normalised twin too, where nothing is divided), and those of
-    torch's parametrised `weight_norm`.
+    For a WeightNormNetwork, these are the rows of its hidden layers (also if it does not normalise them). For other
+    networks, they are the rows v of torch's parametrised weight normalisation.
     """
     if isinstance(model, WeightNormNetwork):
         return [layer.weight for layer in model.layers]

@@ -51,6 +51,6 @@ def hessian_lipschitz(
         remainder = moved.gradient - centre.gradient - centre.matvec(delta)
         estimates.append(2 * torch.linalg.vector_norm(remainder, dtype=torch.float64).item() / length**2)
         change = DifferenceOperator(moved, centre)
-        found = lanczos(change, generator, by_magnitude=True, tolerance=tolerance, start=delta)
-        estimates.append(found.eigenvalues[0].abs().item() / length)
+        extreme = lanczos(change, generator, by_magnitude=True, tolerance=tolerance, start=delta)
+        estimates.append(extreme.eigenvalues[0].abs().item() / length)
     return max(estimates)

@@ -1,4 +1,4 @@
-"""The files of a folder, a tar or a zip, by one interface; an archive that reaches outside of itself is refused."""
+"""One interface to the files of a folder, a tar or a zip. An archive with links or paths that leave it is refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DAMAGE = (OSError, EOFError, RuntimeError, zlib.error, tarfile.TarError, zipfile
 
 
 class Files(Protocol):
-    """Files below one place; `names` are relative, with slashes, in the order in which they are cheap to read."""
+    """The files of a folder or an archive. `names` are relative, with slashes, in the order that is fastest to read."""
 
     @property
     def names(self) -> list[str]: ...
@@ -28,13 +28,13 @@ class Files(Protocol):
 
 
 class Folder:
-    """The files below a folder; links are followed, for a folder is its owner's own."""
+    """The files below a folder. Links are followed, because the folder belongs to the user."""
 
     def __init__(self, path: Path) -> None:
-        self._top = f"{path}{os.sep}"  # strings, for a Path costs as much as decoding a small picture
+        self._top = f"{path}{os.sep}"  # strings: making a Path takes as long as decoding a small picture
         walk = os.walk(self._top, onerror=_refuse_folder, followlinks=True)
-        found = (os.path.join(top, file) for top, _, files in walk for file in files)
-        self.names = sorted(file.removeprefix(self._top).replace(os.sep, "/") for file in found)
+        paths = (os.path.join(top, file) for top, _, files in walk for file in files)
+        self.names = sorted(file.removeprefix(self._top).replace(os.sep, "/") for file in paths)
 
     def read(self, name: str) -> bytes:
         """The content of one file."""
@@ -44,12 +44,12 @@ class Folder:
 
 
 def _refuse_folder(error: OSError) -> None:
-    """Stop at a folder that cannot be read: `os.walk` by itself passes over it."""
+    """Fail if a folder cannot be read; by default `os.walk` skips it silently."""
     raise DataError(f"{error.filename}: {error.strerror}; make the folder readable or remove it") from error
 
 
 class Tar:
-    """The files of a tar archive, compressed or not, in the order in which they lie in it."""
+    """The files of a tar archive, compressed or not, in the order in which the archive holds them."""
 
     def __init__(self, archive: tarfile.TarFile) -> None:
         self._archive, self._members = archive, {}
@@ -71,7 +71,7 @@ class Tar:
 
 
 def _check_end(archive: tarfile.TarFile) -> None:
-    """Read on from the last member to the end: tarfile itself takes a tar that was cut between members for a whole."""
+    """Check that the archive is complete. `tarfile` does not notice if a tar was cut between two members."""
     file = archive.fileobj
     assert file is not None
     file.seek(archive.offset)
@@ -100,7 +100,7 @@ class Zip:
 
 
 def _refuse(archive: str, name: str, is_special: bool) -> None:
-    """Stop at a member that is a link or a device, or whose name leads out of the archive."""
+    """Refuse a member that is a link or a device, or whose path leads out of the archive."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or is_special:
         what = "a link or a special file" if is_special else "a name that leads out of the archive"
@@ -109,10 +109,10 @@ def _refuse(archive: str, name: str, is_special: bool) -> None:
 
 @contextmanager
 def open_files(path: Path) -> Iterator[Files]:
-    """The files of a folder, a tar (.tar, .tar.gz, .tgz, ...) or a zip, told apart by content.
+    """Open a folder, a tar (.tar, .tar.gz, .tgz, ...) or a zip. The content decides which it is, not the name.
 
     Raises:
-        DataError: nothing is there, it is none of these, it is damaged, or it is not safe to read.
+        DataError: the path does not exist, is of another format, is damaged, or is not safe to read.
     """
     if path.is_dir():
         yield Folder(path)
@@ -128,7 +128,7 @@ def open_files(path: Path) -> Iterator[Files]:
 
 
 def extract(archive: Path, names: Iterable[str], folder: Path) -> None:
-    """Write these files of an archive, and no others, below `folder`.
+    """Write the files `names` of an archive, and no others, below `folder`.
 
     Raises:
         DataError: the archive lacks one of them, is damaged or is not safe to read.

@@ -1,4 +1,4 @@
-"""A dataset on disk: one safetensors file, written row by row into a memory map and renamed when it is whole."""
+"""A dataset on disk: one safetensors file, written row by row through a memory map and renamed when complete."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Layout = dict[str, tuple[str, tuple[int, ...]]]  # name -> (dtype, shape), in th
 
 
 class Arrays(NamedTuple):
-    """The file while it is written: inputs (n, *input_shape) and labels (n,) int64 of both splits, memory-mapped."""
+    """The memory-mapped arrays to fill: inputs (n, *input_shape) and labels (n,) int64 of both splits."""
 
     train_inputs: np.ndarray
     train_labels: np.ndarray
@@ -50,18 +50,19 @@ def new_arrays(
     source: str,
     dtype: str = "uint8",
 ) -> Iterator[Arrays]:
-    """Write `<root>/arrays.safetensors`: whole, checksummed and with its statistics, or not at all.
+    """Write `<root>/arrays.safetensors` atomically, with a checksum and the statistics of the training inputs.
 
-    The disk space is reserved first, the caller fills the arrays in any order, and the file gets its name last; so a
-    dataset larger than the memory can be written, and a full disk or a killed job leaves nothing that looks like data.
+    The disk space is reserved first, then the caller fills the arrays in any order, and last the file gets its final
+    name. So a dataset may be larger than the memory, and a full disk or a killed job leaves no incomplete file under
+    that name.
 
     Args:
-        root: Folder of the dataset; made if it is not there.
+        root: Folder of the dataset; created if it does not exist.
         num_train: Number of training examples.
         num_test: Number of test examples.
         input_shape: Shape of one input, channels first.
         class_names: One name per label.
-        source: Where the data comes from, kept in the file.
+        source: Where the data comes from; stored in the file.
         dtype: "uint8" for images (0…255) or "float32" (in [0, 1]).
 
     Raises:
@@ -108,7 +109,7 @@ def write_arrays(
     class_names: Sequence[str],
     source: str,
 ) -> None:
-    """Write a dataset that is in memory: (inputs, labels) of both splits, as `new_arrays` does."""
+    """Write a dataset that is in memory, as `new_arrays` does. `train` and `test` are (inputs, labels)."""
     num_train, *shape = train[0].shape
     dtype = train[0].dtype.name
     with new_arrays(root, num_train, len(test[0]), shape, class_names, source, dtype) as arrays:
@@ -117,14 +118,14 @@ def write_arrays(
 
 
 def read_arrays(root: Path, verify: bool | None = None) -> Splits:
-    """Read `<root>/arrays.safetensors`, memory-mapped: pages are read when they are used.
+    """Map `<root>/arrays.safetensors` into memory; the data is read from the disk when it is used.
 
     Args:
         root: Folder of the dataset.
-        verify: Check the sha256 of the whole file; by default where it is at most 256 MiB.
+        verify: Check the sha256 of the file; by default only if it has at most 256 MiB.
 
     Raises:
-        DataError: the file is missing, truncated, altered or not one of ours.
+        DataError: the file is missing, truncated, altered or of another format.
     """
     path = root / FILE_NAME
     if not path.is_file():
@@ -150,7 +151,7 @@ def read_arrays(root: Path, verify: bool | None = None) -> Splits:
 
 
 def arrays_digest(path: Path) -> str:
-    """The sha256 that an array file says its content has."""
+    """The sha256 stored in the header of an array file."""
     advice = "the file is damaged: delete it and fetch the dataset again"
     with explained(path, advice, *DAMAGE), safe_open(path, framework="pt") as file:
         return (file.metadata() or {})["sha256"]
@@ -179,7 +180,7 @@ def _reserve(path: Path, layout: Layout, metadata: dict[str, str]) -> dict[str, 
 
 
 def _digest(path: Path) -> tuple[str, int]:
-    """The sha256 of the file with its own digest read as zeros, and where that digest stands."""
+    """The sha256 of the file, computed with zeros in place of the stored digest; and the digest's byte position."""
     with open(path, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = file.read(length)
@@ -192,7 +193,7 @@ def _digest(path: Path) -> tuple[str, int]:
 
 
 def _seal(path: Path) -> None:
-    """Write the file's sha256 into its header and force it to the disk."""
+    """Write the file's sha256 into its header and flush the file to the disk."""
     digest, at = _digest(path)
     with open(path, "r+b") as file:
         file.seek(at)

@@ -1,4 +1,4 @@
-"""Datasets that are downloaded: addresses, md5 sums and file formats are those of torchvision's classes."""
+"""Datasets that are downloaded. Addresses, md5 sums and file formats come from torchvision's classes."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ Address = Annotated[
 class _Download:
     """A dataset of torchvision.
 
-    Files are kept, checked, in `downloads/<kind>/` beside the dataset's folder, where variants share them and where
-    they can be put by hand on a machine without network.
+    Checked files are kept in `downloads/<kind>/` beside the dataset's folder. Variants share them, and on a machine
+    without network you can put them there yourself.
 
     Args:
         mirror: address of a folder that holds the files, instead of the usual addresses.
@@ -60,8 +60,8 @@ class _Download:
                 archives.append(folder / name)
             with _unpacked(source, archives, folder / ".unpacked") as unpacked:
                 train, test = (_read(source, unpacked, is_train) for is_train in (True, False))
-        origin = f"torchvision.datasets.{self.torchvision_name}"
-        write_arrays(root, train[:2], test[:2], train[2], origin)
+        source_name = f"torchvision.datasets.{self.torchvision_name}"
+        write_arrays(root, train[:2], test[:2], train[2], source_name)
 
     def load(self, root: Path) -> Splits:
         """Read what `fetch` wrote."""
@@ -125,7 +125,7 @@ def _files(source: Any) -> list[tuple[str, list[str], str]]:
 
 @contextmanager
 def _unpacked(source: Any, archives: list[Path], folder: Path) -> Iterator[Path]:
-    """The checked archives, unpacked as the torchvision class expects it, for as long as they are read."""
+    """Unpack the checked archives as the torchvision class expects; the folder is deleted after the block."""
     shutil.rmtree(folder, ignore_errors=True)  # of a job that was killed
     try:
         with explained(folder, UNPACK_ADVICE, OSError, EOFError, zlib.error):

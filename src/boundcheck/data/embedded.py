@@ -1,8 +1,9 @@
 """Real datasets that come with installed packages, so that nothing is downloaded.
 
-One rule for both. Rows are ordered by the sha256 of their index written in decimal, an order that no release of a
-random number generator can change; of each class of n rows in that order the last ⌊n/5⌋ are test rows, the others
-training rows; both splits keep the order. So the first k rows of each class are a fair, stratified subset.
+Both are split by one rule. Rows are ordered by the sha256 of their index written in decimal: an order that does not
+depend on the version of a random number generator. Of the n rows of a class, the last ⌊n/5⌋ in that order are test
+rows, the others training rows. Both splits keep the order. So the first k rows of each class are a random, stratified
+subset.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class MNIST5k:
 class Digits:
     """The 1797 handwritten digits of scikit-learn: (1, 8, 8) float32, 1442 for training and 355 for test.
 
-    The source counts ink from 0 to 16; stored are these sixteenths as floats in [0, 1], which float32 holds exactly.
+    Pixels of the source are integers from 0 to 16. They are stored divided by 16, which is exact in float32.
 
     References:
         Alpaydin, Kaynak 1998, Optical recognition of handwritten digits, doi:10.24432/C50P49.
@@ -75,7 +76,7 @@ class Digits:
 
 
 def _check(source: str, pixels: np.ndarray, labels: np.ndarray, expected: str) -> None:
-    """Compare the sha256 of pixels and labels, a byte each, with the one this version was written for."""
+    """Compare the sha256 of pixels and labels (as bytes) with the expected one."""
     digest = hashlib.sha256(pixels.astype(np.uint8).tobytes() + labels.astype(np.uint8).tobytes()).hexdigest()
     if digest != expected:
         raise DataError(
@@ -90,7 +91,7 @@ def _write(root: Path, images: np.ndarray, labels: np.ndarray, source: str) -> N
 
 
 def split_rows(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the training and of the test split, by the rule in the head of this file."""
+    """Rows of the training split and of the test split, by the rule at the top of this file."""
     order = np.array(sorted(range(len(labels)), key=lambda row: hashlib.sha256(str(row).encode()).digest()))
     is_test = np.zeros(len(labels), bool)
     for label in np.unique(labels):

@@ -1,4 +1,4 @@
-"""How the data package fails: settings that make no sense, and data that cannot be trusted."""
+"""The errors of the data package: settings that are not allowed, and data that is missing or damaged."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 
 class DataError(RuntimeError):
-    """Data is missing, damaged or unfit; the message names the file or address and says what to do."""
+    """Data is missing, damaged or unsuitable; the message names the file or address and says what to do."""
 
 
 def require(holds: bool, field: str, value: object, allowed: str) -> None:
-    """Reject a setting.
+    """Check a setting.
 
     Raises:
         ValueError: `holds` is false; the message names the field, its value and what is allowed.

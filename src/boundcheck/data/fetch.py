@@ -1,4 +1,4 @@
-"""The fetch stage: one dataset, from wherever it is, to one checked array file."""
+"""The fetch stage: write one dataset, from its source, to one checked array file."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from boundcheck.registry import build
 def fetch(
     spec: Mapping[str, Any], output: Path, modules: Mapping[str, str] | None = None, source: str = "none"
 ) -> None:
-    """Fetch a dataset into the folder of `output`, whole or not at all, and `provenance.json` beside it.
+    """Write the array file of a dataset to `output`, atomically, and `provenance.json` beside it.
 
     Args:
-        spec: The variant: `kind` and its fields, without those of the view.
+        spec: The variant: `kind` and its fields, without the fields of `View`.
         output: Path of the array file, `<folder>/arrays.safetensors`.
         modules: Versions of the modules that decide the arrays.
-        source: State of the folder or archive that is read, where there is one.
+        source: State of the folder or archive that is read (`planning.source_state`); "none" if there is none.
 
     Raises:
         DataError: the source or the disk failed, or the kind wrote no array file; the message says what to do.
-        ValueError: an unknown kind, a value that it rejects, or another file name.
+        ValueError: the kind is unknown, it refuses a value, or `output` has another file name.
     """
     require(output.name == FILE_NAME, "output", str(output), f"a path that ends in {FILE_NAME}")
     dataset: Dataset = build(DATASETS, spec)

@@ -1,4 +1,4 @@
-"""Your own images: class folders `train/<class>/*` and `test/<class>/*` (or `val/`), in a directory, a tar or a zip."""
+"""Your own images: folders `train/<class>/*` and `test/<class>/*` (or `val/`), in a directory, a tar or a zip."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ READ_AHEAD = 256  # files held in memory at once
 LARGE_PICTURE = 128 * 128  # pixels; smaller ones are decoded faster by one thread than by several
 
 
-class Place(NamedTuple):
-    """Where a picture goes in the array file."""
+class Row(NamedTuple):
+    """The row of the array file that a picture is written to, and its label."""
 
     is_train: bool
-    row: int
+    number: int
     label: int
 
 
@@ -38,17 +38,19 @@ Sides = Annotated[Sequence[Count], Len(2, 2), in_words("[height, width]")]
 
 @settings
 class ImageFolder:
-    """Pictures in folders named by class, of both splits, in a directory, tar or zip.
+    """Pictures of both splits in folders named by class, in a directory, tar or zip.
 
-    Class names are sorted. Rows are ordered by the sha256 of `<class>/<file>`, so that the first k rows, and the first
-    k of a class, are a fair subset whatever the files are called. Other files than pictures are passed over.
+    Labels follow the sorted class names. Rows are ordered by the sha256 of `<class>/<file>`. So the first k rows, and
+    the first k rows of a class, are a random subset, whatever the files are called. Files that are not pictures are
+    skipped.
 
     Args:
         path: The directory or archive; one folder above `train/` is allowed.
-        size: Side, or [height, width], of the stored images; by default that of the pictures, which must be of one.
+        size: Side, or [height, width], of the stored images, in pixels; by default the size of the pictures, which
+            must then all have the same size.
         channels: 1 (grey) or 3 (colour).
-        resize: Length to which the shorter side is brought before the centre crop to `size` (ImageNet: resize 256,
-            size 224); by default the smallest that holds `size`.
+        resize: Length of the shorter side, in pixels, before the centre crop to `size` (ImageNet: resize 256, size
+            224); by default the smallest length that covers `size`.
     """
 
     path: ImagePath
@@ -63,14 +65,14 @@ class ImageFolder:
 
     @property
     def sides(self) -> tuple[int, ...] | None:
-        """Height and width of the stored images, where they are given."""
+        """Height and width of the stored images; None if `size` is not given."""
         if self.size is None:
             return None
         return tuple(self.size) if isinstance(self.size, Sequence) else (self.size, self.size)
 
     @property
     def sizes(self) -> Sizes:
-        """The shape, where `size` is given; the counts are those of the folders."""
+        """The input shape if `size` is given. The number of pictures is only known after the fetch."""
         return Sizes() if self.sides is None else Sizes((self.channels, *self.sides))
 
     def fetch(self, root: Path) -> None:
@@ -78,44 +80,49 @@ class ImageFolder:
         from boundcheck.data.pictures import picture_size
 
         with open_files(Path(self.path).expanduser()) as files:
-            classes, places = find_pictures(files.names, self.path)
-            first = next(name for name in files.names if name in places)
-            found = picture_size(files.read(first), f"{self.path}: {first}")
-            num_train = sum(place.is_train for place in places.values())
-            shape = (self.channels, *(self.sides or found))
-            with new_arrays(root, num_train, len(places) - num_train, shape, classes, self.path) as arrays:
-                self._fill(arrays, files, places, 1 if math.prod(found) < LARGE_PICTURE else torch.get_num_threads())
+            classes, rows = find_pictures(files.names, self.path)
+            first = next(name for name in files.names if name in rows)
+            first_size = picture_size(files.read(first), f"{self.path}: {first}")
+            num_train = sum(row.is_train for row in rows.values())
+            shape = (self.channels, *(self.sides or first_size))
+            with new_arrays(root, num_train, len(rows) - num_train, shape, classes, self.path) as arrays:
+                num_threads = 1 if math.prod(first_size) < LARGE_PICTURE else torch.get_num_threads()
+                self._fill(arrays, files, rows, num_threads)
 
     def load(self, root: Path) -> Splits:
         """Read what `fetch` wrote."""
         return read_arrays(root)
 
-    def _fill(self, arrays: Arrays, files: Files, places: Mapping[str, Place], num_threads: int) -> None:
-        """Read the pictures in the order in which they lie, a block at a time, and put each into its row."""
+    def _fill(self, arrays: Arrays, files: Files, rows: Mapping[str, Row], num_threads: int) -> None:
+        """Read the pictures block by block, in the order of the archive, and write each into its row."""
         from boundcheck.data.pictures import read_picture
 
         def read(name: str, content: bytes) -> np.ndarray:
             return read_picture(content, f"{self.path}: {name}", self.channels, self.sides, self.resize)
 
-        names = [name for name in files.names if name in places]
+        names = [name for name in files.names if name in rows]
         with ThreadPoolExecutor(num_threads) as pool:
             apply = map if num_threads == 1 else pool.map
             for start in range(0, len(names), READ_AHEAD):
                 block = names[start : start + READ_AHEAD]
                 for name, picture in zip(block, apply(read, block, map(files.read, block)), strict=True):
-                    is_train, row, label = places[name]
+                    is_train, index, label = rows[name]
                     inputs, labels = arrays[:2] if is_train else arrays[2:]
                     if picture.shape != inputs.shape[1:]:
                         sizes = f"{picture.shape[1:]}, those before it {inputs.shape[2:]} (height, width)"
-                        raise DataError(f"{self.path}: {name} is {sizes}; set `size` to bring all to one")
-                    inputs[row], labels[row] = picture, label
+                        raise DataError(f"{self.path}: {name} is {sizes}; set `size` to give all the same size")
+                    inputs[index], labels[index] = picture, label
 
 
-def find_pictures(names: Sequence[str], source: str) -> tuple[list[str], dict[str, Place]]:
-    """Class names, and the place of each picture among the names of files.
+def find_pictures(names: Sequence[str], source: str) -> tuple[list[str], dict[str, Row]]:
+    """The sorted class names, and the row of each picture by its file name.
+
+    Args:
+        names: the files of the directory or archive.
+        source: its path, for error messages.
 
     Raises:
-        DataError: a split without pictures, or splits whose classes differ.
+        DataError: a split has no pictures, or the splits have different classes.
     """
     top = _top(names, source)
     train = _split(names, f"{top}train/")
@@ -128,15 +135,15 @@ def find_pictures(names: Sequence[str], source: str) -> tuple[list[str], dict[st
         missing = "test" if odd[0] in classes else "train"
         raise DataError(f"{source}: class {odd[0]!r} has no pictures in {missing}; both splits need the same classes")
     labels = {name: label for label, name in enumerate(classes)}
-    places: dict[str, Place] = {}
+    rows: dict[str, Row] = {}
     for is_train, pictures in ((True, train), (False, test)):
         order = sorted(pictures, key=lambda name: hashlib.sha256("/".join(pictures[name]).encode()).digest())
-        places |= {name: Place(is_train, row, labels[pictures[name][0]]) for row, name in enumerate(order)}
-    return classes, places
+        rows |= {name: Row(is_train, index, labels[pictures[name][0]]) for index, name in enumerate(order)}
+    return classes, rows
 
 
 def _top(names: Sequence[str], source: str) -> str:
-    """What stands before `train/` in the names: nothing, or one folder."""
+    """The folder above `train/` with a slash, or "" if there is none."""
     tops = {"/".join(parts[: parts.index("train")]) for name in names if "train" in (parts := name.split("/")[:2])}
     if "" in tops or not tops:
         return ""
@@ -146,7 +153,7 @@ def _top(names: Sequence[str], source: str) -> str:
 
 
 def _split(names: Sequence[str], start: str) -> dict[str, tuple[str, str]]:
-    """Class and remaining path of each picture below the folder `start`."""
+    """The class and the remaining path of each picture below the folder `start`, by its name."""
     pictures = {}
     for name in names:
         if name.startswith(start) and name.lower().endswith(SUFFIXES):

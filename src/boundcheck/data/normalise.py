@@ -1,4 +1,4 @@
-"""The arithmetic behind a view: choose examples, pool, scale."""
+"""The arithmetic of a view: choose examples, average pixels, normalise."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from boundcheck.data.statistics import blocks, channel_statistics, unit_scale
 
 
 def stratified(split: Split, size: int | None, num_classes: int, field: str) -> Split:
-    """The first size/K examples of each of the K classes, in stored order; the whole split without a `size`.
+    """The first size/K examples of each of the K classes, in stored order; the full split if `size` is None.
 
     Raises:
-        DataError: `size` is no multiple of K, or a class has too few examples.
+        DataError: `size` is not a multiple of K, or a class has too few examples.
     """
     labels = split.labels
     if size is None or size == len(labels):
@@ -38,10 +38,10 @@ def stratified(split: Split, size: int | None, num_classes: int, field: str) -> 
 
 
 def choose(splits: Splits, train_size: int | None, test_size: int | None, pool: int | None) -> Splits:
-    """The examples in use as they are stored, with the shape and statistics they have once they are pooled.
+    """The chosen examples as they are stored, with the input shape and statistics that they have after pooling.
 
     Raises:
-        DataError: a size or `pool` that does not fit the data.
+        DataError: a size or `pool` does not fit the data.
     """
     num_classes = splits.num_classes
     train = stratified(splits.train, train_size, num_classes, "train_size")
@@ -60,20 +60,20 @@ def choose(splits: Splits, train_size: int | None, test_size: int | None, pool: 
 
 
 def two_classes(splits: Splits, positive: Sequence[int]) -> Splits:
-    """The examples with label 1 where theirs is one of `positive`, else 0."""
+    """The examples with two classes: label 1 if the original label is in `positive`, else 0."""
     wanted = torch.tensor(positive)
     train, test = (Split(part.inputs, torch.isin(part.labels, wanted).long()) for part in (splits.train, splits.test))
     return splits._replace(train=train, test=test, num_classes=2)
 
 
 def pool_window(splits: Splits) -> tuple[int, int]:
-    """Height and width of the stored pixels that become one in what the network sees."""
+    """Height and width of the window of stored pixels that is averaged to one pixel of the network's input."""
     stored, seen = splits.train.inputs.shape[1:], splits.input_shape
     return (stored[1] // seen[1], stored[2] // seen[2]) if len(seen) == 3 else (1, 1)
 
 
 def window_sums(inputs: Tensor, window: tuple[int, int]) -> Tensor:
-    """Sums over windows of pixels, (..., C, H, W) -> (..., C, H/h, W/w) float64, exact for images of whole numbers."""
+    """Sums over windows of pixels, (..., C, H, W) -> (..., C, H/h, W/w) float64; exact if pixels are integers."""
     values = inputs.to(torch.float64)
     if window == (1, 1):
         return values
@@ -83,10 +83,10 @@ def window_sums(inputs: Tensor, window: tuple[int, int]) -> Tensor:
 
 @dataclass(frozen=True)
 class Normaliser:
-    """From stored inputs (..., *input_shape) to what a network sees; computed in float64, rounded once, to `dtype`.
+    """Turns stored inputs into network inputs (..., *input_shape). Computes in float64 and rounds once, to `dtype`.
 
-    With x the pooled inputs in [0, 1] of d numbers each: `standard` (x − mean)/std per channel, `unit` x,
-    `sphere` √d x/‖x‖, and `none` the pooled inputs as they are stored (0…255 for images).
+    Let x be the pooled inputs scaled to [0, 1], with d numbers each. `standard`: (x − mean)/std per channel; `unit`:
+    x; `sphere`: √d x/‖x‖; `none`: the pooled inputs in the stored unit (0…255 for images).
     """
 
     normalise: str
@@ -99,7 +99,7 @@ class Normaliser:
 
     @classmethod
     def of(cls, splits: Splits, normalise: str, device: torch.device | str, dtype: torch.dtype) -> Normaliser:
-        """The normaliser of examples that `choose` has chosen."""
+        """The normaliser for examples that `choose` returned."""
         window = pool_window(splits)
         return cls(normalise, window, splits.input_shape, splits.mean, splits.std, device, dtype)
 
@@ -107,7 +107,7 @@ class Normaliser:
         """Normalise a batch.
 
         Raises:
-            DataError: `sphere` met an input of zeros, which has no direction.
+            DataError: an input is zero and `normalise` is `sphere`: it has no direction.
         """
         sums = window_sums(inputs.to(self.device), self.window)
         area = math.prod(self.window)
@@ -121,7 +121,7 @@ class Normaliser:
         return x.to(self.dtype)
 
     def convert(self, split: Split) -> Split:
-        """A whole split, block by block."""
+        """Normalise all inputs of a split, block by block."""
         inputs = torch.empty(len(split.labels), *self.input_shape, dtype=self.dtype, device=self.device)
         start = 0
         for block in blocks(split.inputs):

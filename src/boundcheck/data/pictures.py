@@ -1,4 +1,4 @@
-"""From the bytes of a picture to an array of fixed shape."""
+"""Decode the bytes of a picture into an array of fixed shape."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _opened(content: bytes, name: str) -> Iterator[Image.Image]:
 
 
 def picture_size(content: bytes, name: str) -> tuple[int, int]:
-    """Height and width of a picture as it is stored."""
+    """Height and width of a picture as it is stored, in pixels."""
     with _opened(content, name) as picture:
         return picture.height, picture.width
 
@@ -34,18 +34,18 @@ def read_picture(
     """A picture as (channels, h, w) uint8.
 
     With `size`, the picture is scaled (bilinear, antialiased) until its shorter side is `resize`, by default until it
-    just covers `size`, and the centre is cut out. Transparency is dropped, and a rotation noted beside the pixels
-    (EXIF) is not applied, as in the common training pipelines.
+    just covers `size`; then the centre is cut out. Transparency is dropped. A rotation in the EXIF data is not
+    applied, as in the common training pipelines.
 
     Args:
-        content: The file.
-        name: What to call it in an error.
+        content: The bytes of the file.
+        name: The name of the picture in error messages.
         channels: 1 (grey) or 3 (colour).
         size: Height and width of the result; by default those of the picture.
         resize: Length of the shorter side before the crop.
 
     Raises:
-        DataError: the picture is damaged, of no known format, or has more than 8 bits per channel.
+        DataError: the picture is damaged, of unknown format, or has more than 8 bits per channel.
     """
     with _opened(content, name) as picture:
         if picture.mode in DEEP_MODES:

@@ -1,4 +1,4 @@
-"""What is known of a dataset before it is fetched: a mistake in a config is found before anything is computed."""
+"""What is known about a dataset before it is fetched, so that mistakes in a config are found early."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from boundcheck.data.errors import require
 
 
 class Sizes(NamedTuple):
-    """Shape of the inputs and counts, each None where only the data will tell. A dataset's `sizes`."""
+    """A dataset's `sizes`: input shape and counts. None: not known before the data is fetched."""
 
     input_shape: tuple[int, ...] | None = None
     num_classes: int | None = None
@@ -16,10 +16,10 @@ class Sizes(NamedTuple):
     num_test: int | None = None
 
     def viewed(self, train_size: int | None, test_size: int | None, pool: int | None) -> Sizes:
-        """The sizes that a view of the data leaves.
+        """The sizes after choosing examples and pooling.
 
         Raises:
-            ValueError: a size or `pool` that the data cannot have.
+            ValueError: a size or `pool` does not fit the data.
         """
         for field, size, most in (("train_size", train_size, self.num_train), ("test_size", test_size, self.num_test)):
             if size is not None and most is not None:
@@ -32,10 +32,10 @@ class Sizes(NamedTuple):
 
 
 def pooled_shape(shape: tuple[int, ...], pool: int | None) -> tuple[int, ...]:
-    """The shape of images (channels, height, width) averaged down to sides of `pool`.
+    """The shape of images (channels, height, width) after averaging to `pool` x `pool` pixels.
 
     Raises:
-        ValueError: `pool` does not divide both sides, or the inputs are no images.
+        ValueError: `pool` does not divide both sides, or the inputs are not images.
     """
     if pool is None:
         return shape

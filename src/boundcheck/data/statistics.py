@@ -1,4 +1,4 @@
-"""Mean and standard deviation per channel, summed in rational arithmetic so that block sizes leave no trace."""
+"""Mean and standard deviation per channel, in rational arithmetic, so that the block size does not matter."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ BLOCK_ELEMENTS = 1 << 18  # two MiB of float64: a block stays in the cache of on
 
 
 def blocks(inputs: Tensor) -> Iterator[Tensor]:
-    """Consecutive rows of `inputs` (n, ...), views of about BLOCK_ELEMENTS numbers each."""
+    """Split `inputs` (n, ...) into views of consecutive rows with about BLOCK_ELEMENTS numbers each."""
     yield from inputs.split(max(1, BLOCK_ELEMENTS // max(1, inputs[0].numel())))
 
 
 def unit_scale(inputs: Tensor) -> int:
-    """What the stored numbers are divided by to lie in [0, 1]: 255 for uint8, 1 for floats."""
+    """The divisor that brings stored numbers to [0, 1]: 255 for uint8, 1 for floats."""
     return 1 if inputs.is_floating_point() else 255
 
 
 def channel_statistics(parts: Iterable[Tensor], num_channels: int, scale: int = 1) -> tuple[Tensor, Tensor]:
     """Mean and (population) standard deviation per channel of the inputs divided by `scale`.
 
-    μ_c = Σx / (n s),  σ_c² = Σx² / (n s²) − μ_c². Block sums are float64, hence exact for whole numbers (images) and
-    for multiples of 1/16; the blocks are added and σ² is formed in rational numbers, so nothing cancels and the
-    result does not depend on how the data was cut.
+    μ_c = Σx / (n s),  σ_c² = Σx² / (n s²) − μ_c². The sums of a block are float64, which is exact for integers (images)
+    and for multiples of 1/16. Blocks are added, and σ² is computed, in rational numbers: there is no cancellation, and
+    the result does not depend on the blocks.
 
     Args:
         parts: Blocks (b, C, ...) of numbers, any dtype.

@@ -1,4 +1,4 @@
-"""Trained networks of torchvision to learn from: their weights are fetched like a dataset, before any training."""
+"""Teachers for distillation: trained networks of torchvision, whose weights are fetched like a dataset."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from boundcheck.atomic_files import written_whole
+from boundcheck.atomic_files import replacing
 from boundcheck.contracts import Splits
 from boundcheck.data.arrays import FILE_NAME
 from boundcheck.data.errors import DataError, explained, require
@@ -24,21 +24,21 @@ DAMAGE = (SafetensorError, OSError, KeyError, ValueError)
 
 @settings
 class Teacher:
-    """A trained network of torchvision, to be named in `training.teacher`; its classes are in the dataset's order.
+    """A trained network of torchvision, named in `training.teacher`. Its classes have the order of the dataset's.
 
-    It has no examples. Its weights are fetched, once, into one safetensors file; the trainings that read it need no
-    network. Downloads are torchvision's own, checked by its hash and read by torch as weights only, which runs no code.
-    They are kept in `downloads/teacher/`, where they can also be put by hand. ImageNet's classes have the order of
-    their folders' names, in torchvision's weights as here.
+    It has no examples. Its weights are fetched once into one safetensors file; the trainings that read it do not need
+    the internet. torchvision downloads the weights and checks their hash; torch reads them as weights only, which runs
+    no code. Downloads are kept in `downloads/teacher/`; you can also put them there yourself. The classes of ImageNet
+    are ordered by the names of their folders, both in torchvision's weights and here.
 
     Args:
         model: torchvision's name of a classifier, such as `resnet34`.
         weights: torchvision's name of its weights, such as `IMAGENET1K_V1`.
         path: a safetensors file with a state of the model, instead of `weights`.
-        num_classes: outputs of the network at `path`.
-        mean: of each channel of images in [0, 1], which the network at `path` was trained to see as (u − mean)/std; by
-            default it sees what the student sees.
-        std: as `mean`.
+        num_classes: number of outputs of the network at `path`.
+        mean: mean of each channel, if the network at `path` was trained on (u − mean)/std, u an image in [0, 1]; by
+            default it gets the same inputs as the student.
+        std: standard deviation of each channel, with `mean`.
     """
 
     model: str
@@ -65,16 +65,16 @@ class Teacher:
             require(both, "std", self.std, "as many numbers as `mean`")
 
     def fetch(self, root: Path) -> None:
-        """Download or read the weights, see that they fit the model, and write them into `root`."""
+        """Download or read the weights, check that they fit the model, and write them into `root`."""
         state = {
             name: tensor.contiguous() for name, tensor in self._source(root.parent / "downloads" / "teacher").items()
         }
         self._network(state)
-        with written_whole(root / FILE_NAME) as temporary:
+        with replacing(root / FILE_NAME) as temporary:
             save_file(state, temporary, {"sha256": _digest(state)})
 
     def load(self, root: Path) -> Splits:
-        """There are no examples.
+        """Always fails: a teacher has no examples.
 
         Raises:
             DataError: always.
@@ -84,20 +84,20 @@ class Teacher:
     def function(
         self, file: Path, splits: Splits, normalise: str, device: torch.device | str, dtype: torch.dtype
     ) -> Callable[[Tensor], Tensor]:
-        """The fetched network, in evaluation mode, of the very inputs (n, *input_shape) of the student -> (n, K).
+        """The fetched network as a function of the student's inputs: (n, *input_shape) -> (n, K), in evaluation mode.
 
-        They are brought from the student's normalisation to its own; a grey image goes into all of its channels.
+        It changes the inputs from the student's normalisation to the teacher's. A grey image is used for all channels.
 
         Args:
-            file: what `fetch` wrote.
+            file: the file that `fetch` wrote.
             splits: the student's examples.
-            normalise: how their inputs are normalised.
-            device: where they are.
-            dtype: what they are.
+            normalise: how the student's inputs are normalised.
+            device: the device of the inputs.
+            dtype: the dtype of the inputs.
 
         Raises:
-            DataError: the file is missing or altered, or the network cannot take the inputs or has other classes.
-            ValueError: a normalisation that cannot be undone.
+            DataError: the file is missing or altered, the network cannot take the inputs, or it has other classes.
+            ValueError: the student's normalisation cannot be undone.
         """
         network = self._network(_read(file)).to(device, dtype)
         gain, shift = (part.to(device, dtype) for part in self._change(splits, normalise))
@@ -107,10 +107,10 @@ class Teacher:
 
         subject = f"the teacher {self.model} on inputs of shape {tuple(splits.input_shape)}"
         with torch.no_grad(), explained(subject, "take another teacher, or another size of the images", RuntimeError):
-            found = outputs(torch.zeros(1, *splits.input_shape, device=device, dtype=dtype)).shape[-1]
-        if found != splits.num_classes:
-            message = f"the teacher {self.model} tells {found} classes apart, the dataset has {splits.num_classes}"
-            raise DataError(f"{message}; both need the same ones")
+            num_outputs = outputs(torch.zeros(1, *splits.input_shape, device=device, dtype=dtype)).shape[-1]
+        if num_outputs != splits.num_classes:
+            message = f"the teacher {self.model} has {num_outputs} classes, the dataset has {splits.num_classes}"
+            raise DataError(f"{message}; both need the same classes")
         return outputs
 
     def _source(self, folder: Path) -> Mapping[str, Tensor]:
@@ -124,13 +124,13 @@ class Teacher:
             )
 
     def _entry(self) -> Any:
-        """torchvision's entry of the weights."""
+        """The entry of the weights in torchvision's registry."""
         from torchvision import models as zoo
 
         return zoo.get_model_weights(self.model)[str(self.weights)]
 
     def _network(self, state: Mapping[str, Tensor]) -> nn.Module:
-        """The network with these weights, frozen; no random number is drawn for it.
+        """The network with these weights, frozen. Building it draws no random numbers.
 
         Raises:
             DataError: the weights are not of this model.

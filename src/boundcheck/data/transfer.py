@@ -1,4 +1,4 @@
-"""Getting a file from the network: whole and checked, or a clear error; an interrupted transfer is resumed."""
+"""Download a file and check its md5 sum. An interrupted download is resumed."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 
 
 class _AlteredError(OSError):
-    """What was received in one piece is not the file that was asked for."""
+    """The file was received without interruption, but its md5 sum is wrong."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder (made if it is not there), so that two jobs never write the same file."""
+    """Hold the lock of a folder, so that two jobs never write the same file. Creates the folder if necessary."""
     with explained(folder, "choose a folder that can be written", OSError):
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / ".lock", "w")  # noqa: SIM115
@@ -41,7 +41,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def md5_of(path: Path) -> str:
-    """The md5 sum of a file, in hexadecimal; it guards against damage, not against malice."""
+    """The md5 sum of a file, in hexadecimal. It detects damage, not attacks."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
@@ -55,17 +55,17 @@ def download(
     attempts: int = ATTEMPTS,
     backoff: float = BACKOFF_SECONDS,
 ) -> None:
-    """Make `path` the file with this md5 sum, unless it is already.
+    """Download a file to `path`, unless `path` already has this md5 sum.
 
-    Bytes go to a hidden file beside it, which a later attempt (of this call or the next) resumes where it ends; `path`
-    itself appears only when the sum is right. The caller holds the lock of the folder.
+    The data goes to a hidden file beside `path`. A later attempt, of this call or the next, continues that file.
+    `path` is created only if the sum is right. The caller must hold the lock of the folder.
 
     Args:
-        addresses: Where the file lies; tried in turn.
-        path: Where to put it.
+        addresses: Addresses of the file; tried in turn.
+        path: Where to store it.
         md5: Its md5 sum, in hexadecimal.
-        timeout: Seconds without a byte after which an attempt has failed.
-        attempts: Failures in a row, none of which brought anything new, after which to give up.
+        timeout: Seconds without data after which an attempt fails.
+        attempts: Give up after this number of failures in a row that received no new data.
         backoff: Seconds to wait after the first failure; doubled after each.
 
     Raises:
@@ -96,7 +96,7 @@ def download(
 
 
 def _attempt(address: str, part: Path, md5: str, timeout: float) -> None:
-    """Receive what is missing of `part`, then check its sum; a wrong one deletes it."""
+    """Receive the missing part of the file and check its sum. If the sum is wrong, delete the file."""
     resumed_at = _size(part)
     if resumed_at and md5_of(part) == md5:
         return
@@ -106,14 +106,14 @@ def _attempt(address: str, part: Path, md5: str, timeout: float) -> None:
         if error.code == 416:
             part.unlink(missing_ok=True)
         raise
-    if (found := md5_of(part)) != md5:
+    if (received := md5_of(part)) != md5:
         part.unlink()
-        message = f"md5 is {found}, expected {md5}"
+        message = f"md5 is {received}, expected {md5}"
         raise OSError(f"{message} after a resume") if resumed_at else _AlteredError(message)
 
 
 def _receive(address: str, part: Path, timeout: float) -> None:
-    """Append to `part` what the server sends from its end on; start afresh where the server cannot do that."""
+    """Append the rest of the file to `part`. Start from the beginning if the server cannot resume."""
     start = _size(part)
     headers = {"User-Agent": "boundcheck"} | ({"Range": f"bytes={start}-"} if start else {})
     with urlopen(Request(address, headers=headers), timeout=timeout) as response:
@@ -138,7 +138,7 @@ def _write_all(file: FileIO, block: bytes) -> int:
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether trying the same address again is pointless."""
+    """Whether a further attempt at the same address cannot succeed."""
     if isinstance(error, HTTPError):
         return 400 <= error.code < 500 and error.code not in TRANSIENT
     return isinstance(error, _AlteredError)

@@ -1,4 +1,4 @@
-"""How a run looks at a dataset: how many examples, how large, how scaled. Importing this needs no torch."""
+"""How a run uses a dataset: the number of examples, their size and normalisation. Importing this needs no torch."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ MAX_FLOAT_BYTES = 2 * 2**30  # datasets that are larger as floats stay uint8 and
 
 @settings
 class View:
-    """Subset, pooling and normalisation; its fields stand in a dataset's variant beside those of the kind.
+    """Subset, pooling and normalisation of a dataset. In a config, its fields stand beside those of the dataset's kind.
 
-    The loop of a run:
+    How a run uses it:
 
         splits = view.apply(dataset.load(root), device, dtype)
-        floats = view.batch(splits, device, dtype)  # leaves alone what `apply` has made floats
+        floats = view.batch(splits, device, dtype)  # does nothing if `apply` has already made floats
         inputs = floats(splits.train.inputs[rows])  # rows (b,) or (k, b), on splits.train.inputs.device
 
     Args:
-        train_size: Training examples to use, the first of each class in equal numbers; by default all.
-        test_size: Test examples to use, likewise.
-        pool: Side of the images after averaging over windows (14 turns 28x28 into 14x14).
-        normalise: `standard`: (x − mean)/std per channel, statistics of the training examples in use, after pooling
-            (a constant channel becomes 0); `unit`: in [0, 1]; `sphere`: every input has length √d, d its number of
-            values; `none`: the stored numbers, 0…255 for images.
-        positive: Classes that make up class 1 of two, all others class 0, after the choice of examples; by default
-            classes stay as they are. `[1, 3, 5, 7, 9]` is the parity of a digit.
+        train_size: Number of training examples to use: the first of each class, in equal numbers; by default all.
+        test_size: Number of test examples to use, chosen likewise.
+        pool: Side of the images in pixels after averaging over windows (14 turns 28x28 into 14x14).
+        normalise: `standard`: (x − mean)/std per channel, with the statistics of the chosen training examples after
+            pooling (a constant channel becomes 0); `unit`: in [0, 1]; `sphere`: every input has norm √d, where d is
+            its number of values; `none`: the stored numbers, 0…255 for images.
+        positive: Makes two classes: the listed classes become class 1, all others class 0. Examples are chosen by
+            their original classes. By default classes are unchanged. `[1, 3, 5, 7, 9]` is the parity of a digit.
     """
 
     train_size: Count | None = None
@@ -47,10 +47,10 @@ class View:
     positive: Annotated[Sequence[CountOrZero], MinLen(1)] | None = None
 
     def sizes(self, known: Sizes) -> Sizes:
-        """What is left of a dataset's sizes, before it is fetched.
+        """The sizes of the data after this view, from the sizes that are known before the dataset is fetched.
 
         Raises:
-            ValueError: a size or `pool` that does not fit the data.
+            ValueError: a size or `pool` does not fit the data.
         """
         viewed = known.viewed(self.train_size, self.test_size, self.pool)
         if self.positive is None:
@@ -61,18 +61,19 @@ class View:
 
     def _check_positive(self, num_classes: int) -> None:
         given = {*(self.positive or ())}
-        allowed = f"some, not all, of 0…{num_classes - 1}"
+        allowed = f"some, but not all, of 0…{num_classes - 1}"
         require(given < {*range(num_classes)}, "positive", self.positive, allowed)
 
     def apply(self, splits: Splits, device: torch.device | str, dtype: torch.dtype) -> Splits:
-        """The examples in use, as floats ready to train on, on the device.
+        """The chosen examples as normalised floats on the device, ready for training.
 
-        Images (n, C, H, W) of more than 2 GiB as floats stay uint8 as they are stored, for `batch` to normalise: on
-        the device if that takes at most 2 GiB, else memory-mapped. `input_shape` is what the network sees, `mean` and
-        `std` (float64, CPU) are those of the training examples in use, pooled and scaled to [0, 1].
+        Images (n, C, H, W) that would need more than 2 GiB as floats stay uint8, and `batch` normalises them. They are
+        on the device if they have at most 2 GiB as uint8, else memory-mapped. In the result, `input_shape` is the
+        shape of the network's inputs; `mean` and `std` (float64, on the CPU) are those of the chosen training
+        examples, pooled and scaled to [0, 1].
 
         Raises:
-            DataError: a size or `pool` that does not fit the data.
+            DataError: a size or `pool` does not fit the data.
         """
         from boundcheck.data.normalise import Normaliser, choose, two_classes
 
@@ -88,7 +89,10 @@ class View:
         return chosen._replace(train=normaliser.convert(chosen.train), test=normaliser.convert(chosen.test))
 
     def batch(self, splits: Splits, device: torch.device | str, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-        """What turns a batch of the inputs that `apply` returned into floats (..., *input_shape) on the device."""
+        """A function that turns a batch of the inputs of `splits` into floats (..., *input_shape) on the device.
+
+        `splits` must come from `apply`.
+        """
         from boundcheck.data.normalise import Normaliser
 
         if splits.train.inputs.is_floating_point():
@@ -97,6 +101,6 @@ class View:
 
 
 def _moved(split: Split, device: torch.device | str) -> Split:
-    """Labels on the device; inputs too, where they are small enough to stay there."""
+    """Move the labels to the device, and the inputs too if they have at most 2 GiB."""
     is_small = split.inputs.nbytes <= MAX_FLOAT_BYTES
     return Split(split.inputs.to(device) if is_small else split.inputs, split.labels.to(device))

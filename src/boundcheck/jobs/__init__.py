@@ -1,1 +1,1 @@
-"""How a job is started and watched: the command line, status, preview, devices, the fork server."""
+"""Starts and watches jobs: the command line, status, preview, devices, the fork server."""

@@ -1,4 +1,4 @@
-"""Checks of claims before anything is computed: mistakes in them, and what they select in a planned grid."""
+"""Checks claims before anything is computed: finds mistakes, and which cells of the grid each claim selects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from boundcheck.report.reasons import worded
 from boundcheck.report.wording import plural
 from boundcheck.settings import TrainingSettings
 
-SELECTORS: dict[str, tuple[Mapping[str, str], tuple[str, ...]]] = {  # field -> the kinds, and what all of them have
+SELECTORS: dict[str, tuple[Mapping[str, str], tuple[str, ...]]] = {  # field -> kinds, and settings common to all kinds
     "datasets": (DATASETS, VIEW_KEYS),
     "models": (MODELS, ()),
     "methods": (METHODS, ("num_gradients",)),
@@ -33,7 +33,7 @@ SELECTORS: dict[str, tuple[Mapping[str, str], tuple[str, ...]]] = {  # field -> 
     "beside": (MODELS, ("others",)),
     "certified": (CALLBACKS, ()),
 }
-SECTIONS = {  # field -> the variants whose names a text may be
+SECTIONS = {  # field -> the section whose variants a text names
     "datasets": "datasets",
     "models": "models",
     "methods": "methods",
@@ -46,7 +46,7 @@ TRAINING = tuple(field.name for field in dataclasses.fields(TrainingSettings))
 
 
 def claim_mistakes(claim: Any, checks: Sequence[str], names: Mapping[str, Collection[str]]) -> Iterator[str]:
-    """What a claim or check names and nothing is called: a check, quantity, kind, setting of a kind, or variant.
+    """Names in a claim or check that do not exist: of a check, quantity, kind, setting of a kind, or variant.
 
     Args:
         claim: a claim or check.
@@ -74,12 +74,14 @@ def claim_mistakes(claim: Any, checks: Sequence[str], names: Mapping[str, Collec
 def selections(
     plan: Plan, cells: Mapping[str, Settings], skipped: Mapping[str, Sequence[Mapping[str, str]]]
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """By study and claim what it would decide from: `cells` with their `baselines`, `seeds`, and why `never`.
+    """The cells that each claim would use, by study and claim: `cells`, `baselines`, `seeds`, `never`.
+
+    `never` is the reason if the claim can never be decided.
 
     Args:
         plan: of a config without mistakes.
         cells: the resolved settings of every cell, by study/dataset/model/method.
-        skipped: by study, the cells that make no sense.
+        skipped: by study, the cells that are left out because they make no sense.
     """
     selected: dict[str, dict[str, dict[str, Any]]] = {study: {} for study in plan.studies}
     for study in plan.studies:
@@ -99,13 +101,13 @@ def selections(
 
 
 def recorded_quantities(cell: Settings, source: str) -> list[str]:
-    """The patterns of what a cell will have in its curves, or measurements."""
+    """The names, or patterns, of the quantities that a cell will have in its curves or measurements."""
     registry, entries = (CALLBACKS, cell["record"]) if source == "curves" else (ANALYSES, cell["analyses"])
     return [name for entry in entries for name in load(registry, entry["kind"]).quantities.split()]
 
 
 def claims_lines(selected: Mapping[str, Mapping[str, Mapping[str, Any]]], with_cells: bool) -> Iterator[str]:
-    """For each claim how many cells and seeds it has, and why it can never be decided.
+    """One line for each claim: its number of cells and seeds, and the reason if it can never be decided.
 
     Args:
         selected: by study and claim, from `selections`.
@@ -137,7 +139,7 @@ def _plain(selected: Selected) -> dict[str, Any]:
 
 
 def _selectors(claim: Any) -> Iterator[tuple[str, str, Any]]:
-    """Where a claim has a selector, what it selects (a key of SELECTORS), and the selector."""
+    """The selectors of a claim: the position, the key of SELECTORS, and the selector."""
     for field in SELECTORS:
         selector = getattr(claim, field, None)
         if selector is not None and selector not in ("same", "base"):
@@ -152,7 +154,7 @@ def _selectors(claim: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 def _selector_mistakes(selector: Any, registry: Mapping[str, str], common: Sequence[str]) -> Iterator[str]:
-    """Kinds that a selector names and nothing has, and settings that none of its kinds has."""
+    """Errors for kinds that do not exist, and for settings that none of the selector's kinds has."""
     if isinstance(selector, str):
         return
     if not isinstance(selector, Mapping):
@@ -175,7 +177,7 @@ def _selector_mistakes(selector: Any, registry: Mapping[str, str], common: Seque
 
 
 def _unknown_names(selector: Any, names: Collection[str]) -> Iterator[str]:
-    """Texts that stand for names of variants, and fit none."""
+    """Errors for names or patterns that fit no variant."""
     for text in [selector] if isinstance(selector, str) else () if isinstance(selector, Mapping) else selector:
         if isinstance(text, str) and not any(fnmatchcase(name, text) for name in names):
             yield f"no name fits {text!r}; allowed: {', '.join(sorted(names))}, and patterns such as gam_*"
@@ -187,12 +189,12 @@ def _fields(path: str) -> tuple[str, ...]:
 
 
 def _settings(registry: Mapping[str, str], *kinds: str) -> list[str]:
-    """The settings of some kinds, of all where none is named."""
+    """The settings of these kinds; without `kinds`, of all kinds."""
     return [name for kind in kinds or registry for name in _fields(registry[kind])]
 
 
 def _unknown_quantities(claim: Any) -> Iterator[str]:
-    """Quantities that nothing records (curves), or nothing measures (measurements)."""
+    """Errors for quantities that no callback records (curves) or no analysis measures (measurements)."""
     source = getattr(claim, "source", "results")
     wanted = [(source, getattr(claim, name, None)) for name in ("quantity", "baseline_quantity")]
     wanted += [("measurements", quantity) for quantity in getattr(claim, "show", ())]

@@ -1,4 +1,4 @@
-"""The command line: one sub-command per rule, and what a user asks (questions.py). No logic."""
+"""The command line: one sub-command per rule, and those for users (questions.py). No logic."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, DataError, MemoryError, OSError) as error:
         print(f"boundcheck {options.command}: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    except Exception as error:  # a defect: all of it, and last of all the line that `status` looks for
+    except Exception as error:  # a defect: print the traceback, and last the line that `status` looks for
         traceback.print_exc()
         print(f"boundcheck {options.command}: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
@@ -79,7 +79,7 @@ def _train(options: argparse.Namespace) -> int:
             train(spec, options.data, options.output, options.code, modules, options.threads, seconds)
     except TrainingInterrupted as interruption:
         print(interruption, flush=True)
-        return 75  # EX_TEMPFAIL: the same command goes on
+        return 75  # EX_TEMPFAIL: the same command continues the training
     return 0
 
 
@@ -123,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_jobs(commands: Any) -> None:
-    """What the rules run: one job each."""
+    """Add the sub-commands that the rules run, one job each."""
     fetch = add_command(commands, "fetch", _fetch, "get one dataset and write its array file")
     train = add_command(commands, "train", _train, "train one batch of seeds")
     measure = add_command(commands, "measure", _measure, "measure the snapshots of one batch")

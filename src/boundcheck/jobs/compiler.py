@@ -1,4 +1,4 @@
-"""Keep torch's optimizers from importing torch's compiler: saves two seconds of every process."""
+"""Keeps torch's optimizers from importing torch's compiler, which saves two seconds of every process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _NoCompiler(ModuleType):
         return fn
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__path__":  # what looks at every module (inspect) needs no compiler
+        if name.startswith("__") and name != "__path__":  # `inspect` looks at every module but needs no compiler
             raise AttributeError(name)
         sys.modules.pop(COMPILER, None)
         vars(torch).pop("_dynamo", None)
@@ -32,7 +32,7 @@ class _NoCompiler(ModuleType):
 
 
 def skip_compiler() -> None:
-    """Put a stand-in for `torch._dynamo` in place, so that torch's optimizers do not import it.
+    """Replace `torch._dynamo` by a stand-in, so that torch's optimizers do not import it.
 
     `torch.optim` marks its functions as "never compile" and breaks graphs around its steps. Neither has an effect in
     eager mode, but both import the whole compiler. Code that asks the stand-in for anything else gets the compiler.

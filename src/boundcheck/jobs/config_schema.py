@@ -1,8 +1,8 @@
-"""The JSON schema of a config, made from the classes that its kinds name: `boundcheck schema` prints it.
+"""The JSON schema of a config, made from the classes of all kinds. `boundcheck schema` prints it.
 
-Editors read it beside a config file; planning checks a config against it without importing a kind; the list of kinds
-is made from it. Two keys are no part of JSON Schema: `words`, what a value may be in words, where the other keys do
-not say it well; and `complete`, the keys that must be there once all layers of a config are merged.
+Editors use it to check a config file. Planning checks a config against it without importing a kind. Two of its keys
+are not part of JSON Schema: `words` says in words what a value may be, if the other keys do not say it well;
+`complete` lists the keys that must be present once all layers of a config are merged.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TIMES = {
 
 
 def config_schema() -> Schema:
-    """The schema of a config: its files alone and merged."""
+    """The schema of a config, both of a single file and of all files merged."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "boundcheck config",
@@ -84,7 +84,7 @@ def _ref(name: str) -> Schema:
 
 
 def _variants(*sections: str) -> dict[str, Schema]:
-    """The keys of a config or study that hold variants by name."""
+    """The keys of a config or a study that are mappings from names to variants."""
     return {
         section: {
             "type": "object",
@@ -97,7 +97,7 @@ def _variants(*sections: str) -> dict[str, Schema]:
 
 
 def _variant(section: str) -> Schema:
-    """A variant of a section; one without a kind changes settings of another layer's."""
+    """A variant of a section. A variant without a kind changes settings of the same variant in another layer."""
     return {
         "type": "object",
         "complete": ["kind"],
@@ -108,17 +108,17 @@ def _variant(section: str) -> Schema:
 
 
 def _names(section: str) -> Schema:
-    """The kinds of a section; what reads a config leaves other names to the registry, which may be newer."""
+    """The kinds of a section. Planning leaves unknown kinds to the registry, which may be newer than the schema."""
     return {"title": KIND, "enum": sorted(registry_of(section))}
 
 
 def _in_config(section: str, schema: Schema) -> Schema:
-    """What the variants of a section may have beside the settings of their kind."""
+    """Add to the schema of a kind what its variants may have in a config, such as `sweep`."""
     properties = {**schema["properties"]}
     if section == "datasets":
         properties |= settings_schema(View)
     if section == "methods":
-        properties["training"] = {"description": "what it changes of its block's training", **_ref("training")}
+        properties["training"] = {"description": "settings that override the block's training", **_ref("training")}
     if section in ("checks", "claims"):  # tables of claims give the rest
         return {**schema, "required": ["kind"]}
     if section == "record":
@@ -137,7 +137,7 @@ def _study() -> Schema:
         "additionalProperties": False,
         "properties": {
             **_variants("datasets", "models", "methods", "analyses"),
-            "defaults": {"description": "keys of every block of the grid that does not say otherwise", **_ref("block")},
+            "defaults": {"description": "keys for every block of the grid that does not set them", **_ref("block")},
             "grid": {"type": "array", "items": _ref("block")},
             **_variants("checks", "claims"),
         },
@@ -154,7 +154,7 @@ def _block() -> Schema:
         "else": _ref("record"),
     }
     return {
-        "description": "every dataset x model x method of it is a cell",
+        "description": "every combination of its datasets, models and methods is a cell",
         "type": "object",
         "additionalProperties": False,
         "properties": {
@@ -168,7 +168,7 @@ def _block() -> Schema:
             "analyses": {"description": "what is measured on them", "type": "array", "items": _ref("name")},
             "record": {"description": "what is recorded during training", "type": "array", "items": record},
             "role": {
-                "description": "claims look at main, and at other roles where they name them",
+                "description": "claims use main, and other roles only if they name them",
                 "words": "a name, or a list of names",
                 "anyOf": [_ref("name"), _ref("names")],
             },
@@ -177,7 +177,7 @@ def _block() -> Schema:
 
 
 def _training() -> Schema:
-    """The settings of a training as a config writes them."""
+    """The settings of a training in the form that they have in a config."""
     properties: dict[str, Any] = settings_schema(TrainingSettings)
     epochs = properties["epochs"]
     count = {key: epochs.pop(key) for key in ("type", "minimum")}

@@ -1,4 +1,4 @@
-"""The GPUs that this process may use, and a lease on one of them. Without torch, so that a rule file can ask."""
+"""The GPUs that this process may use, and a lease on one of them. It needs no torch, so that rules can import it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def visible_gpus() -> list[str]:
-    """Identifiers of the visible GPUs: CUDA_VISIBLE_DEVICES where it is set, else what `nvidia-smi -L` lists."""
+    """Identifiers of the visible GPUs: from CUDA_VISIBLE_DEVICES if it is set, else from `nvidia-smi -L`."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         devices = [device.strip() for device in visible.split(",")]
@@ -30,17 +30,16 @@ def visible_gpus() -> list[str]:
 
 
 def num_gpus() -> int:
-    """How many GPUs are visible."""
+    """The number of visible GPUs."""
     return len(visible_gpus())
 
 
 @contextlib.contextmanager
 def leased_gpu(poll_seconds: float = 0.2) -> Iterator[str | None]:
-    """Hold one of the visible GPUs alone; meanwhile CUDA_VISIBLE_DEVICES names it. Enter this before CUDA starts.
+    """Reserve one of the visible GPUs and set CUDA_VISIBLE_DEVICES to it. Enter this before CUDA is initialised.
 
-    The lease is a file lock, so it ends with the process, however that ends. All jobs of this user on this machine
-    respect it, whichever Snakemake or shell started them. If one GPU is visible (a cluster has chosen it), or none,
-    no lock is taken and nothing is changed.
+    The lease is a file lock, so it ends with the process, even if the process is killed. All jobs of this user on this
+    machine respect it. If only one GPU is visible (a cluster has chosen it), or none, nothing is locked or changed.
 
     Args:
         poll_seconds: time between two attempts while all GPUs are held, seconds.

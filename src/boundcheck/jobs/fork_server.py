@@ -1,7 +1,7 @@
-"""A process that has imported all that jobs need, and forks one process for each job: saves each job's import time.
+"""A server process that has imported the modules of all jobs, and forks one process per job to save import time.
 
-`start_fork_server` is called by a Snakemake that runs its jobs on this machine, `forked_job.run_in_fork` by each of
-those jobs. A job that cannot be forked (no server, another Python, code that was edited since) runs as its own process.
+Snakemake calls `start_fork_server` if it runs its jobs on this machine. Each job calls `forked_job.run_in_fork`. If a
+job cannot be forked (no server, another Python, or the code was edited since), it runs as a process of its own.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from boundcheck.training.stopping import stop_jobs_with_process
 
 PACKAGE = Path(__file__).resolve().parents[1]
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # read once, when a library is imported
-_kept: list[Any] = []  # the server: its standard input stays open as long as the process that started it lives
+_kept: list[Any] = []  # keeps the server's standard input open; it closes when this process ends, and ends the server
 
 
 def start_fork_server(modules: Iterable[str], log: Path) -> None:
-    """Start a server that forks this process's jobs, and name it in the environment. It ends when this process does.
+    """Start a server that forks this process's jobs. Its name is put into the environment; it ends with this process.
 
-    A job may ask at once: it waits until the server has imported the modules. Without a server the jobs run as their
-    own processes: on systems other than Linux, if the environment asks for none, or if the server cannot be started.
+    A job may connect at once: it waits until the server has imported the modules. There is no server on systems other
+    than Linux, if the environment asks for none, or if it cannot be started. Then jobs run as processes of their own.
 
     Args:
         modules: the modules that the server imports.
@@ -66,12 +66,12 @@ def _code_state() -> dict[str, int]:
 
 
 def _serve(listener: socket.socket, lifeline: int, modules: Sequence[str]) -> None:
-    """Fork a process for every job that asks and send its exit code, until the end of the lifeline.
+    """Fork a process for every job that connects, and send the job its exit code, until the lifeline closes.
 
     Args:
-        listener: the socket at which jobs ask.
-        lifeline: the end of a pipe whose other end only the process that started the server holds.
-        modules: what to import first.
+        listener: the socket to which jobs connect.
+        lifeline: one end of a pipe; only the process that started the server holds the other end.
+        modules: the modules to import first.
     """
     state = [identity(), _code_state()]
     os.close(os.pidfd_open(os.getpid()))  # a kernel before 5.3 has none: fail here, before any job runs
@@ -129,11 +129,11 @@ def _send_exit_code(watch: int, process: int, connection: socket.socket) -> None
 
 
 def _run_job(connection: socket.socket, state: list[Any]) -> None:
-    """In a fork: run the command that the job asks for, and leave with its exit code.
+    """In a fork: run the command of the job, and exit with its exit code.
 
     Args:
         connection: the socket to the job.
-        state: identity and code of the server when it imported what its forks have.
+        state: identity and code state of the server when it imported its modules.
     """
     try:
         words = _prepare(connection, state)
@@ -151,7 +151,7 @@ def _run_job(connection: socket.socket, state: list[Any]) -> None:
 
 
 def _prepare(connection: socket.socket, state: list[Any]) -> list[str]:
-    """Take over streams, folder and environment of the job that asks; returns the arguments of its command."""
+    """Take over the streams, folder and environment of the job; returns the arguments of its command."""
     _, descriptors, _, _ = socket.recv_fds(connection, 1, 3)
     job = json.loads(connection.makefile("rb").readline())
     if state != [job["identity"], _code_state()]:
@@ -168,7 +168,7 @@ def _prepare(connection: socket.socket, state: list[Any]) -> list[str]:
 
 
 def _exit_code(words: Sequence[str]) -> int:
-    """Run the command; returns, and prints, what a process of its own would."""
+    """Run the command; returns the exit code, and prints the errors, of a process of its own."""
     try:
         from boundcheck.jobs.command_line import main
 
@@ -187,7 +187,7 @@ def _exit_code(words: Sequence[str]) -> int:
 
 
 def _follow(connection: socket.socket) -> None:
-    """Send this process every signal that the job passes on, and kill it when the job has ended."""
+    """Send this process every signal that the job forwards, and kill it when the job has ended."""
     with contextlib.suppress(OSError):
         while message := connection.recv(1):
             os.kill(os.getpid(), message[0])

@@ -1,4 +1,4 @@
-"""The job's side of the fork server: run a command in a fork of it. Imports little, because every job imports it.
+"""The job's side of the fork server: runs a command in a fork of the server. Every job imports it, so it is small.
 
 Over the socket, the job sends its standard streams and one line of JSON. The fork answers with an empty line and runs
 the command. The job then sends the number of every signal that it receives, as one byte, and the server sends the exit
@@ -23,8 +23,8 @@ STOPPING = (signal.SIGTERM, signal.SIGINT)
 def run_in_fork(words: Sequence[str]) -> int | None:
     """Run a command in a fork of the server that the environment names, with this process's streams and environment.
 
-    SIGTERM and SIGINT are passed on to the fork. Both are blocked until this process can pass them on, so that neither
-    can end it and leave a fork without its signal. The fork does not outlive this process.
+    SIGTERM and SIGINT are forwarded to the fork. Both are blocked until this process can forward them; otherwise a
+    signal could end this process but not the fork. The fork ends when this process ends.
 
     Args:
         words: the arguments of `python -m boundcheck`.
@@ -69,7 +69,7 @@ def _ask(connection: socket.socket, name: str, words: Sequence[str]) -> None:
 
 def _pass_signals_on(connection: socket.socket) -> None:
     def send(number: int, _: object) -> None:
-        with contextlib.suppress(OSError):  # the fork has ended; the next answer tells
+        with contextlib.suppress(OSError):  # the fork has ended; `run_in_fork` then reads its exit code
             connection.sendall(bytes([number]))
 
     for number in STOPPING:
@@ -77,7 +77,7 @@ def _pass_signals_on(connection: socket.socket) -> None:
 
 
 def socket_address(name: str) -> str:
-    """The address of the server's socket in Linux's abstract namespace: it is no file, and it ends with the server."""
+    """The address of the server's socket in Linux's abstract namespace. It is not a file, and ends with the server."""
     return "\0" + name
 
 
@@ -88,7 +88,7 @@ def user_behind(connection: socket.socket) -> int:
 
 
 def identity() -> list[str]:
-    """What a job and its fork must share: the Python, where it finds modules, the container and the resource group."""
+    """What a job and its fork must have in common: Python, module paths, container and resource group."""
     with open("/proc/self/cgroup", encoding="utf-8") as file:
         groups = file.read()
     return [sys.prefix, sys.version, *sys.path, os.readlink("/proc/self/ns/mnt"), groups]

@@ -1,4 +1,4 @@
-"""Imports without garbage collection: a tenth of the time that a job needs to import torch."""
+"""Imports without garbage collection, which saves a tenth of the time that a job needs to import torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a config may name, from the schema of its kinds; and what a config asks."""
+"""The pages config/kinds.md (all kinds with their settings) and config/claims.md (the claims of a config)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from boundcheck.settings import TrainingSettings
 
 
 def kinds_text(sections: Sequence[str] = ()) -> str:
-    """Markdown: for each section of the config its kinds, and for each kind a table of its fields.
+    """Markdown: the kinds of each section of the config, with a table of the fields of each kind.
 
     Raises:
-        ConfigError: a section that does not exist.
+        ConfigError: a section does not exist.
     """
     known = (*REGISTRIES, "training")
     for section in sections:
@@ -30,8 +30,8 @@ def kinds_text(sections: Sequence[str] = ()) -> str:
 
 
 def claims_text(config: Mapping[str, Any]) -> str:
-    """Markdown: for each study of a config its claims, what decides them, and where the paper states them."""
-    lines = ["# What is asked of each paper"]
+    """Markdown: the claims of each study of a config, the kinds that decide them, and where the paper states them."""
+    lines = ["# The claims of each paper"]
     for study, settings in config["studies"].items():
         rows = [
             f"| `{name}` | {words_of(claim)['statement']} | `{claim['kind']}` | {claim['reference']} |"
@@ -47,17 +47,17 @@ def claims_text(config: Mapping[str, Any]) -> str:
 def _section(section: str) -> Iterator[str]:
     yield f"## `{section}`"
     if section == "training":
-        yield "The key `training` of a grid block; a method may change single settings of it."
+        yield "The key `training` of a grid block; a method may override single settings."
         yield _table(settings_schema(TrainingSettings))
         return
     if section == "datasets":
-        yield "Beside the settings of its kind every dataset may have:"
+        yield "Every dataset may have these settings besides those of its kind:"
         yield _table(settings_schema(View))
     for kind in sorted(registry_of(section)):
         schema = kind_schema(section, kind)
         yield f"**`{kind}`** {schema['description']}"
         if "quantities" in schema:
-            yield "gives " + ", ".join(f"`{name}`" for name in schema["quantities"])
+            yield "Quantities: " + ", ".join(f"`{name}`" for name in schema["quantities"])
         fields = {name: field for name, field in schema["properties"].items() if name != "kind"}
         if fields:
             yield _table(fields)

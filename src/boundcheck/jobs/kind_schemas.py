@@ -1,4 +1,4 @@
-"""What a kind may be given, as JSON schema: from its fields and from what its docstring says of them."""
+"""The JSON schema of the settings of a kind, made from its fields and its docstring."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def registry_of(section: str) -> dict[str, str]:
 
 
 def kind_schema(section: str, kind: str) -> Schema:
-    """The settings of a kind: description, allowed values and default of each, and which ones it needs."""
+    """The schema of a kind: description, allowed values and default of each setting, and which are required."""
     factory = load(registry_of(section), kind)
     properties = settings_schema(factory)
     needed = [name for name, schema in properties.items() if "default" not in schema]
@@ -37,16 +37,16 @@ def kind_schema(section: str, kind: str) -> Schema:
 
 
 def settings_schema(factory: Any) -> dict[str, Schema]:
-    """JSON schema of each setting of a class, with what it means and its default."""
+    """JSON schema of each setting of a class, with its description and default."""
     texts = meanings(factory)
-    found = {}
+    schemas = {}
     for field in dataclasses.fields(factory):
         if field.init:
             schema = field_schemas(factory)[field.name]
             if field.default_factory is not dataclasses.MISSING:
                 schema["default"] = field.default_factory()
-            found[field.name] = {"description": texts.get(field.name, ""), **_with_parts(schema)}
-    return found
+            schemas[field.name] = {"description": texts.get(field.name, ""), **_with_parts(schema)}
+    return schemas
 
 
 def summary(factory: Any) -> str:
@@ -55,20 +55,20 @@ def summary(factory: Any) -> str:
 
 
 def meanings(factory: Any) -> dict[str, str]:
-    """What the docstrings of a class, of its bases and of the optimizer that it sets up say of each argument."""
+    """The description of each argument, from the docstrings of a class, its bases and its optimizer (`wrapper`)."""
     wrapper = getattr(factory, "wrapper", None)
     classes = [*inspect.getmro(factory), *(inspect.getmro(wrapper) if wrapper else ())]
-    found: dict[str, str] = {}
+    meaning_of: dict[str, str] = {}
     for member in classes:
         if member.__module__.startswith("boundcheck."):
             documents = [inspect.cleandoc(member.__doc__ or ""), inspect.getdoc(vars(member).get("__init__")) or ""]
             for name, text in (entry for document in documents for entry in _arguments(document)):
-                found.setdefault(name, text)
-    return found
+                meaning_of.setdefault(name, text)
+    return meaning_of
 
 
 def choice_by_kind(section: str, kinds: Mapping[str, str] | list[str]) -> list[Schema]:
-    """For each kind: a variant that names it must be as its definition says."""
+    """For each kind: a rule that a variant of this kind must follow the kind's definition."""
     return [
         {
             "if": {"type": "object", "properties": {"kind": {"const": kind}}, "required": ["kind"]},
@@ -79,7 +79,7 @@ def choice_by_kind(section: str, kinds: Mapping[str, str] | list[str]) -> list[S
 
 
 def _with_parts(schema: Schema) -> Schema:
-    """A field that holds a variant gets the definitions of the kinds that it may name."""
+    """For a field that holds a variant: add the definitions of the kinds that it may name."""
     if "section" not in schema:
         return schema
     section = schema.pop("section")
@@ -93,7 +93,7 @@ def _with_parts(schema: Schema) -> Schema:
 
 
 def _arguments(document: str) -> Iterator[tuple[str, str]]:
-    """Names and meanings under `Args:`."""
+    """The names and descriptions under `Args:` of a docstring."""
     for match in FIELD.finditer(document.partition("\nArgs:\n")[2].partition("\n\n")[0]):
         for name in match["names"].split(", "):
             yield name, " ".join(match["text"].split())

@@ -1,4 +1,4 @@
-"""A report of a scale that is not finished: what is there decides, what is not is listed with its reason."""
+"""A report of a scale that is not finished. Missing batches are listed with the reason."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ USABLE = ("done", "diverged", "trained")
 
 
 def preview(plan: Plan, root: Path) -> Path:
-    """Check and report what is on disk; results, and the report of the finished scale, stay as they are.
+    """Check and report the results on disk. It changes neither the results nor the report of the finished scale.
 
-    Batches of other settings or code count as absent: they would be made again. Claims that need what is absent read
-    `not run`.
+    Batches of other settings or other code count as missing, because the next run would redo them. Claims that need
+    missing batches get the verdict `not run`.
 
     Args:
         plan: the plan of the config.
         root: the folder with results/ and reports/.
 
     Returns:
-        the page, `reports/<scale>/preview/index.html`.
+        The page, `reports/<scale>/preview/index.html`.
     """
     states = {folder: state_of(plan, batch, root) for folder, batch in plan.batches.items()}
     usable = [folder for folder, (state, detail) in states.items() if _is_usable(state, detail)]
@@ -45,12 +45,12 @@ def preview(plan: Plan, root: Path) -> Path:
 
 
 def _is_usable(state: str, detail: str) -> bool:
-    """Whether a batch's training is there; one whose measuring failed has its curves."""
+    """Whether the training of a batch is finished. If only its measuring failed, its curves can still be used."""
     return state in USABLE or (state == "failed" and Path(detail).parts[:2] == ("logs", "measure"))
 
 
 def _reasons(batches: list[Batch], states: Mapping[str, tuple[str, str]], root: Path) -> dict[str, str]:
-    """Why each unusable batch is absent, by its folder within the study; a failure in its log's last words."""
+    """Why each unusable batch is missing, by its folder within the study; for a failure, the last line of its log."""
     reasons = {}
     for batch in batches:
         state, detail = states[batch.folder]
@@ -62,4 +62,4 @@ def _reasons(batches: list[Batch], states: Mapping[str, tuple[str, str]], root: 
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    return next((line for line in reversed(lines) if line.strip()), "no words")
+    return next((line for line in reversed(lines) if line.strip()), "the log is empty")

@@ -1,4 +1,4 @@
-"""The sub-commands that a user asks: the state of a config's work, whether it is right, and what there is. No logic."""
+"""The sub-commands for users: the state of a run, checks of a config, and lists of kinds and claims. No logic."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONFIG = Path("config/config.yaml")
 def add_command(
     commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str
 ) -> argparse.ArgumentParser:
-    """Add a sub-command that `run` answers with its exit code."""
+    """Add a sub-command; `run` executes it and returns the exit code."""
     command: argparse.ArgumentParser = commands.add_parser(name, help=text)
     command.set_defaults(run=run)
     return command
@@ -33,7 +33,7 @@ def _preview(options: argparse.Namespace) -> int:
     from boundcheck.jobs.preview import preview
     from boundcheck.planning.validation import validated_plan
 
-    print(f"report of what is there: {preview(validated_plan([CONFIG, *options.configfile]), Path())}")
+    print(f"report of the results so far: {preview(validated_plan([CONFIG, *options.configfile]), Path())}")
     return 0
 
 
@@ -94,12 +94,12 @@ def _claims(options: argparse.Namespace) -> int:
 
 
 def _idle(_: argparse.Namespace) -> int:
-    from boundcheck.jobs.running_snakemakes import snakemakes_at_work
+    from boundcheck.jobs.running_snakemakes import running_snakemakes
 
-    processes = snakemakes_at_work(Path())
+    processes = running_snakemakes(Path())
     if processes:
         numbers = ", ".join(map(str, processes))
-        print(f"a Snakemake is at work in this folder (process {numbers}); wait for it or stop it", file=sys.stderr)
+        print(f"a Snakemake is running in this folder (process {numbers}); wait for it or stop it", file=sys.stderr)
     return 1 if processes else 0
 
 
@@ -117,20 +117,20 @@ def _reference(options: argparse.Namespace) -> int:
 
 
 def add_questions(commands: Any) -> None:
-    """What a user asks."""
+    """Add the sub-commands for users."""
     status = add_command(commands, "status", _status, "the state of every batch of a config")
-    preview = add_command(commands, "preview", _preview, "check and report what is there of an unfinished scale")
-    why = add_command(commands, "why", _why, "what a re-run would redo of a cell, and because of what")
+    preview = add_command(commands, "preview", _preview, "check and report the results of an unfinished scale")
+    why = add_command(commands, "why", _why, "what a re-run would redo of a cell, and why")
     why.add_argument("cell", help="study/dataset/model/method, as `status` prints it")
     validate = add_command(commands, "validate", _validate, "check a config before anything is computed")
     validate.add_argument("--files", type=Path, nargs="*", help="all files of a config (what Snakemake hands over)")
     validate.add_argument("--values", default="{}", help="JSON: values of `--config`, which come last")
     validate.add_argument("--json", action="store_true", help="print the answer as JSON")
-    claims = add_command(commands, "claims", _claims, "what a config asks of each study, and what decides it")
-    claims.add_argument("--cells", action="store_true", help="which cells each claim looks at, and their baselines")
+    claims = add_command(commands, "claims", _claims, "the claims of each study, and the kinds that decide them")
+    claims.add_argument("--cells", action="store_true", help="the cells that each claim uses, and their baselines")
     for command in (status, preview, why, validate, claims):
         command.add_argument("--configfile", type=Path, nargs="*", default=[], help="overlays on config/config.yaml")
-    add_command(commands, "idle", _idle, "fail while a Snakemake is at work in this folder")
+    add_command(commands, "idle", _idle, "fail while a Snakemake is running in this folder")
     reference = add_command(
         commands, "reference", _reference, "write the verdicts of the newest kept report into the pages"
     )

@@ -1,4 +1,4 @@
-"""The state of every cell, and what a re-run would redo and why: read from the results, nothing is computed."""
+"""The state of every batch, and what a re-run would redo and why; read from the results on disk."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ OUTPUTS = ("curves.parquet", "snapshots", "provenance.json")
 
 
 def status_lines(plan: Plan, root: Path) -> Iterator[str]:
-    """One line per batch of the plan: its path and its state; then the cells that make no sense, and the counts.
+    """One line per batch of the plan with its state; then the skipped cells, failed stages, and the counts.
 
     States: `waiting`; `running` with epoch and time left; `interrupted` (the next run resumes it); `failed` with its
-    log; `trained` and not yet measured; `done`; `diverged` with the seeds; `outdated`: finished, but of other
+    log; `trained` but not yet measured; `done`; `diverged` with the seeds; `outdated`: finished, but with other
     settings or code.
     """
     counts: dict[str, int] = {}
@@ -42,14 +42,14 @@ def status_lines(plan: Plan, root: Path) -> Iterator[str]:
 
 
 def _stage_logs(plan: Plan) -> Iterator[Path]:
-    """Logs of the jobs that are not of one batch."""
+    """Logs of the jobs that do not belong to one batch."""
     for study in plan.studies:
         yield Path("logs", "check", plan.scale, f"{study}.log")
     yield Path("logs", "report", f"{plan.scale}.log")
 
 
 def state_of(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
-    """The state of one batch, and a detail in words."""
+    """The state of one batch, and a detail in words (such as its log)."""
     folder = root / "results" / plan.scale / batch.folder
     if all((folder / name).exists() for name in OUTPUTS):
         return _finished(plan, batch, root)
@@ -76,7 +76,7 @@ def state_of(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
 
 
 def _duration(seconds: float) -> str:
-    """In the largest unit of which there are two."""
+    """A duration in words, in the largest unit that gives at least two."""
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
@@ -101,7 +101,7 @@ def _finished(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
 
 
 def _failed(log: Path) -> bool:
-    """Whether there is a log whose last words are an error."""
+    """Whether the log exists and its last line is an error."""
     if not log.exists():
         return False
     lines = log.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
@@ -109,7 +109,7 @@ def _failed(log: Path) -> bool:
 
 
 def why_lines(plan: Plan, cell: str, root: Path) -> list[str]:
-    """What a re-run would redo of a cell (study/dataset/model/method) or batch, and because of which key or module.
+    """What a re-run would redo of a cell (study/dataset/model/method) or batch, and which key or module is the reason.
 
     Raises:
         ConfigError: the config has no such cell.
@@ -134,7 +134,7 @@ def why_lines(plan: Plan, cell: str, root: Path) -> list[str]:
 
 
 def fetch_reasons(plan: Plan, data: str, root: Path) -> list[str]:
-    """Why the arrays below data/<data>, which are there, would be fetched again; empty where it would not."""
+    """Why the existing arrays below data/<data> would be fetched again; empty if they would not."""
     path = root / "data" / data / "provenance.json"
     if not path.exists():
         return []
@@ -143,13 +143,13 @@ def fetch_reasons(plan: Plan, data: str, root: Path) -> list[str]:
         return ["its arrays are of an older version"]
     spec = plan.fetch_spec(data)
     reasons = _differences(provenance, spec, fetch_modules(spec))
-    if not reasons and provenance["source"] != plan.origin_state(data):
+    if not reasons and provenance["source"] != plan.source_state(data):
         reasons.append(f"{spec.get('path', 'its source')} has changed")
     return reasons
 
 
 def train_reasons(batch: Batch, folder: Path) -> list[str]:
-    """Why a batch would be trained (again); empty where it would not."""
+    """Why a batch would be trained (again); empty if it would not."""
     missing = [f"missing {name}" for name in OUTPUTS if not (folder / name).exists()]
     if missing:
         return missing
@@ -158,7 +158,7 @@ def train_reasons(batch: Batch, folder: Path) -> list[str]:
 
 
 def measure_reasons(batch: Batch, folder: Path) -> list[str]:
-    """Why a batch would be measured (again), its training apart; empty where it would not."""
+    """Why a batch would be measured (again), apart from its training; empty if it would not."""
     path = folder / "measurements.parquet"
     if not batch.analyses:
         return []
@@ -181,7 +181,7 @@ def _differences(job: Mapping[str, Any], spec: Mapping[str, Any], modules: list[
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as {dotted key: value}; a list of named variants counts as a mapping by name."""
+    """A nested mapping as {dotted key: value}. A list of named variants is treated as a mapping by name."""
     if isinstance(value, list) and value and all(isinstance(entry, Mapping) and "name" in entry for entry in value):
         value = {entry["name"]: {k: v for k, v in entry.items() if k != "name"} for entry in value}
     if not isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Check what a schema cannot say: that every variant can be built, and which combinations make no sense."""
+"""Checks that a schema cannot express: that every variant can be built, and which combinations make no sense."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from boundcheck.training.recorders import Recorders
 
 SECTIONS = {"datasets": DATASETS, "models": MODELS, "methods": METHODS, "analyses": ANALYSES}
 
-STRAY_KEYS = {  # what `settings_of` takes away, so that no kind refuses it
+STRAY_KEYS = {  # keys that `settings_of` removes, so that no kind would refuse them
     "datasets": {"name", "training"},
     "models": {"name", "training", *VIEW_KEYS},
     "methods": {"name", *VIEW_KEYS},
@@ -34,11 +34,11 @@ STRAY_KEYS = {  # what `settings_of` takes away, so that no kind refuses it
 
 
 def validate(plan: Plan) -> dict[str, Any]:
-    """Build every variant that the config names, and ask every method about every model it meets.
+    """Build every variant of the config, and check every combination of method and model in the grid.
 
     Returns:
-        `errors`: messages with file, key, value and what is allowed; `skipped`: the cells that make no sense, by study;
-        `cells`: all settings of every cell, defaults included; `claims`: what each claim selects, by study.
+        `errors`: messages with file, key, value and what is allowed; `skipped`: by study, the cells that make no sense;
+        `cells`: all settings of every cell, including defaults; `claims`: by study, the cells that each claim selects.
     """
     errors = [*_variant_errors(plan), *_study_errors(plan)] or [*_shape_errors(plan), *_refused(plan)]
     errors = list(dict.fromkeys(errors))
@@ -54,7 +54,7 @@ def _variant_errors(plan: Plan) -> Iterator[str]:
             for name, variant in scope.variants[section].items():
                 where = scope.keys[section, name]
                 for key in sorted(STRAY_KEYS[section] & set(variant)):
-                    yield str(plan.sources.error((*where, key), f"means nothing in {section}; leave it out"))
+                    yield str(plan.sources.error((*where, key), f"it has no effect in {section}; leave it out"))
                 try:
                     build(registry, settings_of(variant))
                     if section == "datasets":
@@ -64,7 +64,7 @@ def _variant_errors(plan: Plan) -> Iterator[str]:
 
 
 def _shape_errors(plan: Plan) -> Iterator[str]:
-    """Networks that cannot be built for the inputs they meet, where their shape is known before the data is there."""
+    """Errors for networks that cannot be built for the inputs of a dataset, if their shape is known beforehand."""
     for batch in {(batch.study, batch.dataset, batch.model): batch for batch in plan.batches.values()}.values():
         shape, num_classes, _, _ = _sizes(batch.train["dataset"])
         model = build(MODELS, settings_of(batch.train["model"]))
@@ -77,13 +77,13 @@ def _shape_errors(plan: Plan) -> Iterator[str]:
 
 
 def _sizes(dataset: Mapping[str, Any]) -> Sizes:
-    """What is known of the examples that a dataset's variant uses, before they are fetched."""
+    """The sizes of the examples that a dataset's variant uses, as far as they are known before the fetch."""
     built = build(DATASETS, settings_of(dataset))
     return view_of(dataset).sizes(built.sizes if isinstance(built, KnowsSizes) else Sizes())
 
 
 def _refused(plan: Plan) -> Iterator[str]:
-    """Cells whose training or inputs their method refuses."""
+    """Errors for cells whose method refuses their training settings or inputs."""
     for batch in {batch.cell: batch for batch in plan.batches.values()}.values():
         method = build(METHODS, settings_of(batch.train["method"]))
         model = build(MODELS, settings_of(batch.train["model"]))
@@ -141,7 +141,7 @@ def _record_errors(
 
 
 def _resolved(plan: Plan) -> dict[str, dict[str, Any]]:
-    """All settings of every cell, those that the config leaves to a default among them."""
+    """All settings of every cell, including those that have their default values."""
     batches = {batch.cell: batch for batch in plan.batches.values()}
     return {cell: resolved_settings(plan.measure_spec(batch.folder)) for cell, batch in batches.items()}
 
@@ -159,5 +159,5 @@ def _skipped(plan: Plan) -> dict[str, list[dict[str, str]]]:
 
 
 def _skips(method: Any, model: Any) -> str | None:
-    """Why the method makes no sense with the model, where it says so."""
+    """Why the method makes no sense with the model; None if it does."""
     return method.skips(model) if isinstance(method, SkipsModels) else None

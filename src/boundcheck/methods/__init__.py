@@ -1,4 +1,4 @@
-"""Methods: one file each. METHODS are what a config names; OPTIMIZERS are usable in anyone's training script."""
+"""Methods: one file each. METHODS are the kinds of a config; OPTIMIZERS can be used in any training script."""
 
 from boundcheck.registry import lazy
 

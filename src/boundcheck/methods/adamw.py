@@ -40,7 +40,7 @@ class AdamWMethod:
         return model
 
     def optimizer(self, model: nn.Module, num_stacked: int = 1) -> torch.optim.Optimizer:
-        """torch's optimizer of all parameters; it works element by element, so a stack needs nothing special."""
+        """torch's optimizer of all parameters. It works element by element, so it also trains a stack."""
         beta1, beta2 = self.betas
         return torch.optim.AdamW(
             model.parameters(),

@@ -1,4 +1,4 @@
-"""Gradient descent with adaptive momentum, whose momentum is never longer than s times the gradient step."""
+"""Gradient descent with adaptive momentum: the momentum term is at most s times as long as the gradient step."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ SCOPES: dict[Block, Scope] = {"global": "global", "layer": "group", "edge": "ten
 class AdaptiveMomentum(MomentumOptimizer):
     """Δθ ← −η g + τ Δθ, τ = s η ‖g‖/‖Δθ‖ (0 where Δθ = 0), θ ← θ + Δθ.
 
-    On the full batch, for 0 ≤ s < 1, the loss falls at every step if η < 2/((1 + s) L), L the largest curvature on the
-    way; see `boundcheck.theory.dag_momentum.step`. The same holds with a τ for each block of a partition of the
-    parameters.
+    On the full batch, with 0 ≤ s < 1, the loss falls at every step if η < 2/((1 + s) L), where L is the largest
+    curvature along the step; see `boundcheck.theory.dag_momentum.step`. This also holds if each block of a partition of
+    the parameters has its own τ.
 
     Args:
         params: parameters or groups.
         lr: η; with blocks, one value for each block.
         s: the momentum factor.
-        block: what one τ is for: `global`, all parameters; `group`, a parameter group; `tensor`, a single tensor.
-        weight_decay: λ of the penalty (λ/2) ‖θ‖², part of g.
+        block: the parameters that share one τ: `global`, all; `group`, a parameter group; `tensor`, a single tensor.
+        weight_decay: λ of the penalty (λ/2) ‖θ‖², whose gradient is part of g.
         num_stacked: k; when it is more than 1, every parameter has a leading axis of k independent networks.
 
     References: Agarwal, Klobusicky, Schonfeld 2021, arXiv:1705.07404; Zhang, Wu, Zheng 2006,
@@ -81,12 +81,13 @@ class AdaptiveMomentum(MomentumOptimizer):
 
 @settings
 class AdaptiveMomentumMethod:
-    """AdaptiveMomentum of a whole network.
+    """AdaptiveMomentum on all parameters of a network.
 
     Args:
         lr: η.
         s: the momentum factor; the theorems want s < 1.
-        block: what one τ is for: `global`; `layer`, the weights into one layer with its bias; `edge`, a single tensor.
+        block: the parameters that share one τ: `global`, all; `layer`, the weights into one layer and its bias; `edge`,
+            a single tensor.
         weight_decay: λ of the penalty (λ/2) ‖θ‖².
     """
 
@@ -108,7 +109,7 @@ class AdaptiveMomentumMethod:
         return model
 
     def optimizer(self, model: nn.Module, num_stacked: int = 1) -> AdaptiveMomentum:
-        """The optimizer of all parameters; with `layer`, a group for each module that holds some."""
+        """The optimizer of all parameters; with `layer`, each module with parameters is a group."""
         params = _by_layer(model) if self.block == "layer" else list(model.parameters())
         return AdaptiveMomentum(params, self.lr, self.s, SCOPES[self.block], self.weight_decay, num_stacked)
 

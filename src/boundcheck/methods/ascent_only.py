@@ -1,4 +1,4 @@
-"""A control for GAM: the gradient where the gradient norm is large, and no flatness term."""
+"""A control for GAM: the gradient at a point with a larger gradient norm, without a flatness term."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from boundcheck.settings import CountOrZero, NotNegative, check, settings
 
 
 class AscentOnly(MultiPass):
-    """The base optimizer steps along ∇L(θ + ρ f̂), f = ∇‖∇L(θ)‖: SAM, but up the gradient norm instead of the loss.
+    """The base optimizer steps along ∇L(θ + ρ f̂), f = ∇‖∇L(θ)‖. It is SAM with ascent on the gradient norm.
 
-    Accelerated GAM takes its gradients mostly there; this is that part alone. Two gradients and one Hessian-vector
-    product per step. The closure returns the loss and does not call backward.
+    Accelerated GAM takes most of its gradients at such points; this method does only that. It needs two gradients and
+    one Hessian-vector product per step. The closure returns the loss and does not call backward.
 
     Args:
         base: the optimizer that makes the step.

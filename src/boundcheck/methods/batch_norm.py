@@ -1,4 +1,4 @@
-"""Batch normalisation in an optimizer that sees a mini-batch more than once."""
+"""Batch normalisation for optimizers that evaluate a mini-batch more than once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 @contextmanager
 def frozen_statistics(model: nn.Module | None) -> Iterator[None]:
-    """Let batch normalisation use the statistics of the batch and leave its running statistics alone.
+    """Make batch normalisation use the statistics of the batch, but not update its running statistics.
 
-    A perturbed θ is not where the network will be, and a second look at a batch is no second batch; so only the
-    first pass at θ may move `running_mean`, `running_var` and `num_batches_tracked`. Layers in eval mode are untouched.
+    Only the first pass at θ should update `running_mean`, `running_var` and `num_batches_tracked`: other passes are at
+    perturbed parameters and use the same batch again. Layers in evaluation mode are not changed.
 
     Args:
-        model: the network whose layers are frozen until the block ends, however it ends; None: nothing happens.
+        model: the network whose layers are frozen until the block ends, also after an error; None: do nothing.
     """
     modules = () if model is None else model.modules()
     layers = [m for m in modules if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]

@@ -1,4 +1,4 @@
-"""What the methods for binary networks share: one optimizer made of two, for the binary and the real parameters."""
+"""Common code of the methods for binary networks: an optimizer made of one for binary and one for real parameters."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ RealVariant = Annotated[Mapping[str, Any], among("methods", *REAL)]
 
 
 def set_to_signs(parameter: Tensor) -> None:
-    """Replace the values by their signs; 0 becomes +1, as in the layers."""
+    """Replace the values by their signs; 0 becomes +1, as in the binary layers."""
     parameter.copy_(sign(parameter))
 
 
 def flip(bits: Sequence[Tensor], inertias: Sequence[Tensor], threshold: float = 0.0) -> None:
-    """b ← −b where I b > τ; a bit whose inertia is 0 stays. As b − 2 b max(sign(I b − τ), 0): comparisons are slow."""
+    """b ← −b where I b > τ. A bit whose inertia is 0 does not flip.
+
+    Computed as b − 2 b max(sign(I b − τ), 0), which is faster than a comparison.
+    """
     wrong = torch._foreach_mul(list(inertias), list(bits))
     if threshold:
         torch._foreach_sub_(wrong, threshold)
@@ -41,12 +44,12 @@ def flip(bits: Sequence[Tensor], inertias: Sequence[Tensor], threshold: float = 
 
 
 class BinaryTraining(Optimizer):
-    """Steps several optimizers, of different parameters, on one gradient; their groups and state are in one state_dict.
+    """Several optimizers of different parameters as one. All use one backward pass and are in one state_dict.
 
     Args:
-        parts: the optimizers, that of the binary parameters first.
+        parts: the optimizers; that of the binary parameters first.
         clipped: parameters that are clamped to [−1, 1] after each step.
-        method: what it was built by.
+        method: the method that built it.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class BinaryTraining(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step of each; returns what the closure returned."""
+        """One step of each optimizer; returns the closure's result."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -73,7 +76,7 @@ class BinaryTraining(Optimizer):
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore all parts."""
+        """Restore all optimizers."""
         super().load_state_dict(state_dict)
         self._share()
 
@@ -88,8 +91,9 @@ class BinaryTraining(Optimizer):
 class BinaryMethod(ABC):
     """A method for binary networks as a config variant: a dataclass with the fields `real` and `init_scale`.
 
-    The initial latent weights are multiplied by `init_scale`, which is part of the method so that two methods can start
-    from the same weights at different magnitudes. A network without binary layers is trained by `real` alone.
+    The initial latent weights are multiplied by `init_scale`. It is a setting of the method, so that two methods can
+    start from the same weights with different magnitudes. `real` trains the real parameters, and also networks without
+    binary layers.
     """
 
     real: Mapping[str, Any]
@@ -103,33 +107,33 @@ class BinaryMethod(ABC):
         self.binary_optimizer([nn.Parameter(torch.ones(1))])
 
     def skips(self, model: Any) -> str | None:
-        """Why a model makes no sense with it."""
+        """Why the method makes no sense with a model; None if it does."""
         return None if hasattr(model, "weight_gradient") else "the model has no binary layers"
 
     @torch.no_grad()
     def prepare(self, model: nn.Module) -> nn.Module:
-        """The model, its initial latent weights rescaled."""
+        """The model with rescaled initial latent weights."""
         for layer in binary_layers(model):
             layer.weight.mul_(self.init_scale)
         return model
 
     def as_filter(self, factors: FloatArray) -> FilterMap | StateSpaceMap | None:
-        """The filter of gradients whose sign decides the bits; None where the bits are not those of such a filter.
+        """The gradient filter whose signs are the bits of this method; None if there is no such filter.
 
-        There is none for Adam, for clipped latent weights, for a threshold, for approximate mappings, and for sums
-        that never forget (weight decay 0).
+        There is none for Adam, clipped latent weights, a threshold, approximate mappings, and weight decay 0 (a sum
+        of gradients that never forgets).
 
         Args:
-            factors: the factors of the learning rate's schedule, (T,).
+            factors: the factors of the learning-rate schedule, (T,).
         """
         return None
 
     @abstractmethod
     def binary_optimizer(self, parameters: Sequence[nn.Parameter]) -> Optimizer:
-        """The optimizer of the binary parameters; it works element by element, so a stack needs nothing special."""
+        """The optimizer of the binary parameters. It must work element by element, so that it can train a stack."""
 
     def optimizer(self, model: nn.Module, num_stacked: int = 1) -> Optimizer:
-        """Both optimizers as one."""
+        """The optimizers of the binary and the real parameters as one."""
         binary, real = binary_parameters(model), real_parameters(model)
         parts = [self.binary_optimizer(binary)] if binary else []  # type: ignore[arg-type]
         if real:
@@ -140,13 +144,13 @@ class BinaryMethod(ABC):
         """The method that `real` describes.
 
         Raises:
-            ValueError: it describes none.
+            ValueError: `real` is not a valid variant.
         """
         return build_part("real", REAL, self.real)
 
 
 class BitsMethod(BinaryMethod):
-    """A method without latent weights, which has no learning rate for its bits."""
+    """A method without latent weights. Its bits have no learning rate."""
 
     @property
     def lr(self) -> float:

@@ -1,4 +1,4 @@
-"""Bop: binary weights that flip where an average of their gradient is larger than a threshold."""
+"""Bop: a binary weight flips if the average of its gradient exceeds a threshold."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from boundcheck.settings import NotNegative, ShareAboveZero, check, settings
 from boundcheck.theory.arguments import FloatArray
 from boundcheck.theory.binary_filter.mappings import FilterMap
 
-LARGEST_NEGLIGIBLE_THRESHOLD = 1e-6  # in units of the gradient: below it hardly any flip waits for the threshold
+LARGEST_NEGLIGIBLE_THRESHOLD = 1e-6  # in units of the gradient: below it the threshold prevents hardly any flip
 
 
 class Bop(Optimizer):
     """m ← (1−γ) m + γ g; b ← −b where |m| > τ and m has the sign of b. τ = 0 is the first-order gradient filter.
 
-    The threshold is compared with a gradient, so unlike a filter Bop depends on the loss's scale.
+    The threshold is compared with a gradient. So Bop, unlike a filter, depends on the scale of the loss.
 
     Args:
         params: binary parameters, or groups of them.
         gamma: γ in (0, 1].
         threshold: τ ≥ 0, in units of the gradient.
-        decay: whether γ is multiplied by lr/initial_lr, the schedule of a learning rate that starts at 1.
+        decay: whether γ is multiplied by lr/initial_lr, so that it follows a learning-rate schedule.
 
     References:
         Helwegen et al. 2019, Latent weights do not exist, arXiv:1906.02107, algorithm 1.
@@ -51,7 +51,7 @@ class Bop(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step; returns what the closure returned."""
+        """One step; returns the closure's result."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -75,7 +75,7 @@ class BopMethod(BitsMethod):
         gamma: γ.
         threshold: τ.
         decay: whether γ follows the learning rate's schedule.
-        init_scale: what the initial weights are multiplied by before they are made bits: without effect, unless 0.
+        init_scale: factor of the initial weights, before they become bits; only 0 has an effect.
     """
 
     real: RealVariant
@@ -89,7 +89,7 @@ class BopMethod(BitsMethod):
         return Bop(parameters, self.gamma, self.threshold, self.decay)
 
     def as_filter(self, factors: FloatArray) -> FilterMap | None:
-        """See BinaryMethod: the first-order filter with α = γ, unless the threshold is felt."""
+        """See BinaryMethod: the first-order filter with α = γ; None if the threshold is not negligible."""
         if self.threshold >= LARGEST_NEGLIGIBLE_THRESHOLD:
             return None
         ones = np.ones_like(factors)

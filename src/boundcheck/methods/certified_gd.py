@@ -1,4 +1,4 @@
-"""Gradient descent on a weight-normalised network with the step length that its theory certifies."""
+"""Gradient descent on a weight-normalised network, with a step size that the theory certifies."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from boundcheck.theory.weight_norm.training import certified_step, loss_without_
 
 SKIPPED = "only weight_norm_mlp has a certified step"
 StepFactor = Annotated[float, Gt(0), Lt(2)]
-ROUNDING = 16  # units of rounding that the loss may be off
+ROUNDING = 16  # largest rounding error of the loss, in units of the machine epsilon
 
 
 class CertifiedGD(torch.optim.Optimizer):
-    """θ ← θ − η_ω ∇L(θ), where η_ω of `theory.weight_norm.training.certified_step` surely decreases the square loss.
+    """θ ← θ − η_ω ∇L(θ), with η_ω from `theory.weight_norm.training.certified_step`: the square loss always decreases.
 
-    It is found anew at every step from row norms, ‖V‖₂, the gradient's norms and the root of the loss, which the
-    gradient and the last predictions made in the closure tell; without a closure the residual is bounded by what the
-    network can output. The certificate is for the full-batch loss, targets one-hot or ±1, and inputs of one length.
+    η_ω is computed at every step from the row norms, ‖V‖₂, the norms of the gradient and the root of the loss. The loss
+    follows from the gradient and the last predictions in the closure. Without a closure, the residual is bounded by the
+    largest possible output of the network. The certificate is for the full-batch loss, targets one-hot or ±1, and
+    inputs of equal norm.
 
     Args:
         network: a WeightNormNetwork, or a stack of k.
         lr: ω in (0, 2): the loss falls by at least η_ω (1 − ω/2) ‖∇L‖².
         input_norm: ‖x‖ of every input; none: √d.
-        num_stacked: k; each network of a stack has a step of its own.
+        num_stacked: k; each network of a stack has its own step size.
 
-    Attributes: step_size: η_ω of the last step, (k,); empty before the first.
+    Attributes: step_size: η_ω of the newest step, (k,); empty before the first step.
 
     Raises:
-        ValueError: a network without a certificate, or a number that makes no sense.
+        ValueError: the network has no certificate, or a number is not allowed.
     """
 
     step_size: Tensor
@@ -73,7 +74,7 @@ class CertifiedGD(torch.optim.Optimizer):
         return loss
 
     def _residual(self, output: Tensor, seen: list[Tensor]) -> Tensor:
-        """√L () or (k,), rounding included; infinity where no prediction was seen."""
+        """√L () or (k,), plus its rounding error; infinity if there was no prediction."""
         if not seen:
             return torch.tensor(math.inf, dtype=torch.float64, device=output.device)
         square = seen[-1].double().square().sum(-1).mean(-1)
@@ -83,7 +84,7 @@ class CertifiedGD(torch.optim.Optimizer):
 
 @contextmanager
 def _predictions(network: nn.Module) -> Iterator[list[Tensor]]:
-    """What the network is seen to output until the block ends, (b, K) or (k, b, K) each, the last at the end."""
+    """A list of all outputs of the network until the block ends, (b, K) or (k, b, K) each, in order."""
     seen: list[Tensor] = []
     handle = network.register_forward_hook(lambda module, inputs, outputs: seen.append(outputs.detach()))
     try:
@@ -93,7 +94,7 @@ def _predictions(network: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def gradient_norms_by_layer(network: WeightNormNetwork) -> list[Tensor]:
-    """Frobenius norms of ∇L by W¹ … W^L (with their trained gains), and V: () or (k,) each, float64."""
+    """Frobenius norms of ∇L with respect to W¹ … W^L (with trained gains) and V: () or (k,) each, float64."""
     norms = []
     for layer in [*network.layers, network.last]:
         norm = torch.linalg.vector_norm(_gradient(layer.weight), dim=(-2, -1))
@@ -112,8 +113,8 @@ class CertifiedGDMethod:
     """Full-batch gradient descent with the certified step of a weight-normalised network; see `CertifiedGD`.
 
     Args:
-        lr: ω in (0, 2): the step is η_ω, certified for it; near η₁ times ω.
-        input_norm: ‖x‖ of every input; none: √d, as `normalise: sphere` makes it.
+        lr: ω in (0, 2): the step size is η_ω, about ω times η₁.
+        input_norm: ‖x‖ of every input; none: √d, which `normalise: sphere` gives.
     """
 
     lr: StepFactor = 1.0

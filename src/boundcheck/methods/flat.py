@@ -1,4 +1,4 @@
-"""Parameters and gradients as one flat vector of shape (k, p): one row for a network, k rows for a stack of k."""
+"""Parameters and gradients as flat vectors of shape (k, p): one row for a network, k rows for a stack of k."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-XI = 1e-12  # ξ of Zhang et al. 2023: 0/(0 + ξ) = 0, so a zero gradient has a zero direction
+XI = 1e-12  # ξ of Zhang et al. 2023: 0/(0 + ξ) = 0, so the direction of a zero gradient is zero
 CHUNK = 2**16
 
 
 def norm(v: Tensor) -> Tensor:
     """Euclidean norm of each row, over all parameters of all groups: (k, p) -> (k, 1).
 
-    Long rows are summed in two levels: a plain float32 sum of 10⁷ squares loses three digits on a CPU.
+    Long rows are summed in two levels, because a plain float32 sum of 10⁷ squares loses three digits on a CPU.
     """
     length = v.shape[-1]
     if length >= 2 * CHUNK:
-        whole = length - length % CHUNK
-        chunks = torch.linalg.vector_norm(v[:, :whole].unflatten(1, (-1, CHUNK)), dim=-1)  # (k, p // CHUNK)
-        rest = torch.linalg.vector_norm(v[:, whole:], dim=-1, keepdim=True)  # (k, 1)
+        num_chunked = length - length % CHUNK
+        chunks = torch.linalg.vector_norm(v[:, :num_chunked].unflatten(1, (-1, CHUNK)), dim=-1)  # (k, p // CHUNK)
+        rest = torch.linalg.vector_norm(v[:, num_chunked:], dim=-1, keepdim=True)  # (k, 1)
         v = torch.cat([chunks, rest], dim=1)
     return torch.linalg.vector_norm(v, dim=-1, keepdim=True)
 
 
 def inner(v: Tensor, u: Tensor) -> Tensor:
-    """Inner product of each row: (k, p), (k, p) -> (k, 1). A plain `dot`, which autocast leaves in float32."""
+    """Inner product of each row: (k, p), (k, p) -> (k, 1). It uses `dot`, which autocast computes in float32."""
     return torch.stack([torch.dot(*rows) for rows in zip(v, u, strict=True)]).unsqueeze(-1)
 
 
@@ -49,25 +49,25 @@ def perpendicular(v: Tensor, u: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 class Buffer(NamedTuple):
-    """A flat vector (k, p), and its pieces in the shapes of the parameters."""
+    """A flat vector (k, p), and views of its parts in the shapes of the parameters."""
 
     flat: Tensor
     pieces: list[Tensor]
 
 
 class FlatLayout:
-    """Where each parameter lies in a flat vector, and the buffers that a method's flat vectors live in.
+    """The position of each parameter in a flat vector, and named buffers for a method's flat vectors.
 
-    Flat vectors are float32 or wider, so norms and sums of bfloat16 parameters are taken in float32, and copying
-    such a parameter to the flat vector and back changes no bit. The buffers outlive the step: new memory for every
-    vector costs a CPU more in page faults than the arithmetic, and new pieces cost a small network as much.
+    Flat vectors are float32 or wider. So norms and sums of bfloat16 parameters are computed in float32, and copying a
+    parameter to the flat vector and back is exact. Buffers are kept between steps: allocating them again would take
+    longer than the arithmetic.
 
     Args:
         parameters: the tensors, in order.
         num_stacked: k; when it is more than 1, every parameter has a leading axis of that length.
 
     Raises:
-        ValueError: a parameter of a stack without the leading axis.
+        ValueError: a parameter of a stack does not have the leading axis.
     """
 
     def __init__(self, parameters: Sequence[Tensor], num_stacked: int = 1) -> None:
@@ -82,11 +82,11 @@ class FlatLayout:
         self._buffers: dict[str, Buffer] = {}
 
     def is_of(self, parameters: Sequence[Tensor]) -> bool:
-        """Whether this is the layout of these very tensors."""
+        """Whether this is the layout of exactly these tensors."""
         return len(parameters) == len(self.parameters) and all(map(is_, parameters, self.parameters))
 
     def buffer(self, name: str) -> Buffer:
-        """The buffer of that name, with whatever it was left with."""
+        """The buffer of that name. Its content is what was last written to it."""
         if name not in self._buffers:
             flat = torch.empty(self._shape, dtype=self._dtype, device=self.parameters[0].device)
             pieces = zip(self.parameters, flat.split(self._sizes, dim=1), strict=True)
@@ -94,7 +94,7 @@ class FlatLayout:
         return self._buffers[name]
 
     def pieces(self, flat: Tensor) -> list[Tensor]:
-        """A flat vector (k, p) in pieces; one that lies in no buffer is copied into one."""
+        """A flat vector (k, p) as pieces in the shapes of the parameters. It is copied if it is not a buffer."""
         for buffer in self._buffers.values():
             if buffer.flat is flat:
                 return buffer.pieces

@@ -34,26 +34,27 @@ class GAM(MultiPass):
 
     - `exact` (Algorithm 1): d = ∇L_o(θ) + α ρ f(θ + ρ f̂(θ)), by Hessian-vector products. Its closure returns the loss
       and does not call backward. `inner_steps` K > 1 repeats δ ← ρ f̂(θ + δ) from δ = 0 and takes f at θ + δ.
-    - `finite_difference`: d = ∇L_o(θ) + α ρ (g₃ − g₂)/ρ′, which is `exact` up to O(ρ′) where ∇²L is Lipschitz, and on
-      quadratics exactly. On ReLU networks it is another regulariser.
+    - `finite_difference`: d = ∇L_o(θ) + α ρ (g₃ − g₂)/ρ′. It differs from `exact` by O(ρ′) if ∇²L is Lipschitz, and not
+      at all on quadratics. On ReLU networks it is a different regulariser.
     - `accelerated_paper` (Algorithm 2): d = h₊ − γ h₋⊥, h₊ = α g₁ + (1 − α) g₃, h₋ = β g₀ + (1 − β) g₂, h₋⊥ the part
-      of h₋ orthogonal to h₊. It does not approximate `exact`: as ρ′ → 0 no flatness term is left.
-    - `accelerated_released`: the authors' code, where h₋ = g₀ + |1 − β| g₂ and θ keeps the rounding of their sums.
+      of h₋ orthogonal to h₊. It does not approximate `exact`: the flatness term vanishes as ρ′ → 0.
+    - `accelerated_released`: the authors' code, where h₋ = g₀ + |1 − β| g₂, and θ keeps the rounding errors of adding
+      and subtracting the perturbations.
 
     L_o is the loss that `oracle` names: L (none), or that of SAM or GSAM with radius `oracle_rho`.
-    The authors' (ρ, ρ′, β, α, γ), released form, SGD: CIFAR-100 ResNet .2 .02 .5 .6 .03, PyramidNet .2 .04 .3 .5 .05;
-    CIFAR-10 ResNet .2 .03 .1 .1 .05, PyramidNet .2 .03 .1 .1 .03.
+    The authors' values of (ρ, ρ′, β, α, γ) for the released form with SGD: CIFAR-100 ResNet .2 .02 .5 .6 .03, PyramidNet
+    .2 .04 .3 .5 .05; CIFAR-10 ResNet .2 .03 .1 .1 .05, PyramidNet .2 .03 .1 .1 .03.
 
     Args:
         base: the optimizer that makes the step.
         rho: ρ ≥ 0, in the unit of θ.
-        alpha: α ≥ 0; in the accelerated forms another number, in [0, 1].
-        form: one of the four.
-        radius: ρ′ > 0, in the unit of θ; all forms but `exact`.
-        beta: β in [0, 1]; accelerated forms.
-        gamma: γ ≥ 0; accelerated forms.
-        inner_steps: K ≥ 1; `exact`.
-        oracle: none, sam or gsam; `exact` and `finite_difference`.
+        alpha: α ≥ 0; in the accelerated forms it has another meaning and is in [0, 1].
+        form: exact, finite_difference, accelerated_paper or accelerated_released.
+        radius: ρ′ > 0, in the unit of θ; for all forms except `exact`.
+        beta: β in [0, 1]; for the accelerated forms.
+        gamma: γ ≥ 0; for the accelerated forms.
+        inner_steps: K ≥ 1; for `exact`.
+        oracle: none, sam or gsam; for `exact` and `finite_difference`.
         oracle_rho: the radius of SAM or GSAM.
         oracle_alpha: the α of GSAM.
         rho_min: ρ falls with the learning rate, to `rho_min` where that is 0; None: it does not.
@@ -139,7 +140,7 @@ class GAM(MultiPass):
         return flatness.mul_(alpha).add_(gradient)
 
     def check(self, group: Mapping[str, Any]) -> None:
-        """Refuse numbers that make no sense, that are missing, or that neither the form nor the oracle takes."""
+        """Refuse numbers that are not allowed, missing, or not used by the form and the oracle."""
         for name, (taken, form) in self._rules().items():
             if taken:
                 check(name, group[name], form)
@@ -149,7 +150,7 @@ class GAM(MultiPass):
                 )
 
     def _rules(self) -> dict[str, tuple[bool, Any]]:
-        """Of each number whether form and oracle take it, and what it may be."""
+        """For each number: whether the form or the oracle uses it, and the values that it may have."""
         is_accelerated = self.form in ACCELERATED
         return {
             "rho": (True, NotNegative),
@@ -200,8 +201,8 @@ class GAMMethod(MultiPassMethod):
     def converges(self, training: TrainingSettings) -> bool:
         """Whether the convergence theorem of theory/gam/convergence.py covers a training with these settings.
 
-        It assumes exact Hessian-vector products, one ascent step without an oracle, plain gradient steps on full
-        batches, and a step size and a radius that fall like the root of the step, to 0.
+        The theorem assumes exact Hessian-vector products, one ascent step without an oracle, plain gradient steps on
+        full batches, and a step size and a radius that decrease to 0 like 1/√t.
         """
         base = self._base()
         is_plain = isinstance(base, SGDMethod) and not (base.momentum or base.weight_decay)

@@ -1,4 +1,4 @@
-"""What GAM's directions are made of: the gradient of the first-order flatness, and the accelerated forms."""
+"""The terms of GAM's directions: the gradient of the first-order flatness, and the accelerated forms."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from boundcheck.methods.landscape import Landscape
 
 
 def flatness_gradient(landscape: Landscape, rho: Any, inner_steps: int = 1) -> Tensor:
-    """ρ f(θ + δ) (k, p), f = ∇‖∇L‖, at δ = ρ f̂(θ): the gradient of R¹_ρ, were θ + δ where ‖∇L‖ is largest in the ball.
+    """ρ f(θ + δ) (k, p), with f = ∇‖∇L‖ and δ = ρ f̂(θ): GAM's approximation of the gradient of R¹_ρ.
+
+    It is exact if θ + δ is the point of the ball with the largest ‖∇L‖.
 
     Args:
         landscape: L at θ, second order.
         rho: ρ.
-        inner_steps: K; δ ← ρ f̂(θ + δ) is done K times from δ = 0, each for one more gradient and product.
+        inner_steps: K; δ ← ρ f̂(θ + δ) is repeated K times from δ = 0. Each costs one gradient and one product.
 
     References:
         Zhang et al. 2023, Algorithm 1 (K = 1).
@@ -33,7 +35,7 @@ def flatness_gradient(landscape: Landscape, rho: Any, inner_steps: int = 1) -> T
 def flatness_gradient_by_differences(landscape: Landscape, rho: Any, radius: Any) -> Tensor:
     """ρ (g₃ − g₂)/ρ′ (k, p): `flatness_gradient` with f ≈ [∇L(θ + ρ′ĝ) − ∇L(θ)]/ρ′, in three more passes.
 
-    The error is O(ρ′) where ∇²L is Lipschitz and zero where it is constant; g₂ and g₃ are those of `ascend`.
+    The error is O(ρ′) if ∇²L is Lipschitz, and zero if ∇²L is constant. g₂ and g₃ are those of `ascend`.
     """
     _, _, g2, g3 = ascend(landscape, rho, radius)
     return g3.sub_(g2).mul_(rho / radius)
@@ -52,9 +54,9 @@ def accelerated(landscape: Landscape, rho: Any, alpha: Any, radius: Any, beta: A
 
 
 def accelerated_as_released(landscape: Landscape, rho: Any, alpha: Any, radius: Any, beta: Any, gamma: Any) -> Tensor:
-    """`accelerated` as the authors' code computes it: h₋ = g₀ + |1 − β| g₂, and θ moved to and fro by sums.
+    """`accelerated` as the authors' code computes it: h₋ = g₀ + |1 − β| g₂; perturbations are added and subtracted.
 
-    It is `accelerated` with 1/(1 + |1 − β|) for β and γ (1 + |1 − β|) for γ, but for the rounding that stays in θ.
+    It equals `accelerated` with 1/(1 + |1 − β|) for β and γ (1 + |1 − β|) for γ, except for rounding errors in θ.
 
     References:
         the authors' public code of Zhang et al. 2023.
@@ -94,7 +96,7 @@ def ascend(landscape: Landscape, rho: Any, radius: Any) -> Ascent:
 
 
 def ascend_by_sums(landscape: Landscape, rho: Any, radius: Any) -> Ascent:
-    """`ascend`, but θ is found again by subtracting the steps, and left as it is found, rounding included."""
+    """As `ascend`, but θ is restored by subtracting the perturbations, and keeps their rounding errors."""
     g0 = landscape.gradient
     step = along(g0, radius, out=landscape.room("step"))
     landscape.move_by(step)

@@ -1,4 +1,4 @@
-"""Binary weights that follow the sign of a filtered gradient: no latent weight, no magnitude."""
+"""Binary weights that follow the sign of a filtered gradient, without latent weights."""
 
 from __future__ import annotations
 
@@ -22,25 +22,24 @@ AVERAGES = {"delta": "inner_momentum", "gamma": "momentum", "alpha": "inertia"}
 
 
 class GradientFilter(Optimizer):
-    """A cascade of exponential averages of the gradient; a bit flips where the last one, its inertia, has its sign.
+    """A cascade of exponential averages of the gradient. A bit flips if the last average, its inertia, has its sign.
 
-    m ← (1−γ) m + γ g, I ← (1−α) I + α m, b ← −b where I b > 0. `gamma` 1 leaves out its average (first order),
-    unless it decays; `delta` below 1 puts one more in front (third order). The parameters become ±1 (0 becomes +1) and
-    stay so; beside them the state holds one tensor per average and nothing else. A rate in `decay` is multiplied by
-    lr/initial_lr, so any learning-rate scheduler is a scheduler of it; the learning rate itself means nothing and
-    starts at 1.
+    m ← (1−γ) m + γ g, I ← (1−α) I + α m, b ← −b where I b > 0. With `gamma` 1 there is only the average I (first
+    order), unless gamma decays. With `delta` below 1 there is one more average before m (third order). The parameters
+    become ±1 (0 becomes +1). The state has one tensor per average. A rate in `decay` is multiplied by lr/initial_lr, so
+    a learning-rate scheduler schedules it. The learning rate itself starts at 1 and has no other meaning.
 
     Args:
-        params: binary parameters, or groups of them with rates of their own.
-        alpha: α in (0, 1], the share of a new value in the inertia.
+        params: binary parameters, or groups of them with their own rates.
+        alpha: α in (0, 1], the weight of a new value in the inertia.
         gamma: γ in (0, 1].
         delta: δ in (0, 1].
-        decay: which of alpha, gamma, delta follow the learning rate's schedule.
-        initial_inertia: c in I_0 = −c w_0, where w_0 are the values that the parameters had; 0 forgets their signs.
+        decay: which of alpha, gamma, delta follow the learning-rate schedule.
+        initial_inertia: c in I_0 = −c w_0, where w_0 are the initial values of the parameters; 0 forgets their signs.
         initial_momentum: c' in m_0 = −c' w_0, for every average before the last.
 
     Raises:
-        ValueError: a rate outside (0, 1], or a start that is negative.
+        ValueError: a rate is outside (0, 1], or an initial value is negative.
 
     References:
         Quist, Li, van Gemert 2023, Understanding weight-magnitude hyperparameters in training binary networks,
@@ -70,7 +69,7 @@ class GradientFilter(Optimizer):
 
     @torch.no_grad()
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, binarise its parameters and preset their averages."""
+        """Add a group, binarise its parameters and set the initial averages."""
         for name, value in self.defaults.items():
             param_group.setdefault(name, value)
         self.check(param_group)
@@ -81,7 +80,7 @@ class GradientFilter(Optimizer):
             set_to_signs(p)
 
     def check(self, group: Mapping[str, Any]) -> None:
-        """Refuse numbers of a group that make no sense, with a ValueError."""
+        """Raise a ValueError if a number of a group is not allowed."""
         for name in RATES:
             check(name, group[name], ShareAboveZero)
         for name in ("initial_inertia", "initial_momentum"):
@@ -89,20 +88,20 @@ class GradientFilter(Optimizer):
         check("decay", group["decay"], Rates)
 
     def start(self, group: Mapping[str, Any], p: Tensor) -> dict[str, Tensor]:
-        """The averages of a parameter (its values not yet binary) before the first step."""
-        # A rate of 1 passes its input on, until it decays.
+        """The averages of a parameter before the first step. Its values are not yet binary."""
+        # an average with rate 1 equals its input, unless the rate decays
         used = [name for name in RATES if name == "alpha" or name in group["decay"] or group[name] < 1]
         scales = {name: group["initial_inertia" if name == "alpha" else "initial_momentum"] for name in used}
         return {AVERAGES[name]: p.detach() * -scale + 0.0 for name, scale in scales.items()}
 
     def rates(self, group: dict[str, Any]) -> tuple[dict[str, float], float]:
-        """The rates of this step, and what the inertia is multiplied by first."""
+        """The rates of this step, and the factor that the inertia is multiplied by before."""
         factor = group["lr"] / group["initial_lr"]
         decaying = {name: factor if name in group["decay"] else 1.0 for name in RATES}
         return {name: min(group[name] * decaying[name], 1.0) for name in RATES}, 1.0
 
     def inputs(self, group: Mapping[str, Any], parameters: Sequence[Tensor]) -> list[Tensor]:
-        """What is filtered: the gradients."""
+        """The input of the filter: the gradients."""
         return [p.grad for p in parameters]  # type: ignore[misc]
 
     @torch.no_grad()
@@ -110,10 +109,10 @@ class GradientFilter(Optimizer):
         """One step.
 
         Args:
-            closure: clears the gradients, computes the loss, calls backward and returns the loss; may be left out.
+            closure: clears the gradients, computes the loss, calls backward and returns the loss; optional.
 
         Returns:
-            What the closure returned.
+            The closure's result.
         """
         loss = None
         if closure is not None:
@@ -148,10 +147,10 @@ class GradientFilterMethod(BitsMethod):
         alpha: α.
         gamma: γ; 1: first order.
         delta: δ; below 1: third order.
-        decay: which rates follow the learning rate's schedule.
+        decay: which rates follow the learning-rate schedule.
         initial_state: `zero`, or `preset`: I_0 = −`initial_inertia`·w_0 and m_0 likewise.
-        initial_inertia: c of a preset start.
-        init_scale: what the initial latent weights are multiplied by, before they are made bits.
+        initial_inertia: c, for `preset`.
+        init_scale: factor of the initial latent weights, before they become bits.
     """
 
     real: RealVariant

@@ -1,4 +1,4 @@
-"""Penalising the gradient norm by a finite difference of gradients."""
+"""A penalty on the gradient norm, computed by a finite difference of gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Surrogate-gap guided SAM: SAM that also descends on the gap between the worst loss nearby and the loss."""
+"""Surrogate-gap guided SAM (GSAM): SAM that also reduces the gap between the worst loss nearby and the loss."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def gsam_gradient(landscape: Landscape, rho: Any, alpha: Any) -> Tensor:
 
 
 class GSAM(MultiPass):
-    """GSAM: the base optimizer steps along g_p − α g⊥: down the worst loss nearby and, across it, up the loss itself.
+    """GSAM: the base optimizer steps along g_p − α g⊥: descent on the worst loss nearby, and ascent on L along g⊥.
 
-    g = ∇L(θ), g_p = ∇L(θ + ρ g/‖g‖), g = g∥ + g⊥ along and across g_p. The gap L(θ + ε) − L(θ) falls without the
-    worst loss rising. Two gradients per step; α = 0 is SAM.
+    g = ∇L(θ), g_p = ∇L(θ + ρ g/‖g‖), and g = g∥ + g⊥ with parts parallel and orthogonal to g_p. The gap
+    L(θ + ε) − L(θ) decreases, and the worst loss does not increase. Two gradients per step; α = 0 is SAM.
 
     Args:
         base: the optimizer that makes the step.

@@ -1,4 +1,4 @@
-"""Momentum with a constant coefficient: heavy ball, Polyak's choice of its numbers, and Nesterov's method."""
+"""Momentum with a constant coefficient: heavy ball, heavy ball with Polyak's settings, and Nesterov's method."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from boundcheck.theory.dag_momentum.baselines import polyak_settings
 
 
 class HeavyBall(MomentumOptimizer):
-    """Δθ ← −η g + β Δθ, θ ← θ + Δθ: torch's SGD with momentum, written in steps.
+    """Δθ ← −η g + β Δθ, θ ← θ + Δθ: torch's SGD with momentum, written in terms of the update.
 
     Args:
         params: parameters or groups.
@@ -47,7 +47,7 @@ class HeavyBall(MomentumOptimizer):
 
 
 class Nesterov(MomentumOptimizer):
-    """v ← β v − η g(θ), θ ← θ − η g(θ) + β v; θ is the extrapolated point, where the gradient is taken.
+    """v ← β v − η g(θ), θ ← θ − η g(θ) + β v. Here θ is the extrapolated point, at which the gradient is computed.
 
     With w = θ − β v this is w⁺ = θ − η g(θ), θ⁺ = w⁺ + β (w⁺ − w).
 
@@ -79,7 +79,7 @@ class Nesterov(MomentumOptimizer):
 
 @settings
 class HeavyBallMethod:
-    """HeavyBall of a whole network.
+    """HeavyBall on all parameters of a network.
 
     Args:
         lr: η.
@@ -111,7 +111,7 @@ class HeavyBallMethod:
 
 @settings
 class NesterovMethod(HeavyBallMethod):
-    """Nesterov of a whole network; fields as of `HeavyBallMethod`."""
+    """Nesterov on all parameters of a network; its fields are those of `HeavyBallMethod`."""
 
     rule: ClassVar[type[HeavyBall | Nesterov]] = Nesterov
 
@@ -123,7 +123,7 @@ class NesterovMethod(HeavyBallMethod):
 
 @settings
 class PolyakMethod:
-    """Heavy ball with the numbers that are best on quadratics with curvatures in [μ, L].
+    """Heavy ball with the optimal settings for quadratics with curvatures in [μ, L].
 
     Args:
         curvature: L, the largest curvature.

@@ -1,4 +1,4 @@
-"""The loss of one mini-batch as a function of a flat θ, seen through the closure that `Optimizer.step` is given."""
+"""The loss of one mini-batch as a function of a flat θ, computed by the closure of `Optimizer.step`."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from boundcheck.methods.flat import XI, Buffer, FlatLayout, norm
 
 
 class Landscape:
-    """∇L and ∇‖∇L‖ of one mini-batch, at θ and at a point θ′ that a method moves about.
+    """∇L and ∇‖∇L‖ of one mini-batch, at θ and at a point θ′ that a method can move.
 
-    Building it makes the first pass, at θ = θ′. Parameters that this pass does not reach are no part of θ and keep no
-    gradient. For a stack, L is the sum over its k slices, so each row of a gradient is that of its own slice.
+    The constructor makes the first pass, at θ = θ′. Parameters without a gradient in this pass are not part of θ. For a
+    stack, L is the sum over its k slices, so each row of a gradient is the gradient of its own slice.
 
     Attributes:
-        loss: what the closure returned in the first pass.
+        loss: the closure's result in the first pass.
         gradient: ∇L(θ) (k, p).
-        layout: where the parameters lie in θ.
+        layout: the positions of the parameters in θ.
 
     Args:
         closure: first order: computes the loss, calls backward and returns the loss;
             second order: computes the loss and returns it, without backward.
         groups: the parameter groups.
         num_stacked: k.
-        second_order: which of the two closures this is.
-        layout: that of the step before, used again if the pass reaches the same parameters.
+        second_order: whether the closure is of second order.
+        layout: the layout of the previous step; it is used again if the same parameters have gradients.
 
     Raises:
-        RuntimeError: the closure left no gradient, or a loss whose graph is gone.
+        RuntimeError: the closure left no gradient, or the graph of its loss was freed.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class Landscape:
         self._pass = partial(graph_pass if second_order else backward_pass, closure)
         self._trainable = [p for group in groups for p in group["params"] if p.requires_grad]
         self.loss: Any
-        self.loss, found = self._pass(self._trainable, create_graph=second_order)
-        reached = [(p, g) for p, g in zip(self._trainable, found, strict=True) if g is not None]
+        self.loss, gradients = self._pass(self._trainable, create_graph=second_order)
+        reached = [(p, g) for p, g in zip(self._trainable, gradients, strict=True) if g is not None]
         if not reached:
             raise RuntimeError("the closure left no gradient: it must call backward() on a loss of the parameters")
         self._parameters = [p for p, _ in reached]
@@ -62,15 +62,15 @@ class Landscape:
 
     @property
     def theta(self) -> Tensor:
-        """θ (k, p), where the step starts from."""
+        """θ (k, p), the start of the step."""
         return self._home.flat
 
     def room(self, name: str) -> Tensor:
-        """A vector (k, p) to write in, the same one at every step; its content is arbitrary."""
+        """A vector (k, p) to write to, with arbitrary content; the same memory at every step."""
         return self.layout.buffer(f"room {name}").flat
 
     def spread(self, numbers: Sequence[Any]) -> Any:
-        """One number per group as one number if they agree, else as a number per coordinate of a row (p,)."""
+        """One number per group as a single number if all are equal, else as one number per coordinate (p,)."""
         if all(number == numbers[0] for number in numbers[1:]):
             return numbers[0]
         coordinates = [
@@ -93,39 +93,40 @@ class Landscape:
         self._here = point
 
     def move_back(self) -> None:
-        """θ′ ← θ, to the bit."""
+        """θ′ ← θ, exactly."""
         self._here = self._home
 
     def settle(self) -> None:
-        """θ ← θ′: the step will start from here."""
+        """θ ← θ′: the step will start from θ′."""
         self._home = self._here
 
     def gradient_here(self) -> Tensor:
-        """∇L(θ′) (k, p), by one more pass; it is the caller's until the next step."""
+        """∇L(θ′) (k, p), by one more pass. The caller may overwrite the result; it is valid until the next step."""
         self._visit(self._here)
         _, gradients = self._pass(self._parameters)
         return self._keep(gradients)
 
     def norm_gradient(self) -> Tensor:
-        """f(θ) = ∇‖∇L(θ)‖ = ∇²L ∇L/(‖∇L‖ + ξ) (k, p), from the graph of the first pass: once, before any other pass.
+        """f(θ) = ∇‖∇L(θ)‖ = ∇²L ∇L/(‖∇L‖ + ξ) (k, p), from the graph of the first pass.
 
-        The result is the caller's until the next `norm_gradient_here`.
+        Call it at most once, before any other pass. The caller may overwrite the result; it is valid until the next
+        `norm_gradient_here`.
         """
         graph, self._graph = self._graph, []
         return self._hessian_along_gradient(graph)
 
     def norm_gradient_here(self) -> Tensor:
-        """f(θ′) (k, p), by one more pass; the result is the caller's until the next one."""
+        """f(θ′) (k, p), by one more pass. The caller may overwrite the result; it is valid until the next call."""
         self._visit(self._here)
         _, graph = self._pass(self._parameters, create_graph=True)
         return self._hessian_along_gradient(graph)
 
     def restore(self) -> None:
-        """Put θ into the parameters, to the bit."""
+        """Copy θ back into the parameters, exactly."""
         self._visit(self._home)
 
     def set_gradient(self, direction: Tensor) -> None:
-        """Leave `direction` (k, p) in `.grad`, for the base optimizer; parameters outside θ are left without one."""
+        """Write `direction` (k, p) to `.grad` for the base optimizer. Parameters outside θ get no gradient."""
         for parameter in self._trainable:
             if id(parameter) not in self._reached:
                 parameter.grad = None
@@ -140,7 +141,7 @@ class Landscape:
 
     def _visit(self, point: Buffer) -> None:
         torch._foreach_copy_(self._parameters, point.pieces)
-        torch.clear_autocast_cache()  # an autocast around the whole step would go on with casts of the old weights
+        torch.clear_autocast_cache()  # otherwise an autocast around the step would use casts of the old weights
 
     def _hessian_along_gradient(self, graph: Sequence[Tensor | None]) -> Tensor:
         """∇²L ĝ (k, p), by a backward pass through the graph of ∇L, with ĝ held constant."""
@@ -160,7 +161,7 @@ class Landscape:
 def backward_pass(
     closure: Callable[[], Any], parameters: Sequence[Tensor], create_graph: bool = False
 ) -> tuple[Any, list[Tensor | None]]:
-    """What the closure returns, and the gradients that its backward leaves in the parameters."""
+    """The closure's result, and the gradients that its backward leaves in the parameters."""
     for parameter in parameters:
         parameter.grad = None
     with torch.enable_grad():
@@ -171,10 +172,10 @@ def backward_pass(
 def graph_pass(
     closure: Callable[[], Any], parameters: Sequence[Tensor], create_graph: bool = False
 ) -> tuple[Tensor, list[Tensor | None]]:
-    """The closure's loss, and its gradients taken here, with their graph on demand.
+    """The closure's loss and its gradients; with `create_graph`, the gradients have a graph.
 
     Raises:
-        RuntimeError: what the closure returned has no graph, or its graph is gone.
+        RuntimeError: the closure's result has no graph, or its graph was freed.
     """
     with torch.enable_grad():
         with sdpa_kernel(SDPBackend.MATH):  # the attention that has a second derivative

@@ -24,7 +24,7 @@ class LatentAdamWMethod(BinaryMethod):
         eps: ϵ.
         weight_decay: λ, decoupled.
         clip: clamp the latent weights to [−1, 1] after each step.
-        init_scale: what the initial latent weights are multiplied by.
+        init_scale: factor of the initial latent weights.
     """
 
     lr: Positive
@@ -42,7 +42,7 @@ class LatentAdamWMethod(BinaryMethod):
 
 @settings
 class LatentAdamMethod(BinaryMethod):
-    """Adam on the latent weights, with the decay λw inside the normalised gradient: no filter of g, yet magnitude-free.
+    """Adam on the latent weights, with λw inside the normalised gradient. It is no filter of g, but magnitude-free.
 
     Args:
         lr: ε.
@@ -51,7 +51,7 @@ class LatentAdamMethod(BinaryMethod):
         eps: ϵ.
         weight_decay: λ.
         clip: clamp the latent weights to [−1, 1] after each step.
-        init_scale: what the initial latent weights are multiplied by.
+        init_scale: factor of the initial latent weights.
     """
 
     lr: Positive

@@ -1,4 +1,4 @@
-"""SGD on latent weights: torch's, and the one whose momentum is an average and whose decay is decoupled."""
+"""SGD on latent weights: torch's SGD, and an SGD with averaged momentum and decoupled weight decay."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LatentSGDMethod(BinaryMethod):
         nesterov: whether the momentum is Nesterov's.
         weight_decay: λ.
         clip: clamp the latent weights to [−1, 1] after each step.
-        init_scale: what the initial latent weights are multiplied by.
+        init_scale: factor of the initial latent weights.
     """
 
     lr: Positive
@@ -53,7 +53,7 @@ class LatentSGDMethod(BinaryMethod):
         rate = self.lr * self.weight_decay
         if not rate or self.clip:
             return None
-        dampening = self.dampening if self.momentum else 0.0  # torch dampens nothing but a momentum
+        dampening = self.dampening if self.momentum else 0.0  # torch ignores dampening without momentum
         return StateSpaceMap(rate * factors, self.momentum, dampening, self.nesterov, self.weight_decay)
 
 
@@ -68,7 +68,7 @@ class DecoupledSGD(Optimizer):
         momentum: μ in [0, 1).
         weight_decay: λ.
         form: average or heavy_ball.
-        hold_rate: let λ_t = λ ε_0/ε_t, so that ε_t λ_t stays while the learning rate decays.
+        hold_rate: use λ_t = λ ε_0/ε_t, so that ε_t λ_t is constant while the learning rate decays.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class DecoupledSGD(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step; returns what the closure returned."""
+        """One step; returns the closure's result."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -112,7 +112,7 @@ class DecoupledSGD(Optimizer):
 
 @settings
 class LatentDecoupledSGDMethod(BinaryMethod):
-    """`DecoupledSGD` on the latent weights: the form whose learning-rate decay is a decay of α and nothing else.
+    """`DecoupledSGD` on the latent weights. A decay of its learning rate is a decay of α only.
 
     Args:
         lr: ε.
@@ -122,7 +122,7 @@ class LatentDecoupledSGDMethod(BinaryMethod):
         form: average or heavy_ball.
         hold_rate: keep ε_t λ_t while the learning rate decays.
         clip: clamp the latent weights to [−1, 1] after each step.
-        init_scale: what the initial latent weights are multiplied by.
+        init_scale: factor of the initial latent weights.
     """
 
     lr: Positive
@@ -139,7 +139,7 @@ class LatentDecoupledSGDMethod(BinaryMethod):
         return DecoupledSGD(parameters, self.lr, self.momentum, self.weight_decay, self.form, self.hold_rate)
 
     def as_filter(self, factors: FloatArray) -> FilterMap | None:
-        """See BinaryMethod: none either where the weight decay moves (`hold_rate`)."""
+        """See BinaryMethod; also None with `hold_rate`."""
         if not self.weight_decay or self.hold_rate or self.clip:
             return None
         ones, gamma = np.ones_like(factors), 1 - self.momentum

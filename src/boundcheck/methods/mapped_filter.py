@@ -1,4 +1,4 @@
-"""The gradient filter that a latent training is, built from the latent training's own numbers."""
+"""The gradient filter that is equivalent to a latent training, built from the settings of the latent training."""
 
 from __future__ import annotations
 
@@ -40,23 +40,24 @@ EXACT_AT_A_CONSTANT_RATE = ("first_roots", "frozen_roots", "scaled_alpha")
 
 
 def is_exact(mapping: str, rate_is_constant: bool) -> bool:
-    """Whether a mapping has every bit of torch's SGD with momentum, under any schedule or at a constant rate."""
+    """Whether a mapping gives exactly the bits of torch's SGD with momentum, at a constant rate or any schedule."""
     return mapping in EXACT or (rate_is_constant and mapping in EXACT_AT_A_CONSTANT_RATE)
 
 
 def mapped_filter(
     latent: BinaryMethod, parameters: Sequence[nn.Parameter], mapping: FilterMapping = "exact"
 ) -> Optimizer:
-    """The filter whose bits are those of a latent training, or an approximation to it.
+    """The filter with the bits of a latent training, or an approximation to it.
 
     Args:
-        latent: the latent method; of Adam with the decay inside the normalised gradient there is no filter.
+        latent: the latent method. There is no filter for Adam with weight decay inside the normalised gradient.
         parameters: the initial latent weights; they become bits.
-        mapping: `exact`: the row of the mapping table. `riccati` and `state_space`: these forms of torch's SGD.
-            Approximations to torch's SGD with momentum: `first_roots`, its rates at the first learning rate for ever;
-            `frozen_roots`, those of each learning rate; `scaled_alpha`, α in proportion to the learning rate;
-            `scaled_alpha_no_momentum`, that from m_0 = 0; `small_rates`, α = ελ/(1−μ), γ = 1−μ; `product`, α = ελ,
-            too small by 1−μ; `zero_start`, `scaled_alpha` from a start of zero, which is what the released code does.
+        mapping: `exact`: as in theory.binary_filter.mappings. `riccati` and `state_space`: two exact forms for torch's
+            SGD. Approximations to torch's SGD with momentum: `first_roots`, the rates of the first learning rate at all
+            steps; `frozen_roots`, at each step the rates of its learning rate; `scaled_alpha`, α in proportion to the
+            learning rate; `scaled_alpha_no_momentum`, the same with m_0 = 0; `small_rates`, α = ελ/(1−μ), γ = 1−μ;
+            `product`, α = ελ, too small by the factor 1−μ; `zero_start`, as `scaled_alpha` with all averages 0 at the
+            start, as in the released code.
 
     Raises:
         ValueError: there is no such filter.
@@ -73,7 +74,7 @@ def mapped_filter(
 
 def _of_sgd(latent: LatentSGDMethod, parameters: Sequence[nn.Parameter], mapping: str) -> Optimizer:
     lr, decay, momentum = latent.lr, latent.weight_decay, latent.momentum
-    dampening = latent.dampening if momentum else 0.0  # torch dampens nothing but a momentum
+    dampening = latent.dampening if momentum else 0.0  # torch ignores dampening without momentum
     is_plain = dampening == 0 and not latent.nesterov
     is_real = lr * decay <= largest_real_rate(momentum)
     if decay == 0 and mapping != "exact":
@@ -124,10 +125,10 @@ def _approximation(latent: LatentSGDMethod, parameters: Sequence[nn.Parameter], 
 
 @settings
 class MappedFilterMethod(BinaryMethod):
-    """`mapped_filter` as a config variant: it trains without latent weights, with the bits of the latent training.
+    """`mapped_filter` as a config variant: training without latent weights that gives the bits of a latent training.
 
     Args:
-        latent: the variant of the latent training; its real parameters are trained alike.
+        latent: the variant of the latent training; its real parameters are trained the same way.
         mapping: see `mapped_filter`.
     """
 
@@ -141,7 +142,7 @@ class MappedFilterMethod(BinaryMethod):
 
     @property
     def init_scale(self) -> float:  # type: ignore[override]
-        """What the initial latent weights are multiplied by, before they are made bits."""
+        """Factor of the initial latent weights, before they become bits."""
         return self.latent_method().init_scale
 
     @property
@@ -153,7 +154,7 @@ class MappedFilterMethod(BinaryMethod):
         """The latent method that `latent` describes.
 
         Raises:
-            ValueError: it describes none.
+            ValueError: `latent` is not a valid variant.
         """
         return build_part("latent", LATENT, self.latent)
 
@@ -162,5 +163,5 @@ class MappedFilterMethod(BinaryMethod):
         return mapped_filter(self.latent_method(), parameters, self.mapping)
 
     def as_filter(self, factors: FloatArray) -> FilterMap | StateSpaceMap | None:
-        """See BinaryMethod: that of the latent training, unless the mapping is an approximation."""
+        """See BinaryMethod: the filter of the latent training; None if the mapping is an approximation."""
         return self.latent_method().as_filter(factors) if self.mapping in EXACT else None

@@ -1,4 +1,4 @@
-"""What the optimizers share that remember their last step: one flat vector of parameters, one gradient per step."""
+"""Common code of the momentum optimizers: one gradient per step, on one flat vector of parameters."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from boundcheck.settings import Count, NotNegative, Positive, check
 
 
 class MomentumOptimizer(Optimizer, ABC):
-    """θ ← θ + Δθ with Δθ made of the gradient and of a velocity that the state keeps; subclasses say how.
+    """θ ← θ + Δθ. Subclasses compute Δθ from the gradient and a velocity, which is kept in the state.
 
-    The numbers lie in the parameter groups, beside `lr`, and are read at every step; a group may have its own. `lr` may
-    be a tensor (k,), one learning rate for each slice of a stack. All arithmetic is on one flat vector in float32 or
-    wider. Parameters without a gradient stay where they are.
+    The method's numbers are in the parameter groups, beside `lr`. They are read at every step, and each group may have
+    its own. `lr` may be a tensor (k,): one learning rate for each slice of a stack. All arithmetic is on one flat
+    vector in float32 or wider. Parameters without a gradient do not change.
 
     Args:
         params: parameters or groups, as of any torch optimizer.
         lr: η > 0.
-        weight_decay: λ of the penalty (λ/2) ‖θ‖², part of the gradient.
+        weight_decay: λ of the penalty (λ/2) ‖θ‖², whose gradient is added.
         numbers: the method's own numbers by name, as defaults of the groups.
         num_stacked: k; when it is more than 1, every parameter has a leading axis of k independent networks.
 
@@ -33,11 +33,11 @@ class MomentumOptimizer(Optimizer, ABC):
         update: Δθ of the newest step (k, p); None before the first.
 
     Raises:
-        ValueError: a number that makes no sense.
+        ValueError: a number is not allowed.
     """
 
     per_slice_lr: ClassVar[bool] = True
-    rules: ClassVar[Mapping[str, Any]] = {}  # what the method's own numbers may be
+    rules: ClassVar[Mapping[str, Any]] = {}  # the types of the method's own numbers
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class MomentumOptimizer(Optimizer, ABC):
 
     @abstractmethod
     def move(self, gradient: Tensor, velocity: Tensor, lr: Any, update: Tensor) -> None:
-        """Write Δθ to `update` and the next velocity over `velocity`, both (k, p) as the gradient."""
+        """Write Δθ to `update`, and overwrite `velocity` with the next velocity; all are (k, p)."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -66,7 +66,7 @@ class MomentumOptimizer(Optimizer, ABC):
             closure: clears the gradients, computes the loss, calls backward and returns the loss; optional.
 
         Returns:
-            What the closure returned.
+            The closure's result.
         """
         loss = None
         if closure is not None:
@@ -86,7 +86,10 @@ class MomentumOptimizer(Optimizer, ABC):
         return loss
 
     def number(self, name: str) -> Any:
-        """A number of the groups: itself where they agree, else (1, p) or, one for each slice, (k, 1) or (k, p)."""
+        """A number of the groups, in a form that broadcasts with (k, p).
+
+        A plain number if all groups have the same one, else (1, p); with one value for each slice (k, 1) or (k, p).
+        """
         values = [group[name] for group in self.param_groups]
         if len(values) == 1 or all(not isinstance(v, Tensor) and v == values[0] for v in values):
             return values[0].reshape(-1, 1) if isinstance(values[0], Tensor) else values[0]
@@ -100,7 +103,7 @@ class MomentumOptimizer(Optimizer, ABC):
         return torch.cat(parts, dim=1)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, with the defaults where it brings no number of its own."""
+        """Add a group; numbers that it does not have are the defaults."""
         numbers = {**self.defaults, **param_group}
         if not isinstance(numbers["lr"], Tensor):
             check("lr", numbers["lr"], Positive)
@@ -109,7 +112,7 @@ class MomentumOptimizer(Optimizer, ABC):
         super().add_param_group(param_group)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up a state; the velocity is read from it at the next step."""
+        """Restore a state; the velocity is read from it at the next step."""
         super().load_state_dict(state_dict)
         self._layout = None
 
@@ -119,7 +122,7 @@ class MomentumOptimizer(Optimizer, ABC):
         return kept | {"_layout": None, "gradient": None, "update": None}
 
     def _current_layout(self) -> FlatLayout | None:
-        """Where the parameters with a gradient lie; a new one takes the velocities over from the state."""
+        """The layout of the parameters with a gradient. A new layout copies the velocities from the state."""
         parameters = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
         if not parameters:
             return None

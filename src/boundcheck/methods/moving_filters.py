@@ -1,6 +1,6 @@
-"""Gradient filters whose rates, or whose input, follow a latent optimizer from step to step.
+"""Gradient filters whose rates or inputs at each step depend on the learning rate of a latent optimizer.
 
-Their `lr` is that of the latent optimizer: a scheduler moves it, and they derive their rates from it.
+Their `lr` is that of the latent optimizer. A scheduler changes it, and they compute their rates from it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from boundcheck.theory.binary_filter.mappings import riccati_rates, sgd_rates
 
 
 class _MovingFilter(GradientFilter, ABC):
-    """A second-order filter with numbers of a latent optimizer in its groups."""
+    """A second-order filter whose groups have the numbers of a latent optimizer."""
 
     def __init__(self, params: Iterable[Any], lr: float, start: tuple[float, float], **numbers: Any) -> None:
         self._numbers = {"lr": lr, **numbers}
@@ -46,7 +46,7 @@ class RiccatiFilter(_MovingFilter):
         super().__init__(params, lr, (weight_decay, weight_decay), **numbers)
 
     def cascade(self, group: dict[str, Any]) -> tuple[float, float, float]:
-        """Roots at the first step, then the recursion."""
+        """At the first step the roots, then the recursion `riccati_rates`."""
         decay, momentum, last = group["weight_decay"], group["latent_momentum"], group["last_rates"]
         if last is None:
             rates = sgd_rates(group["lr"], decay, momentum)
@@ -80,8 +80,8 @@ class SumFilter(_MovingFilter):
         lr: ε.
         momentum: μ of the latent training.
         dampening: d, from its second step on.
-        nesterov: whether its momentum is Nesterov's; then (1+μ)g_t − μg_{t−1} is filtered, g_0 = 0.
-        is_average: whether its momentum is an average, m ← μm + (1−μ)g, and no sum.
+        nesterov: whether its momentum is Nesterov's; then the input is (1+μ)g_t − μg_{t−1}, with g_0 = 0.
+        is_average: whether its momentum is an average, m ← μm + (1−μ)g, instead of a sum.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class SumFilter(_MovingFilter):
         super().__init__(params, lr, (inertia, 0.0), **numbers, num_steps=0, total=1.0)
 
     def cascade(self, group: dict[str, Any]) -> tuple[float, float, float]:
-        """The share of this step in the sum of all learning rates."""
+        """α is the share of this step in the sum of all learning rates so far."""
         group["total"] += group["lr"]
         group["num_steps"] += 1
         gamma = 1 - group["latent_momentum"]
@@ -108,20 +108,20 @@ class SumFilter(_MovingFilter):
         return group["lr"] / group["total"], gamma, 1.0
 
     def inputs(self, group: Mapping[str, Any], parameters: Sequence[Tensor]) -> list[Tensor]:
-        """The gradients, or what Nesterov's momentum makes of them."""
+        """The gradients; with Nesterov momentum (1+μ)g_t − μg_{t−1}."""
         gradients = super().inputs(group, parameters)
         if not group["nesterov"]:
             return gradients
-        momentum, found = group["latent_momentum"], []
+        momentum, nesterov_gradients = group["latent_momentum"], []
         for p, gradient in zip(parameters, gradients, strict=True):
             last = self.state[p].setdefault("last_gradient", torch.zeros_like(gradient))
-            found.append((1 + momentum) * gradient - momentum * last)
+            nesterov_gradients.append((1 + momentum) * gradient - momentum * last)
             last.copy_(gradient)
-        return found
+        return nesterov_gradients
 
 
 class HeldRateFilter(_MovingFilter):
-    """Weight decay α/ε_t, so that α stays: `theory.binary_filter.filter_at_held_rate`. I_0 = −`inertia`·w_0."""
+    """Weight decay α/ε_t, so that α is constant: `theory.binary_filter.filter_at_held_rate`. I_0 = −`inertia`·w_0."""
 
     def __init__(self, params: Iterable[Any], lr: float, weight_decay: float, momentum: float, inertia: float) -> None:
         numbers = {"held_alpha": lr * weight_decay, "latent_momentum": momentum, "last_lr": None}
@@ -135,7 +135,7 @@ class HeldRateFilter(_MovingFilter):
 
 
 class NormalisedFilter(GradientFilter):
-    """AdamW: α_t = ε_t λ, fed with m̂/(√v̂ + ϵ) instead of the gradient. λ = 0 is the sum α_t = ε_t/S_t."""
+    """AdamW: α_t = ε_t λ, and the input is m̂/(√v̂ + ϵ) instead of the gradient. λ = 0 is the sum α_t = ε_t/S_t."""
 
     def __init__(
         self, params: Iterable[Any], lr: float, weight_decay: float, betas: Sequence[float], eps: float
@@ -162,11 +162,11 @@ class NormalisedFilter(GradientFilter):
     def inputs(self, group: Mapping[str, Any], parameters: Sequence[Tensor]) -> list[Tensor]:
         """The normalised gradients."""
         (beta1, beta2), t = group["betas"], group["num_steps"]
-        found = []
+        normalised = []
         for p in parameters:
             mean, square = (self.state[p][name] for name in ("mean", "mean_square"))
             mean.lerp_(p.grad, 1 - beta1)
             square.mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
             root = (square / (1 - beta2**t)).sqrt_().add_(group["eps"])
-            found.append(mean / (1 - beta1**t) / root)
-        return found
+            normalised.append(mean / (1 - beta1**t) / root)
+        return normalised

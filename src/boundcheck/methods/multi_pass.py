@@ -1,4 +1,4 @@
-"""What the optimizers share that look at a mini-batch several times and hand one direction to a base optimizer."""
+"""Common code of the optimizers that evaluate a mini-batch several times and pass one direction to a base optimizer."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from boundcheck.settings import Count, check
 
 
 class MultiPass(Optimizer, ABC):
-    """A wrapper that makes one direction of several gradients of a mini-batch; `base` takes it as its gradient.
+    """A wrapper that computes one direction from several gradients of a mini-batch. `base` uses it as the gradient.
 
-    The numbers of the method lie in the parameter groups, beside `lr`, and are read at every step; a group may have
-    its own. Norms are over all parameters of all groups (of each slice, for a stack), in float32 or wider. They are
-    those of the gradient only if the loss is not scaled: bfloat16 autocast is fine, a GradScaler is not. Between the
-    passes the parameters move; afterwards they are put back bit for bit, also after an error. Weight decay is the
-    base's and no part of any gradient here.
+    The method's numbers are in the parameter groups, beside `lr`. They are read at every step, and each group may have
+    its own. Norms are over all parameters of all groups (for a stack, of each slice), in float32 or wider. The loss
+    must not be scaled: bfloat16 autocast is allowed, a GradScaler is not. The parameters change between the passes;
+    afterwards they are restored exactly, also after an error. Weight decay is done by the base; the gradients here do
+    not include it.
 
     Args:
         base: any torch optimizer that can step without a closure; its groups and its state are shared.
         numbers: the method's numbers by name, as defaults of the groups.
-        schedules: of the numbers that move during training, how far each falls with the learning rate (None: it does
-            not) and the steps of its warm-up; see `scheduled`.
+        schedules: for each number with a schedule: its least value, which it reaches when the learning rate is 0
+            (None: it does not depend on the learning rate), and the steps of its warm-up; see `scheduled`.
         model: the network, if its batch normalisation shall count the first pass only.
         num_stacked: k; when it is more than 1, every parameter has a leading axis of k independent networks.
 
     Raises:
-        ValueError: a number that makes no sense, or a base that maximises or has a number of the same name.
+        ValueError: a number is not allowed, or the base maximises or has a number of the same name.
     """
 
     second_order = False
@@ -68,29 +68,30 @@ class MultiPass(Optimizer, ABC):
 
     @abstractmethod
     def direction(self, *args: Any, **kwargs: Any) -> Tensor:
-        """`direction(landscape, **numbers)`: what replaces the gradient (k, p)."""
+        """`direction(landscape, **numbers)`: the vector (k, p) that replaces the gradient."""
 
     @abstractmethod
     def check(self, group: Mapping[str, Any]) -> None:
-        """Refuse numbers of a group that make no sense, with a ValueError."""
+        """Raise a ValueError if a number of a group is not allowed."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of the base optimizer along `direction`.
 
         Args:
-            closure: clears the gradients, computes the loss, calls backward and returns the loss; where `second_order`
-                is true it computes the loss and returns it, without backward.
+            closure: clears the gradients, computes the loss, calls backward and returns the loss. If `second_order` is
+                true, it must not call backward.
 
         Returns:
-            What the closure returned in the first pass, at θ.
+            The closure's result in the first pass, at θ.
 
         Raises:
-            ValueError: no closure.
-            RuntimeError: a closure of the other kind.
+            ValueError: there is no closure.
+            RuntimeError: the closure calls backward but must not, or the reverse.
         """
         if closure is None:
-            raise ValueError(f"closure: {type(self).__name__} looks at a mini-batch several times and needs a closure")
+            name = type(self).__name__
+            raise ValueError(f"closure: got None; {name} evaluates a mini-batch several times and needs a closure")
         groups = self.param_groups
         landscape = Landscape(closure, groups, self.num_stacked, self.second_order, self._layout)
         self._layout = landscape.layout
@@ -107,13 +108,13 @@ class MultiPass(Optimizer, ABC):
         return landscape.loss
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group to the base optimizer, with this method's numbers where it brings none of its own."""
+        """Add a group to the base optimizer; numbers of this method that it does not have are the defaults."""
         self._complete(param_group)
         if not any(group is param_group for group in self.base.param_groups):
             self.base.add_param_group(param_group)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the base optimizer and the groups with their numbers; the state of a bare base will do."""
+        """Restore the base optimizer and the groups with their numbers; a state of the base alone is also accepted."""
         self.base.load_state_dict(state_dict)
         self._share()
         for group in self.param_groups:

@@ -1,4 +1,4 @@
-"""How a number of a method, such as its radius ρ or its coefficient α, moves during training."""
+"""Schedules for the numbers of a method, such as its radius ρ or its coefficient α."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from boundcheck.settings import CountOrZero, NotNegative, check
 
 
 def scheduled(group: Mapping[str, Any], name: str) -> Any:
-    """A number s at this step, read off a parameter group: constant unless the group says otherwise.
+    """The value of a number s at this step; constant if its group has neither a least value nor a warm-up.
 
-    s_t = (s_min + (s − s_min) η_t/η_0) · min(1, (t + 1)/s_warmup), where η_t is `lr`, η_0 is `initial_lr`, which
-    learning-rate schedulers leave in the group (without it, and where it is 0, η_t/η_0 = 1), and t is `num_steps`, the
-    steps made so far. Where η rises above η_0, so does s. `<name>_min` None: no dependence on η. `<name>_warmup` 0: no
-    warm-up. A warm-up of η alone warms s up too, where s_min = 0.
+    s_t = (s_min + (s − s_min) η_t/η_0) · min(1, (t + 1)/s_warmup). η_t is `lr`. η_0 is `initial_lr`, which
+    learning-rate schedulers write into the group; if it is missing or 0, η_t/η_0 = 1. t is `num_steps`, the steps made
+    so far. `<name>_min` None: s does not depend on η. `<name>_warmup` 0: no warm-up. If η rises above η_0, s rises
+    above its value too. With s_min = 0, a warm-up of η is also a warm-up of s.
 
     Args:
         group: holds `name`, `<name>_min`, `<name>_warmup` (steps), `num_steps` and `lr`.
@@ -36,10 +36,10 @@ def scheduled(group: Mapping[str, Any], name: str) -> Any:
 
 
 def check_schedule(group: Mapping[str, Any], name: str) -> None:
-    """Refuse a least value outside [0, s], a negative warm-up, and a schedule of a number that there is not.
+    """Check the schedule of a number.
 
     Raises:
-        ValueError: with the field, the value and what is allowed.
+        ValueError: the least value is outside [0, s], the warm-up is negative, or there is a schedule but no number.
     """
     least, warmup = group[f"{name}_min"], group[f"{name}_warmup"]
     if group[name] is None and (least is not None or warmup):

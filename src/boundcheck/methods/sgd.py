@@ -37,7 +37,7 @@ class SGDMethod:
 
     @property
     def follows(self) -> Literal["gradient", "past gradients"] | None:
-        """What a step moves along; weight decay and Nesterov's momentum make it neither."""
+        """The direction of a step; None with weight decay or Nesterov momentum."""
         if self.weight_decay or self.nesterov:
             return None
         return "past gradients" if self.momentum else "gradient"
@@ -47,7 +47,7 @@ class SGDMethod:
         return model
 
     def optimizer(self, model: nn.Module, num_stacked: int = 1) -> torch.optim.Optimizer:
-        """torch's optimizer of all parameters; it works element by element, so a stack needs nothing special."""
+        """torch's optimizer of all parameters. It works element by element, so it also trains a stack."""
         return torch.optim.SGD(
             model.parameters(),
             lr=self.lr,

@@ -1,4 +1,4 @@
-"""The filter that SGD with momentum is, in the form that every schedule and complex poles leave exact."""
+"""The gradient filter of SGD with momentum in a form that is exact for every schedule and for complex poles."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class StateSpaceFilter(Optimizer):
     """v ← μ v + (1−d)(g − I), I ← I + β v, b ← −b where I b > 0; the first v is g − I.
 
     With Nesterov's form I ← I + β((g − I) + μ v).
-    With β = αγ and μ = (1−α)(1−γ) it is `GradientFilter` of the second order; β above (1−√μ)² gives complex poles, a
-    resonance. β is multiplied by lr/initial_lr, so any learning-rate scheduler is a scheduler of it.
+    With β = αγ and μ = (1−α)(1−γ) it is a second-order `GradientFilter`. With β above (1−√μ)², it has complex poles (a
+    resonance). β is multiplied by lr/initial_lr, so a learning-rate scheduler schedules it.
 
     Args:
         params: binary parameters, or groups of them.
-        rate: β > 0 and below 2(1+μ), where it stops being stable.
+        rate: β in (0, 2(1+μ)); at the upper limit the filter becomes unstable.
         momentum: μ in [0, 1).
         dampening: d in [0, 1).
         nesterov: Nesterov's form.
-        initial_inertia: c in I_0 = −c w_0, where w_0 are the values that the parameters had.
+        initial_inertia: c in I_0 = −c w_0, where w_0 are the initial values of the parameters.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class StateSpaceFilter(Optimizer):
 
     @torch.no_grad()
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group, binarise its parameters and preset their inertia."""
+        """Add a group, binarise its parameters and set their initial inertia."""
         for name, value in self.defaults.items():
             param_group.setdefault(name, value)
         group = param_group
@@ -62,7 +62,7 @@ class StateSpaceFilter(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step; returns what the closure returned."""
+        """One step; returns the closure's result."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -106,7 +106,7 @@ class StateSpaceFilterMethod(BitsMethod):
         dampening: d.
         nesterov: Nesterov's form.
         initial_inertia: c in I_0 = −c w_0; 0 forgets the initial signs.
-        init_scale: what the initial latent weights are multiplied by, before they are made bits.
+        init_scale: factor of the initial latent weights, before they become bits.
     """
 
     real: RealVariant

@@ -1,4 +1,4 @@
-"""The config side of the optimizers around a base: what their dataclasses share."""
+"""Common code of the methods that wrap a base optimizer, as config variants."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BaseVariant = Annotated[Mapping[str, Any], among("methods", *BASES)]
 class MultiPassMethod:
     """A MultiPass as a config variant: a dataclass with the field `base`; its other fields are arguments of `wrapper`.
 
-    Making one builds the optimizer of a single parameter, which checks every number.
+    An instance builds an optimizer of one parameter when it is made, which checks every number.
     """
 
     base: Mapping[str, Any]

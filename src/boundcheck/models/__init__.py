@@ -1,4 +1,4 @@
-"""Architectures: one file each, found by kind."""
+"""Architectures: one file each. A registry finds them by kind."""
 
 from boundcheck.registry import lazy
 

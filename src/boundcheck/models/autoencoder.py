@@ -1,4 +1,4 @@
-"""Autoencoders with skip connections inside the encoder and the decoder, and their sequential twins."""
+"""Autoencoders with skip connections inside the encoder and the decoder, and sequential ones to compare with."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from boundcheck.settings import Count, MinLen, NotNegative, settings
 
 @settings
 class Autoencoder:
-    """An autoencoder input – `widths` – `code` – `widths` reversed – input whose encoder and decoder may have skips.
+    """An autoencoder with layers input – `widths` – `code` – `widths` reversed – output, and optional skip connections.
 
     Args:
         code: units of the code.
-        widths: units of the encoder's hidden layers; the decoder mirrors them.
-        skips: `none`, a sequential network; `inside`, encoder and decoder each a complete DAG. No edge passes the
-            code by.
-        matched: with `skips: none`, widen the hidden layers by one common factor until the network has as many
-            parameters as the one with skips inside, or just fewer: the parameter-matched sequential twin.
-        activation: of the hidden layers and the code: sigmoid, tanh or linear.
-        output: of the output layer.
+        widths: units of the encoder's hidden layers; the decoder has them in reverse order.
+        skips: `none`: a sequential network; `inside`: encoder and decoder are each a complete DAG. No edge bypasses the
+            code.
+        matched: with `skips: none`: widen the hidden layers by a common factor, so that the network has at most as
+            many parameters as the one with skips, but as many as possible.
+        activation: activation of the hidden layers and the code: sigmoid, tanh or linear.
+        output: activation of the output layer.
         bias: whether the layers have biases.
         init_scale: as of `DAGNet`.
     """
@@ -44,10 +44,10 @@ class Autoencoder:
 
     def __post_init__(self) -> None:
         if self.matched and self.skips != "none":
-            raise ValueError("matched: got True; allowed: with skips 'none' only, it is what that twin is matched to")
+            raise ValueError("matched: got True; allowed: True only with skips 'none'")
 
     def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-        """The network on the meta device: shapes without values."""
+        """The network on the meta device, which has shapes but no values."""
         num_encoder = len(self.widths) + 1
         with_skips = autoencoder_dag(num_encoder, num_encoder)
         parents = with_skips if self.skips == "inside" else sequential(2 * num_encoder)
@@ -59,14 +59,14 @@ class Autoencoder:
 
     @torch.no_grad()
     def build(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> nn.Module:
-        """The network on the CPU, its values drawn from the generator layer by layer."""
+        """The network on the CPU, with values drawn from the generator layer by layer."""
         return initialize(allocate(self.architecture(input_shape, num_outputs)), generator, self.init_scale)
 
     def _layer_widths(self, hidden: Sequence[int], num_inputs: int, num_outputs: int) -> list[int]:
         return [num_inputs, *hidden, self.code, *reversed(hidden), num_outputs]
 
     def _matched_widths(self, budget: int, parents: Parents, num_inputs: int, num_outputs: int) -> list[int]:
-        """The widest network within the budget of parameters, first unit of the first layer by unit."""
+        """The layer widths of the widest network with at most `budget` parameters."""
         best = self._layer_widths(self.widths, num_inputs, num_outputs)
         for first in range(self.widths[0] + 1, budget + 1):
             hidden = [round(width * first / self.widths[0]) for width in self.widths]

@@ -1,7 +1,7 @@
-"""Layers with binary weights and activations, and which parameters of a network are binary.
+"""Layers with binary weights and activations, and functions that find the binary parameters of a network.
 
-sign(0) = +1 everywhere, so that no weight is missing. A layer's `weight` may be latent (any number) or the bits
-themselves (±1); the forward pass takes its sign in either case.
+sign(0) = +1, so that every weight is ±1. A layer's `weight` may be latent (any number) or already binary (±1); the
+forward pass takes its sign in both cases.
 """
 
 from __future__ import annotations
@@ -23,15 +23,19 @@ ActivationGradient = Literal["bireal", "clipped", "identity"]
 
 
 def sign(x: Tensor) -> Tensor:
-    """+1 where x >= 0, also at 0 and −0, else −1."""
+    """+1 where x >= 0 (also at 0 and −0), else −1."""
     return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
 
 
 class _BinaryWeight(torch.autograd.Function):
-    """b = sign(w), times s in form 1 and 2; ∂L/∂w is ∂L/∂b or ∂L/∂(s b), where |w| ≤ 1 if clipped."""
+    """b = sign(w), or s b with a scale s.
+
+    Backward: ∂L/∂w is ∂L/∂b (form 1) or the gradient of the output; where |w| > 1 it is 0 if clipped.
+    """
 
     @staticmethod
     def forward(ctx: Any, w: Tensor, scale: Tensor | None, clipped: bool, form_1: bool) -> Tensor:
+        """The bits ±1, or ±s with a scale; the shape of w."""
         ctx.clipped, ctx.form_1 = clipped, form_1
         ctx.save_for_backward(w if clipped else None, scale)
         bits = sign(w)
@@ -39,6 +43,7 @@ class _BinaryWeight(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
+        """∂L/∂w from the gradient of the output."""
         w, scale = ctx.saved_tensors
         if ctx.form_1:
             gradient = scale * gradient
@@ -48,16 +53,18 @@ class _BinaryWeight(torch.autograd.Function):
 
 
 class _BinaryActivation(torch.autograd.Function):
-    """sign(x) with the derivative 2 − 2|x| on |x| < 1 (bireal: a piecewise polynomial), 1 there (clipped), or 1."""
+    """sign(x), with the derivative 2 − 2|x| for |x| < 1 (`bireal`), 1 for |x| < 1 (`clipped`), or 1 (`identity`)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, derivative: str) -> Tensor:
+        """sign(x); the shape of x."""
         ctx.derivative = derivative
         ctx.save_for_backward(x if derivative != "identity" else None)
         return sign(x)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
+        """∂L/∂x from the gradient of the output."""
         (x,) = ctx.saved_tensors
         if ctx.derivative == "bireal":
             gradient = gradient * (2 - 2 * x.abs()).clamp_min(0)
@@ -82,24 +89,25 @@ class BinaryActivation(nn.Module):
         return _BinaryActivation.apply(x, self.gradient)
 
     def extra_repr(self) -> str:
-        """What `print` shows."""
+        """The text that `print` shows."""
         return self.gradient
 
 
 class BinaryWeight(nn.Module, ABC):
-    """What both binary layers share: the bits of their weight, and how the gradient reaches the latent weight.
+    """Common code of the binary layers: the bits of the weight, and the gradient of the latent weight.
 
     Args:
-        weight_gradient: `identity`, straight through; `clipped`, only where |w| ≤ 1.
-        scaling: `none`; both forms multiply the bits by s = mean|w| of each output. `form_1`: ∂L/∂w = ∂L/∂b, so that
-            behind a normalisation the magnitude cancels; `form_1_dyadic`: the same with s rounded up to a power of two,
-            so that it cancels to the last bit; `form_2`, the common code: ∂L/∂w = ∂L/∂(s b), 1/s as large.
+        weight_gradient: `identity`: straight through; `clipped`: 0 where |w| > 1.
+        scaling: `none`, or multiply the bits by s = mean|w| of each output. `form_1`: ∂L/∂w = ∂L/∂b, so that a
+            normalisation after the layer cancels the magnitude. `form_1_dyadic`: the same with s rounded up to a power
+            of two, so that it cancels without rounding errors. `form_2`, as in common code: ∂L/∂w = ∂L/∂(s b), which is
+            1/s times as large.
     """
 
     weight: Tensor
 
     def set_binary(self, weight_gradient: WeightGradient, scaling: Scaling) -> None:
-        """Settings of this very layer; there is no switch for all."""
+        """Set the two settings of this layer; they are independent of other layers."""
         self.weight_gradient, self.scaling = weight_gradient, scaling
 
     def binary_weight(self) -> Tensor:
@@ -115,7 +123,7 @@ class BinaryWeight(nn.Module, ABC):
         """The scale of each output's weights."""
 
     def extra_repr(self) -> str:
-        """What `print` shows."""
+        """The text that `print` shows."""
         return f"{super().extra_repr()}, weight_gradient={self.weight_gradient}, scaling={self.scaling}"
 
 
@@ -142,7 +150,7 @@ class BinaryLinear(BinaryWeight, StackableLinear):
 
 
 class BinaryConv2d(BinaryWeight, nn.Conv2d):
-    """A convolution with the bits of its weight, without bias, that keeps the size of the image up to its stride."""
+    """A convolution with binary weights, without bias. It keeps the size of the image, divided by its stride."""
 
     def __init__(
         self,
@@ -165,24 +173,27 @@ class BinaryConv2d(BinaryWeight, nn.Conv2d):
 
 
 def binary_layers(model: nn.Module) -> Iterator[BinaryWeight]:
-    """The binary layers of a network, in its order."""
+    """The binary layers of a network, in the order of its modules."""
     return (module for module in model.modules() if isinstance(module, BinaryWeight))
 
 
 def binary_parameters(model: nn.Module) -> list[Tensor]:
-    """The latent weights (or bits) of a network; all others are real. A frozen one is neither."""
+    """The latent weights (or bits) of a network that are trained."""
     return [layer.weight for layer in binary_layers(model) if layer.weight.requires_grad]
 
 
 def real_parameters(model: nn.Module) -> list[Tensor]:
-    """All other parameters that are trained."""
+    """The parameters of a network that are trained and not binary."""
     binary = {id(layer.weight) for layer in binary_layers(model)}
     return [parameter for parameter in model.parameters() if id(parameter) not in binary and parameter.requires_grad]
 
 
 @torch.no_grad()
 def initialize_binary(layer: BinaryWeight, init: Init, scale: float, generator: torch.Generator) -> None:
-    """Latent weights U(−c, c), or 0, or U(0, c), which makes every bit +1 as some released code does; c is `scale`."""
+    """Draw latent weights; c is `scale`.
+
+    `uniform`: U(−c, c); `zero`: 0; `positive`: U(0, c), which makes every bit +1, as in some released code.
+    """
     if init == "zero":
         layer.weight.zero_()
     else:

@@ -1,4 +1,4 @@
-"""Fully connected networks with binary weights and activations, whose seeds can be trained at once."""
+"""Fully connected networks with binary weights and activations, which can be trained as a stack of seeds."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class BinaryMLP(BinaryModel):
         weight_gradient: identity or clipped; see `BinaryWeight`.
         scaling: none, form_1, form_1_dyadic or form_2; see `BinaryWeight`.
         activation_gradient: bireal, clipped or identity.
-        batch_norm_eps: ϵ; scaled layers depend on it, as it makes their magnitude felt.
+        batch_norm_eps: ϵ; because of it, the magnitude of scaled layers does not cancel completely.
 
     References:
         Courbariaux et al. 2016, Binarized neural networks, arXiv:1602.02830.
@@ -119,12 +119,12 @@ class BinaryMLP(BinaryModel):
         return self.batch_norm_eps
 
     def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-        """The network on the meta device: shapes without values."""
+        """The network on the meta device, which has shapes but no values."""
         with torch.device("meta"):
             return BinaryMLPNetwork(input_shape, [self.width] * self.depth, num_outputs, self)
 
     def build(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> nn.Module:
-        """The network on the CPU, its values drawn from the generator layer by layer."""
+        """The network on the CPU, with values drawn from the generator layer by layer."""
         network = allocate(self.architecture(input_shape, num_outputs))
         for layer in network.modules():
             if isinstance(layer, BinaryLinear):

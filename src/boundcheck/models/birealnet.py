@@ -1,4 +1,4 @@
-"""Bi-Real networks: a shortcut around every binary convolution; those for CIFAR and those for ImageNet."""
+"""Bi-Real networks for CIFAR and ImageNet, with a shortcut around every binary convolution."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ class BiRealBlock(nn.Module):
 class BiRealNet(BinaryModel):
     """A Bi-Real network.
 
-    Depths 6n + 2 are those for CIFAR: a real 3×3 convolution, three stages of 2n single-convolution blocks with
-    `width`, 2 `width` and 4 `width` channels, a real last layer; depth 20 has 267,264 binary weights. Depths 18 and 34
-    are those for ImageNet: a real 7×7 convolution with stride 2 and max-pooling, four stages; depth 18 has 10,985,472.
-    The first convolution, normalisations, shortcuts and the last layer are real.
+    Depths 6n + 2 are the networks for CIFAR: a 3×3 convolution, three stages of 2n blocks with one convolution each and
+    `width`, 2 `width` and 4 `width` channels, and a linear layer. Depth 20 has 267,264 binary weights. Depths 18 and 34
+    are the networks for ImageNet: a 7×7 convolution with stride 2, max-pooling, and four stages. Depth 18 has
+    10,985,472 binary weights. The first convolution, normalisations, shortcuts and the last layer are real.
 
     Args:
         depth: 8, 14, 20, 32, 44 for CIFAR; 18, 34 for ImageNet.
-        width: channels of the first stage; None is 16 for CIFAR's and 64 for ImageNet's networks.
-        shortcut: where the size changes: `projection`, average pooling, a real 1×1 convolution and normalisation, or
-            `pad`, every second pixel and channels of zeros.
+        width: channels of the first stage; None: 16 for CIFAR, 64 for ImageNet.
+        shortcut: the shortcut where the size changes. `projection`: average pooling, a real 1×1 convolution and
+            normalisation; `pad`: every second pixel, and channels of zeros.
         init: of the latent weights: `uniform` U(−c, c), `zero`, `positive` U(0, c).
         init_scale: c.
         weight_gradient: identity or clipped; see `BinaryWeight`.
@@ -79,7 +79,7 @@ class BiRealNet(BinaryModel):
     stackable: ClassVar[bool] = False
 
     def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-        """The network on the meta device: shapes without values."""
+        """The network on the meta device, which has shapes but no values."""
         channels = image_channels(input_shape)
         is_cifar = self.depth in CIFAR_DEPTHS
         width = self.width or (16 if is_cifar else 64)
@@ -105,7 +105,7 @@ class BiRealNet(BinaryModel):
             return nn.Sequential(layers)
 
     def build(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> nn.Module:
-        """The network on the CPU, its values drawn from the generator layer by layer."""
+        """The network on the CPU, with values drawn from the generator layer by layer."""
         return binary_initialized(self.architecture(input_shape, num_outputs), self.init, self.init_scale, generator)
 
     def _shortcut(self, in_channels: int, out_channels: int, stride: int) -> nn.Module:
@@ -119,10 +119,10 @@ class BiRealNet(BinaryModel):
 
 @torch.no_grad()
 def binary_initialized(network: nn.Module, init: Init, scale: float, generator: torch.Generator) -> nn.Module:
-    """The network on the CPU: latent weights as `init` says, real convolutions by He's rule, the rest as torch does.
+    """The network on the CPU: latent weights by `init`, real convolutions by He's rule, other layers as in torch.
 
     Args:
-        network: one described on the meta device.
+        network: a network on the meta device.
         init: see `initialize_binary`.
         scale: c, of the latent weights.
         generator: draws every value, in the order of the layers.

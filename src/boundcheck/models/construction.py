@@ -1,4 +1,4 @@
-"""What building any network shares: storage on the CPU, values from a generator."""
+"""Common code for building networks: storage on the CPU, and initial values from a generator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 def allocate(network: nn.Module) -> nn.Module:
-    """Float32 storage on the CPU for a network that was described on the meta device; its values are NaN until set."""
+    """Allocate float32 storage on the CPU for a network on the meta device. Its values are NaN until they are set."""
     storage = {
         name: torch.full(tensor.shape, math.nan, device="cpu", dtype=torch.float32)
         if tensor.is_floating_point()
@@ -22,7 +22,7 @@ def allocate(network: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def initialize_linear(layer: nn.Linear, generator: torch.Generator) -> None:
-    """torch's default: weight and bias from U(−1/√fan_in, 1/√fan_in)."""
+    """Initialise as torch does by default: weight and bias from U(−1/√fan_in, 1/√fan_in)."""
     bound = 1 / math.sqrt(layer.in_features)
     for parameter in layer.parameters():
         parameter.uniform_(-bound, bound, generator=generator)

@@ -1,4 +1,4 @@
-"""What the convolutional networks share: their layers, the shortcut without parameters, and He's initial values."""
+"""Common code of the convolutional networks: layers, a shortcut without parameters, and He's initial values."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from boundcheck.models.construction import allocate, initialize_linear
 
-SMALLEST_IMAGE = 8  # pixels; after two halvings two are left, so that batch normalisation has a variance
+SMALLEST_IMAGE = 8  # pixels; two remain after halving twice, so that batch normalisation has a variance
 
 
 def image_channels(input_shape: tuple[int, ...]) -> int:
     """The number of channels of images (channels, height, width).
 
     Raises:
-        ValueError: the inputs are no images, or too small to be halved and normalised.
+        ValueError: the inputs are not images, or too small for halving and batch normalisation.
     """
     if len(input_shape) != 3 or min(input_shape[1:]) < SMALLEST_IMAGE:
         allowed = f"(channels, height, width) with sides of at least {SMALLEST_IMAGE} pixels"
@@ -24,12 +24,12 @@ def image_channels(input_shape: tuple[int, ...]) -> int:
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> nn.Conv2d:
-    """A convolution without bias that keeps the size of the image, up to its stride."""
+    """A convolution without bias. It keeps the size of the image, divided by its stride."""
     return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False)
 
 
 class PadChannels(nn.Module):
-    """Every `stride`-th pixel, and behind the channels of the image `extra` ones of zeros."""
+    """Takes every `stride`-th pixel, and appends `extra` channels of zeros."""
 
     def __init__(self, extra: int, stride: int = 1) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class PadChannels(nn.Module):
         return F.pad(images[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
 
     def extra_repr(self) -> str:
-        """What `print` shows."""
+        """The text that `print` shows."""
         return f"extra={self.extra}, stride={self.stride}"
 
 
@@ -52,7 +52,7 @@ def he_initialized(network: nn.Module, generator: torch.Generator) -> nn.Module:
     torch does by default.
 
     Args:
-        network: one described on the meta device.
+        network: a network on the meta device.
         generator: draws every value, in the order of the layers.
 
     References:

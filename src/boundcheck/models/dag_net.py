@@ -1,4 +1,4 @@
-"""Networks whose layers form any directed acyclic graph, whose seeds can be trained at once."""
+"""Networks whose layers form a directed acyclic graph (DAG), which can be trained as a stack of seeds."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ TOPOLOGIES = {"sequential": sequential, "complete": complete_dag}
 class DAGLayer(nn.Module):
     """x ↦ g(Σ_{j ∈ parents} W_j x_j + b), with one weight `from_<j>` (n, n_j) for each parent.
 
-    Merging by a sum of weighted inputs is one dense layer on the concatenated parents; an edge has a matrix of its own
-    so that it can be a block of its own.
+    This is one dense layer on the concatenated parents. Each edge has its own matrix, so that adaptive momentum can
+    treat it as a block.
     """
 
     bias: nn.Parameter | None
@@ -56,12 +56,12 @@ class DAGNetwork(nn.Module):
     """x_0 = input, x_l = g_l(Σ_{j ∈ P(l)} W_lj x_j + b_l), output x_L.
 
     Args:
-        input_shape: of one example, which is flattened.
+        input_shape: shape of one example; examples are flattened.
         widths: n_0 … n_L.
         parents: P(1) … P(L), in topological order.
         activations: g_1 … g_L.
-        bias: whether there are b_l.
-        code_layer: the layer that holds the code of an autoencoder.
+        bias: whether the layers have biases b_l.
+        code_layer: for an autoencoder, the number of the layer with the code.
     """
 
     def __init__(
@@ -98,15 +98,15 @@ class DAGNetwork(nn.Module):
 
 @settings
 class DAGNet:
-    """A network of layers with any forward edges.
+    """A network whose layers are connected by any set of forward edges.
 
     Args:
-        widths: units of the hidden layers 1 … L − 1, in topological order; the output layer comes on top.
-        parents: `sequential`, `complete` (every forward edge), or for each layer 1 … L the layers that feed it.
-        activation: of the hidden layers: sigmoid, tanh or linear.
-        output: of the output layer.
+        widths: units of the hidden layers 1 … L − 1, in topological order; the output layer is added.
+        parents: `sequential`, `complete` (all forward edges), or for each layer 1 … L the list of its input layers.
+        activation: activation of the hidden layers: sigmoid, tanh or linear.
+        output: activation of the output layer.
         bias: whether the layers have biases.
-        init_scale: what the initial values are multiplied by: U(−1/√m, 1/√m), m the number of all inputs of a layer.
+        init_scale: factor of the initial values, which are U(−1/√m, 1/√m), m the number of all inputs of a layer.
     """
 
     widths: Sequence[Count]
@@ -121,13 +121,13 @@ class DAGNet:
         self._parents()
 
     def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-        """The network on the meta device: shapes without values."""
+        """The network on the meta device, which has shapes but no values."""
         widths = [math.prod(input_shape), *self.widths, num_outputs]
         return described(input_shape, widths, self._parents(), self.activation, self.output, self.bias)
 
     @torch.no_grad()
     def build(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> nn.Module:
-        """The network on the CPU, its values drawn from the generator layer by layer."""
+        """The network on the CPU, with values drawn from the generator layer by layer."""
         return initialize(allocate(self.architecture(input_shape, num_outputs)), generator, self.init_scale)
 
     def _parents(self) -> Parents:
@@ -139,7 +139,7 @@ class DAGNet:
 
 @torch.no_grad()
 def initialize(network: nn.Module, generator: torch.Generator, scale: float) -> nn.Module:
-    """All values of a layer from U(−a, a), a = scale/√m, where m counts the units of all its parents."""
+    """Draw all values of a layer from U(−a, a), a = scale/√m, where m is the number of units of all its parents."""
     for layer in network.modules():
         if isinstance(layer, DAGLayer):
             fan_in = sum(layer.weight(parent).shape[-1] for parent in layer.parents)

@@ -1,7 +1,7 @@
-"""Directed acyclic graphs of layers: which layers feed which, as a list of parents for each layer 1 … L.
+"""Directed acyclic graphs of layers, as a list of parents (input layers) for each layer 1 … L.
 
-Layers are numbered in topological order, 0 is the input and L the output; `parents[l - 1]` holds the parents of
-layer l, all below l. A graph of this form has no cycle, and every DAG can be numbered so.
+Layers are numbered in topological order; 0 is the input and L the output. `parents[l - 1]` are the parents of layer l,
+whose numbers are all below l. So the graph has no cycle, and every DAG can be numbered in this way.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def complete_dag(num_layers: int) -> Parents:
 
 
 def autoencoder_dag(num_encoder: int, num_decoder: int) -> Parents:
-    """Layers 0 … c and c … L each a complete DAG, c = `num_encoder` the code: no edge passes the code by."""
+    """Two complete DAGs, of layers 0 … c and c … L, where c = `num_encoder` is the code. No edge bypasses the code."""
     code = num_encoder
     decoder = complete_dag(num_decoder)
     return complete_dag(num_encoder) + tuple(tuple(code + parent for parent in parents) for parents in decoder)
@@ -32,8 +32,8 @@ def checked(parents: Sequence[Sequence[int]], num_layers: int) -> Parents:
     """The parents of layers 1 … `num_layers`, sorted.
 
     Raises:
-        ValueError: no list for each layer, a parent that is not below its layer or named twice, a layer without a
-            parent, or one other than the output that feeds nothing.
+        ValueError: the number of lists is wrong, a parent is not below its layer or is listed twice, a layer has no
+            parent, or a layer other than the output is not a parent of any layer.
     """
     if len(parents) != num_layers:
         raise ValueError(f"parents: got {len(parents)} lists; allowed: {num_layers}, one for each layer but the input")
@@ -52,6 +52,7 @@ def paths(parents: Sequence[Sequence[int]]) -> Iterator[tuple[int, ...]]:
     """Every path from the input to the output, as layers; their number grows exponentially in a complete DAG."""
 
     def ending_at(layer: int) -> Iterator[tuple[int, ...]]:
+        """Every path from the input to a layer."""
         if layer == 0:
             yield (0,)
         else:

@@ -1,4 +1,4 @@
-"""Fully connected networks, whose seeds can be trained at once."""
+"""Fully connected networks, which can be trained as a stack of seeds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class StackableLinear(nn.Linear):
-    """xWᵀ + b, for one network or for a stack of k; the number of dimensions of `weight` says which."""
+    """xWᵀ + b, for one network or a stack of k. With a stack, `weight` has three dimensions."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Inputs (..., in) -> (..., out); of a stack, inputs (b, in) or (k, b, in) -> (k, b, out)."""
@@ -41,10 +41,10 @@ class MLPNetwork(nn.Module):
     """x ↦ W_L φ(W_{L−1} ⋯ φ(W_0 x + b_0) ⋯ + b_{L−1}) + b_L, with the inputs flattened.
 
     Args:
-        input_shape: of one example; whatever stands before it is the batch, and the stack.
-        sizes: units of the hidden layers and outputs.
+        input_shape: shape of one example; leading axes are the batch and the stack.
+        sizes: units of the hidden layers, and number of outputs.
         activation: φ.
-        bias: whether there are b_l.
+        bias: whether the layers have biases b_l.
     """
 
     def __init__(self, input_shape: tuple[int, ...], sizes: Sequence[int], activation: nn.Module, bias: bool) -> None:
@@ -68,13 +68,13 @@ class MLP:
     """A fully connected network.
 
     Args:
-        depth: hidden layers; 0 is a linear model.
+        depth: number of hidden layers; 0 is a linear model.
         width: units of each hidden layer.
         activation: tanh, gelu, softplus, silu or relu.
         bias: whether the layers have biases.
         init: `uniform`, weights and biases U(−1/√fan_in, 1/√fan_in), is torch's default. With biases 0: `normal`,
             N(0, 1/fan_in); `he`, N(0, 2/fan_in); `xavier`, U(−a, a) where a² = 6/(fan_in + fan_out).
-        init_scale: what all initial values are multiplied by.
+        init_scale: factor of all initial values.
     """
 
     depth: CountOrZero
@@ -86,14 +86,14 @@ class MLP:
     stackable: ClassVar[bool] = True
 
     def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-        """The network on the meta device: shapes without values."""
+        """The network on the meta device, which has shapes but no values."""
         sizes = [self.width] * self.depth + [num_outputs]
         with torch.device("meta"):
             return MLPNetwork(input_shape, sizes, ACTIVATIONS[self.activation](), self.bias)
 
     @torch.no_grad()
     def build(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> nn.Module:
-        """The network on the CPU, its values drawn from the generator layer by layer."""
+        """The network on the CPU, with values drawn from the generator layer by layer."""
         network = allocate(self.architecture(input_shape, num_outputs))
         for layer in network.modules():
             if isinstance(layer, nn.Linear):

@@ -1,4 +1,4 @@
-"""Pyramidal residual networks of Han, Kim and Kim: every block is a little wider than the one before."""
+"""Pyramidal residual networks of Han, Kim and Kim: every block is slightly wider than the previous one."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ EXPANSION = 4  # of a bottleneck
 
 
 class PyramidBlock(nn.Module):
-    """F(x) + x, where batch normalisation stands first and last in F, and no ReLU before its first convolution.
+    """F(x) + x. F begins and ends with batch normalisation, and has no ReLU before its first convolution.
 
-    The shortcut has no parameters: averages of 2×2 pixels where the stride is 2, and channels of zeros.
+    The shortcut has no parameters: with stride 2 it averages 2×2 pixels, and it appends channels of zeros.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int, bottleneck: bool) -> None:
@@ -49,7 +49,7 @@ class PyramidNet:
     Args:
         depth: 9n + 2 with bottlenecks, 6n + 2 without; N = 3n.
         alpha: α, how much wider the last block is than the first convolution.
-        bottleneck: whether a block is a 1×1, a 3×3 and a 1×1 convolution, the last to four times its channels.
+        bottleneck: whether a block has a 1×1, a 3×3 and a 1×1 convolution, the last one with four times the channels.
 
     References:
         Han, Kim, Kim 2017, Deep pyramidal residual networks, arXiv:1610.02915.
@@ -76,7 +76,7 @@ class PyramidNet:
         return [round(FIRST_WIDTH + i * self.alpha / num_blocks) for i in range(num_blocks + 1)]
 
     def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-        """The network on the meta device: shapes without values."""
+        """The network on the meta device, which has shapes but no values."""
         channels, expansion = image_channels(input_shape), EXPANSION if self.bottleneck else 1
         per_stage = (len(self.widths) - 1) // 3
         outputs = [FIRST_WIDTH] + [width * expansion for width in self.widths[1:]]

@@ -1,4 +1,4 @@
-"""ReActNet-A: MobileNet's plan with binary convolutions, learnt thresholds and a shortcut around each of them."""
+"""ReActNet-A: MobileNet's layout with binary convolutions, learnt thresholds, and shortcuts around convolutions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Shift(nn.Module):
 class ReActBlock(nn.Module):
     """Two binary convolutions, 3×3 with the stride and 1×1, each with shift, sign, normalisation and shortcut.
 
-    Where the block widens, the 1×1 convolution is two of them, each on all channels, side by side.
+    If the block doubles its channels, it has two 1×1 convolutions in parallel and concatenates their outputs.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int, model: ReActNet) -> None:
@@ -94,7 +94,7 @@ class ReActNet(BinaryModel):
     stackable: ClassVar[bool] = False
 
     def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-        """The network on the meta device: shapes without values."""
+        """The network on the meta device, which has shapes but no values."""
         channels = image_channels(input_shape)
         widths = [self.width * unit for unit in WIDTHS]
         with torch.device("meta"):
@@ -108,7 +108,7 @@ class ReActNet(BinaryModel):
 
     @torch.no_grad()
     def build(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> nn.Module:
-        """The network on the CPU, its values drawn from the generator layer by layer."""
+        """The network on the CPU, with values drawn from the generator layer by layer."""
         network = binary_initialized(self.architecture(input_shape, num_outputs), self.init, self.init_scale, generator)
         for layer in network.modules():
             if isinstance(layer, Shift):

@@ -1,4 +1,4 @@
-"""Residual networks of He et al.: those for CIFAR (depth 6n + 2) and those for ImageNet, with either stem."""
+"""Residual networks of He et al. for CIFAR (depth 6n + 2) and ImageNet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CIFARDepth = Literal[8, 14, 20, 32, 44, 56, 110]
 Depth = Literal[CIFARDepth, 18, 34, 50, 101, 152]
 CIFAR_DEPTHS: tuple[int, ...] = get_args(CIFARDepth)
 IMAGENET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-LARGEST_CIFAR_STEM = 64  # pixels: above, the stem is that of ImageNet unless the settings say otherwise
+LARGEST_CIFAR_STEM = 64  # pixels; larger images get the stem for ImageNet by default
 
 
 class BasicBlock(nn.Module):
@@ -68,17 +68,18 @@ class Bottleneck(nn.Module):
 class ResNet:
     """A residual network.
 
-    Depths 6n + 2 up to 110 are the networks for CIFAR: three stages of `width`, 2 `width` and 4 `width` channels,
-    shortcuts without parameters (option A: every second pixel, channels of zeros). Depths 18 to 152 are those for
-    ImageNet: four stages, 1×1 projections (option B), the stride of a bottleneck in its 3×3 convolution; their state
-    has the names that torchvision gives it.
+    Depths 6n + 2 up to 110 are the networks for CIFAR: three stages of `width`, 2 `width` and 4 `width` channels, and
+    shortcuts without parameters (option A: every second pixel, and channels of zeros). Depths 18, 34, 50, 101 and 152
+    are the networks for ImageNet: four stages, and shortcuts with 1×1 projections (option B). In a bottleneck, the 3×3
+    convolution has the stride. Their parameters have torchvision's names.
 
     Args:
-        depth: layers with weights.
-        width: channels of the first stage; None is 16 for CIFAR's and 64 for ImageNet's networks.
-        stem: `cifar`, a 3×3 convolution, or `imagenet`, a 7×7 one with stride 2 and max-pooling; None chooses
-            `cifar` for images of at most 64 pixels. CIFAR's networks have no other.
-        zero_init_residual: start every block as the identity, its last batch normalisation scaled by 0.
+        depth: number of layers with weights.
+        width: channels of the first stage; None: 16 for CIFAR, 64 for ImageNet.
+        stem: `cifar`: a 3×3 convolution; `imagenet`: a 7×7 convolution with stride 2 and max-pooling; None: `cifar` for
+            images of at most 64 pixels, else `imagenet`. The networks for CIFAR always have the stem `cifar`.
+        zero_init_residual: initialise the last batch normalisation of every block with 0, so that the block is the
+            identity.
 
     References:
         He, Zhang, Ren, Sun 2016, Deep residual learning for image recognition, arXiv:1512.03385.
@@ -95,7 +96,7 @@ class ResNet:
             raise ValueError(f"stem: got 'imagenet' with depth {self.depth}; allowed: cifar or null")
 
     def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-        """The network on the meta device: shapes without values."""
+        """The network on the meta device, which has shapes but no values."""
         channels = image_channels(input_shape)
         with torch.device("meta"):
             if self.depth in CIFAR_DEPTHS:

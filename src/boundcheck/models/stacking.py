@@ -1,4 +1,4 @@
-"""Several networks of one architecture as one module, whose parameters and buffers have a leading axis of seeds."""
+"""Stacks: several networks of one architecture as one module. Its tensors have a leading axis of seeds."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 
 def stack(modules: Sequence[nn.Module]) -> nn.Module:
-    """One module that holds the parameters and buffers of k modules along a leading axis.
+    """One module with the parameters and buffers of k modules along a leading axis.
 
-    Its forward must accept that axis (`Model.stackable`). A loss summed over the k slices gives each slice the
-    gradient that it has alone.
+    Its forward must support that axis (`Model.stackable`). If the loss is the sum over the k slices, each slice gets
+    the same gradient as alone.
 
     Args:
         modules: k networks of one architecture; they are copied.
 
     Raises:
-        ValueError: there are none, or their tensors differ in name, shape or type.
+        ValueError: there are no modules, or their tensors differ in name, shape or type.
     """
     if not modules:
         raise ValueError("modules: got none; allowed: at least one")
@@ -35,15 +35,15 @@ def stack(modules: Sequence[nn.Module]) -> nn.Module:
 
 
 def unstack(module: nn.Module) -> list[nn.Module]:
-    """The k modules that a stack holds, as copies: the inverse of `stack`."""
+    """The k modules of a stack, as copies: the inverse of `stack`."""
     return [_slice(module, i) for i in range(num_stacked(module))]
 
 
 def num_stacked(module: nn.Module) -> int:
-    """How many networks a stack holds: the length of the leading axis.
+    """The number of networks in a stack: the length of the leading axis.
 
     Raises:
-        ValueError: the tensors do not agree on it, so this is no stack.
+        ValueError: the tensors have no common leading axis, so the module is not a stack.
     """
     lengths = {tensor.shape[0] if tensor.dim() else None for tensor in _tensors(module)}
     length = lengths.pop() if len(lengths) == 1 else None
@@ -53,12 +53,12 @@ def num_stacked(module: nn.Module) -> int:
 
 
 def load_slice(module: nn.Module, stacked_state: Mapping[str, Tensor], i: int) -> nn.Module:
-    """Give a single network the values of slice i of a stack, and return it.
+    """Load the values of slice i of a stack into a single network, and return the network.
 
     Args:
-        module: a network of the architecture of each slice; changed in place.
+        module: a network of the same architecture; changed in place.
         stacked_state: the `state_dict` of a stack, or a snapshot read from a file.
-        i: which slice.
+        i: the index of the slice.
 
     Raises:
         RuntimeError: names or shapes do not match.

@@ -1,4 +1,4 @@
-"""Vision transformers of Dosovitskiy et al., with an attention that can be differentiated twice."""
+"""Vision transformers of Dosovitskiy et al., with an attention that has second derivatives."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ SIZES = {"ti": Size(192, 12, 3), "s": Size(384, 12, 6), "b": Size(768, 12, 12)}
 class SelfAttention(nn.Module):
     """softmax(QKᵀ/√d) V for each head, d = dim / heads, and a linear layer over the heads.
 
-    `explicit` writes the products out, so that every derivative exists on every device; `fused` calls torch's kernels,
-    faster on a GPU, of which only the one named "math" has a second derivative: second-order methods and analyses run
-    the forward pass under it.
+    `explicit` uses plain matrix products, so that all derivatives exist on all devices. `fused` uses torch's kernels,
+    which are faster on a GPU. Of these only the kernel "math" has a second derivative, so second-order methods and
+    analyses select it for the forward pass.
     """
 
     def __init__(self, dim: int, heads: int, attention: Literal["explicit", "fused"]) -> None:
@@ -65,7 +65,7 @@ class EncoderBlock(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Linear maps of the patches, a class token and position embeddings through the encoder; the head reads the class.
+    """Embeds the patches, adds a class token and positions, applies the encoder, and classifies by the class token.
 
     Args:
         input_shape: (channels, height, width), sides divisible by `patch`.
@@ -102,17 +102,18 @@ class VisionTransformer(nn.Module):
 
 @settings
 class ViT:
-    """A vision transformer, of a published size or of one's own.
+    """A vision transformer of a published size, or with given dimensions.
 
     Args:
-        patch: side of a patch, pixels; 4 for images of 32 pixels, 16 or 32 for 224.
-        size: `ti`, `s` or `b` for (dim, depth, heads) = (192, 12, 3), (384, 12, 6), (768, 12, 12); None: give these.
+        patch: side of a patch in pixels; 4 for images of 32 pixels, 16 or 32 for images of 224 pixels.
+        size: `ti`, `s` or `b` for (dim, depth, heads) = (192, 12, 3), (384, 12, 6), (768, 12, 12); None: `dim`, `depth`
+            and `heads` must be given.
         dim: features of a token.
-        depth: encoder blocks.
-        heads: attention heads, a divisor of `dim`.
-        mlp_ratio: hidden units of a block's perceptron, in `dim`.
-        zero_head: start with a head of zeros, as published; otherwise as torch does by default.
-        attention: `explicit` writes the products out; `fused` is faster in first-order training on a GPU.
+        depth: number of encoder blocks.
+        heads: number of attention heads; must divide `dim`.
+        mlp_ratio: hidden units of the MLP of a block, as a multiple of `dim`.
+        zero_head: initialise the head with zeros, as published; otherwise as torch does by default.
+        attention: `explicit`: plain matrix products; `fused`: faster in first-order training on a GPU.
 
     References:
         Dosovitskiy et al. 2021, An image is worth 16x16 words, arXiv:2010.11929.

@@ -1,4 +1,4 @@
-"""Fully connected networks with normalised rows, and their un-normalised twin; seeds can be trained at once."""
+"""Fully connected networks with or without normalised rows, which can be trained as a stack of seeds."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ Activation = Annotated[
 
 @settings
 class WeightNormMLP:
-    """A network with normalised rows in its hidden layers, for which `boundcheck.theory.weight_norm.bounds` has bounds.
+    """A network with normalised rows in its hidden layers, to which the bounds of the weight-normalisation paper apply.
+
+    The bounds are in `boundcheck.theory.weight_norm.bounds`.
 
     Args:
-        depth: L, hidden layers.
+        depth: L, number of hidden layers.
         width: m, units of each hidden layer.
         activation: tanh, gelu, softplus or silu; ReLU has no Hessian.
-        normalised: false is the un-normalised twin, z^l = s_l W^l a^{l−1}.
-        scales: `paper`: s_l = 1/√m_{l−1}; `plain`: 1 for hidden layers, 1/√m_L for the last.
-        gains: none; `fixed` or `trainable` factors of each unit, which start as `gain`.
-        gain: where there are gains, their first value.
-        half_width: c, where hidden weights start as U(−c, c); none: 1/√fan_in.
+        normalised: false: do not normalise, z^l = s_l W^l a^{l−1}.
+        scales: `paper`: s_l = 1/√m_{l−1}; `plain`: 1 for hidden layers, 1/√m_L for the last layer.
+        gains: factors of the units of hidden layers: `none`, `fixed` or `trainable`.
+        gain: initial value of the gains.
+        half_width: c: hidden weights are drawn from U(−c, c); none: c = 1/√fan_in.
         row_norm: if given, all hidden rows are scaled to this norm at the start.
-        output_norm: norm of each row of V at the start, in a uniformly drawn direction; none: left as drawn from
-            U(−1/√m_L, 1/√m_L).
+        output_norm: initial norm of each row of V, whose direction is random; none: V is drawn from
+            U(−1/√m_L, 1/√m_L) and not scaled.
     """
 
     depth: Count
@@ -52,7 +54,7 @@ class WeightNormMLP:
         if not self.normalised and self.gains != "none":
             raise ValueError(f"gains: got {self.gains!r} with normalised false; allowed: none")
         if self.gain == 0 or (self.gains == "none" and self.gain != 1):
-            raise ValueError(f"gain: got {self.gain}; allowed: a number that is not 0, and 1 where there are no gains")
+            raise ValueError(f"gain: got {self.gain}; allowed: a number that is not 0; only 1 if gains is none")
 
     @property
     def normalises_rows(self) -> bool:
@@ -61,7 +63,7 @@ class WeightNormMLP:
 
     @property
     def outside_theory(self) -> str | None:
-        """Where it differs from the paper's network, for the report on theorems that do not cover it; none: nowhere."""
+        """How it differs from the paper's network, as the reason why theorems do not apply; None: it does not."""
         differences = {
             "its rows are not normalised": not self.normalised,
             f"it has {self.gains} gains": self.gains != "none",
@@ -70,7 +72,7 @@ class WeightNormMLP:
         return " and ".join(text for text, differs in differences.items() if differs) or None
 
     def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> WeightNormNetwork:
-        """The network on the meta device: shapes without values."""
+        """The network on the meta device, which has shapes but no values."""
         sizes = [self.width] * self.depth
         fan_ins = [math.prod(input_shape), *sizes]
         plain = [1.0] * self.depth + [1 / math.sqrt(self.width)]
@@ -82,7 +84,7 @@ class WeightNormMLP:
 
     @torch.no_grad()
     def build(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> WeightNormNetwork:
-        """The network on the CPU, its values drawn from the generator layer by layer."""
+        """The network on the CPU, with values drawn from the generator layer by layer."""
         network = self.architecture(input_shape, num_outputs)
         allocate(network)
         for layer in network.layers:

@@ -1,4 +1,4 @@
-"""The network of the weight-normalisation paper, one or a stack, and its parameters as the theory takes them."""
+"""The network of the weight-normalisation paper (one or a stack), and its parameters in the form the theory uses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from boundcheck.theory.weight_norm.network import Network
 
 
 class ScaledLinear(nn.Module):
-    """x ↦ s Wx, s c ∘ Ux with U the rows of W divided by their norms, for one network or a stack of k.
+    """x ↦ s c ∘ Ux, where U has the rows of W divided by their norms, or x ↦ s Wx; for one network or a stack of k.
 
     Args:
         in_features, out_features: n and m; `weight` is (m, n), of a stack (k, m, n).
@@ -50,11 +50,11 @@ class WeightNormNetwork(nn.Module):
     """x ↦ s_{L+1} V φ(s_L c_L ∘ U^L φ(⋯ φ(s_1 c_1 ∘ U¹ x))), with the inputs flattened; no biases.
 
     Args:
-        input_shape: of one example; whatever stands before it is the batch, and the stack.
+        input_shape: shape of one example; leading axes are the batch and the stack.
         sizes: m_1 … m_L and the number of outputs.
         activation: φ, smooth.
         scales: s_1 … s_{L+1}.
-        normalised: whether the hidden layers' rows are divided by their norms; those of V never are.
+        normalised: whether the rows of the hidden layers are divided by their norms; the rows of V never are.
         gains: see `ScaledLinear`.
     """
 
@@ -95,10 +95,11 @@ class WeightNormNetwork(nn.Module):
         return self.last(x)
 
     def theory(self, output: Tensor | None = None) -> Network:
-        """θ as `boundcheck.theory` takes it, copied and in float64.
+        """A float64 copy of θ in the form that `boundcheck.theory` uses.
 
         Args:
-            output: v instead of V, see `theory.weight_norm.network.Network`; by default V, for norms only.
+            output: v, to be used instead of V; see `theory.weight_norm.network.Network`. By default V, which suffices
+                for norms.
         """
         gains = None if self.gains == "none" else [_copy(cast(Tensor, layer.gain)) for layer in self.layers]
         return Network(

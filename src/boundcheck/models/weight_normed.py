@@ -21,10 +21,10 @@ NOT_APPLICABLE = (
 
 
 class RowScaling(nn.Module):
-    """(g, v) ↦ g v/‖v‖, a norm for each output unit.
+    """(g, v) ↦ g v/‖v‖, with one norm for each output unit.
 
-    Written out, because the second derivative of torch's own `weight_norm` is wrong (its first one is right), and
-    every curvature here is made of second derivatives.
+    torch's own `weight_norm` is not used, because its second derivative is wrong (its first derivative is correct), and
+    all curvatures here need second derivatives.
     """
 
     def forward(self, gain: Tensor, direction: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ class RowScaling(nn.Module):
         return gain * direction / row_norms(direction)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights (m, ...) -> their norms (m, 1, ...), and themselves as directions."""
+        """Weights (m, ...) -> gains (m, 1, ...), their norms; and directions, the weights themselves."""
         return row_norms(weight), weight
 
 
@@ -44,17 +44,17 @@ def row_norms(weight: Tensor) -> Tensor:
 def weight_normalise(network: nn.Module, keep_last: bool = True) -> nn.Module:
     """Reparametrise every linear and convolutional layer as W = g v/‖v‖, one norm for each output unit, in place.
 
-    The function that the network computes is unchanged; its parameters become `...parametrizations.weight.original0`
-    (g) and `original1` (v), which any optimizer trains.
+    The network computes the same function. Its parameters become `...parametrizations.weight.original0` (g) and
+    `original1` (v); any optimizer can train them.
 
     Args:
-        network: anything that torch can call.
-        keep_last: leave the last such layer as it is, as the paper's networks do.
+        network: any module.
+        keep_last: do not normalise the last such layer, as in the paper's networks.
 
     Returns: the network.
 
     Raises:
-        ValueError: it has no layer to normalise.
+        ValueError: the network has no layer to normalise.
     """
     layers = [module for module in network.modules() if isinstance(module, LAYERS)]
     chosen = layers[:-1] if keep_last else layers
@@ -67,14 +67,14 @@ def weight_normalise(network: nn.Module, keep_last: bool = True) -> nn.Module:
 
 @settings
 class WeightNormed:
-    """Another model under weight normalisation with trainable gains, through torch's parametrisations. Training only.
+    """Another model with weight normalisation and trainable gains. It can only be trained.
 
-    The bounds of `boundcheck.theory.weight_norm.bounds` are not applicable to it, and `outside_theory` says why in the
-    report.
+    The bounds of `boundcheck.theory.weight_norm.bounds` do not apply to it; `outside_theory` is the reason that the
+    report gives.
 
     Args:
-        base: the model's variant, `{kind: resnet, depth: 8, width: 8}`.
-        keep_last: leave the output layer as it is.
+        base: the variant of the model, such as `{kind: resnet, depth: 8, width: 8}`.
+        keep_last: do not normalise the output layer.
     """
 
     base: Annotated[Mapping[str, Any], among("models")]
@@ -87,6 +87,6 @@ class WeightNormed:
         build_part("base", MODELS, self.base)
 
     def build(self, input_shape: tuple[int, ...], num_outputs: int, generator: torch.Generator) -> nn.Module:
-        """The base network, its weights as drawn, reparametrised."""
+        """The base network with its initial weights, reparametrised."""
         network = build(MODELS, self.base).build(input_shape, num_outputs, generator)
         return weight_normalise(network, self.keep_last)

@@ -13,9 +13,9 @@ from boundcheck.settings import Count, settings
 
 
 class PreActivationBlock(nn.Module):
-    """F(a) + shortcut, where a = relu(bn(x)): two 3×3 convolutions, each after its batch normalisation and ReLU.
+    """F(a) + shortcut, with a = relu(bn(x)). F has two 3×3 convolutions, with batch normalisation and ReLU before each.
 
-    The shortcut is x, or a 1×1 convolution of a where the shape changes.
+    The shortcut is x, or a 1×1 convolution of a if the shape changes.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
@@ -58,7 +58,7 @@ class WideResNet:
             raise ValueError(f"depth: got {self.depth}; allowed: 6n + 4 (10, 16, 22, 28, ...)")
 
     def architecture(self, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-        """The network on the meta device: shapes without values."""
+        """The network on the meta device, which has shapes but no values."""
         channels = image_channels(input_shape)
         widths = [self.base_width] + [self.base_width * self.widen * 2**stage for stage in range(3)]
         layers: OrderedDict[str, nn.Module] = OrderedDict()

@@ -1,1 +1,1 @@
-"""From config files to the plan: what is run, from which settings and which version of the code. Imports no torch."""
+"""Planning: turns config files into the jobs to run, with their settings and code versions. Imports no torch."""

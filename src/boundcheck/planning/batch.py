@@ -1,4 +1,4 @@
-"""What one job trains: the seeds of a cell that go together. No torch."""
+"""A batch: the seeds of one cell that one job trains. No torch."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Batch:
-    """The seeds of one cell that one job trains. `train` is the spec of its training, `analyses` of its measuring.
+    """The seeds of one cell that one job trains.
 
-    `roles` are those of the blocks of the grid in which the cell stands; `data` the folders below data/ with its
-    examples and, where it has one, its teacher.
+    - `train`: the spec of its training.
+    - `analyses`: the variants that measure its snapshots.
+    - `roles`: the roles of all grid blocks that contain the cell.
+    - `data`: the folders below data/ with its examples and, with distillation, its teacher.
     """
 
     study: str
@@ -27,25 +29,25 @@ class Batch:
 
     @property
     def teacher(self) -> Mapping[str, Any] | None:
-        """The variant that the training distils from, with its name and file."""
+        """The variant of the teacher, with its name and file; None without distillation."""
         return self.train["training"].get("teacher")
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """The names of its dataset and of its teacher, in the order of `data`."""
+        """The names of the dataset and of the teacher (if there is one), in the order of `data`."""
         return (self.dataset, self.teacher["name"]) if self.teacher else (self.dataset,)
 
     @property
     def cell(self) -> str:
-        """study/dataset/model/method"""
+        """The name of the cell: study/dataset/model/method."""
         return f"{self.study}/{self.dataset}/{self.model}/{self.method}"
 
     @property
     def seeds_folder(self) -> str:
-        """seeds_0-2"""
+        """The last folder of the batch's path, such as seeds_0-2."""
         return f"seeds_{self.seeds[0]}-{self.seeds[-1]}"
 
     @property
     def folder(self) -> str:
-        """study/dataset/model/method/seeds_0-2, below results/<scale>/"""
+        """The folder of the batch below results/<scale>/, such as study/dataset/model/method/seeds_0-2."""
         return f"{self.cell}/{self.seeds_folder}"

@@ -1,8 +1,9 @@
-"""Tables of claims: one entry of claims.yaml that stands for a claim of every combination of its axes.
+"""Tables of claims: one entry of claims.yaml that makes one claim for every combination of options.
 
-An entry with the key `each` is a table. `each` has the axes: of every axis the options by name, each with the settings
-that it adds to the claim and, as `text`, its words. A claim's name and words come from templates, in which `{axis}` is
-the option's name in `name` and its text in `statement` and `reference` (`{axis[part]}` where the text has parts):
+An entry with the key `each` is a table. `each` lists the axes. An axis lists its options by name; an option has the
+settings that it adds to the claim and a `text`. The claim's name and sentences are made from templates: in `name`,
+`{axis}` is the name of the option; in `statement` and `reference` it is the text of the option (`{axis[part]}` if the
+text has parts):
 
     gam_ends_lower:
       kind: lower_value
@@ -12,7 +13,7 @@ the option's name in `name` and its text in `statement` and `reference` (`{axis[
         methods: {gam: {text: GAM, methods: {kind: gam}}}
         quantity: {sharpness: {quantity: sharpness}, trace: {quantity: trace, text: trace of the Hessian}}
       except: [{methods: gam, quantity: trace}]  # combinations that are left out
-      with:  # settings that some combinations have besides
+      with:  # further settings of some combinations
         - {of: {quantity: sharpness}, show: {spectral_density: eigenvalue λ}}
 """
 
@@ -22,21 +23,22 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
-WORDS = ("statement", "reference", "paper_value")  # of a claim, for the report alone: all else decides it
+WORDS = ("statement", "reference", "paper_value")  # used in the report only; the other keys of a claim decide it
 TEMPLATES = ("statement", "reference")
 OF_TABLES = ("each", "except", "with", "name")
 Claim = dict[str, Any]
 
 
 class ClaimTableError(ValueError):
-    """A mistake in a table of claims, with the name of the entry."""
+    """A mistake in a table of claims; the message names the entry."""
 
 
 def expand_tables(claims: Mapping[str, Mapping[str, Any]]) -> dict[str, Claim]:
-    """Single claims, those of tables in the place of the tables.
+    """Replace each table by its claims.
 
     Raises:
-        ClaimTableError: two claims of one name, an option or axis that does not exist, or a template that names none.
+        ClaimTableError: two claims have one name, an option or axis does not exist, or a template names an axis that
+            does not exist.
     """
     expanded: dict[str, Claim] = {}
     for entry, settings in claims.items():
@@ -85,7 +87,7 @@ def _checked(entry: str, axes: Mapping[str, Mapping[str, Any]], combination: Map
 
 
 def _is_part(combination: Mapping[str, Any], names: Mapping[str, str]) -> bool:
-    """Whether a combination, of which an axis may have a list of options, holds these."""
+    """Whether `names` has, on every axis of `combination`, the option or one of the options listed there."""
     return all(names[axis] in _options(wanted) for axis, wanted in combination.items())
 
 

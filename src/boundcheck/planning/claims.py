@@ -1,4 +1,4 @@
-"""What the papers state: the checks and claims of `claims/<key>/claims.yaml`."""
+"""The checks and claims of the papers, from `claims/<key>/claims.yaml`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from boundcheck.planning.code_version import SOURCE
 
 
 def claims_file(key: str) -> Path | None:
-    """The file with the checks and claims of a paper; None for a study that is no paper's."""
+    """The file with the checks and claims of a paper; None if the study is not one of the papers."""
     file = SOURCE / "boundcheck" / "claims" / key / "claims.yaml"
     return file if key.isidentifier() and file.is_file() else None
 
 
 def words_of(claim: Mapping[str, Any]) -> dict[str, Any]:
-    """What a claim says, which counts in the report alone. `{setting}` in its statement is the value of that setting.
+    """The words of a claim, which only the report uses. `{setting}` in a statement becomes the value of that setting.
 
     So an overlay that changes a number changes the sentence with it.
     """
@@ -29,5 +29,5 @@ def words_of(claim: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def deciding_settings(claim: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides a claim: all but its words."""
+    """The settings that decide a claim: all keys except its words."""
     return {key: value for key, value in claim.items() if key not in WORDS}

@@ -1,7 +1,8 @@
-"""A version of the code that decides a result: a hash over a module and all that it imports from this package.
+"""Code versions: a hash of a module and everything that it imports from this package.
 
-Hashed are syntax trees without docstrings and without registry tables, so that a comment, a docstring or a new line in
-a registry changes no version, and an edit changes the versions of just those modules that reach it.
+The hash is computed from syntax trees without docstrings and registry tables. So a comment, a docstring or a new entry
+of a registry changes no version. An edit changes only the versions of modules that import the edited module, directly
+or through others.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ _parsed_anew: set[str] = set()
 
 
 def share_source() -> None:
-    """Let jobs find this package in any environment, such as Snakemake's own: PYTHONPATH begins with its folder."""
+    """Put the folder of this package first in PYTHONPATH, so that jobs in other environments find the package."""
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if str(SOURCE) not in paths:
         os.environ["PYTHONPATH"] = os.pathsep.join([str(SOURCE), *filter(None, paths)])
 
 
 def code_version(*modules: str, files: Iterable[Path] = ()) -> str:
-    """16 hex digits for the named modules, everything they import inside the package, and the bytes of `files`.
+    """A hash (16 hex digits) of the named modules, everything they import inside the package, and `files`.
 
     Raises:
-        ModuleNotFoundError: a name that is not a module of this package.
+        ModuleNotFoundError: a name is not a module of this package.
     """
     digest = hashlib.sha256()
     for module, version in reached_from(*modules).items():
@@ -44,7 +45,7 @@ def code_version(*modules: str, files: Iterable[Path] = ()) -> str:
 
 @cache
 def reached_from(*modules: str) -> Mapping[str, str]:
-    """Every module that `code_version` hashes for these, with the hash of its own code."""
+    """Every module that `code_version` hashes for `modules`, with the hash of its own code."""
     versions = {m: _read(m)[0] for m in sorted({reached for module in modules for reached in _closure(module)})}
     _keep_parsed()
     return versions
@@ -92,7 +93,7 @@ def _parse(text: str) -> tuple[str, list[str]]:
 
 @cache
 def _parsed() -> dict[str, tuple[str, list[str]]]:
-    """What `_parse` gave, by the sha256 of the text: also in earlier processes, for parsing is most of a dry run."""
+    """The cached results of `_parse`, by the sha256 of the text. Parsing takes most of the time of a dry run."""
     try:
         return json.loads(_store().read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -100,7 +101,7 @@ def _parsed() -> dict[str, tuple[str, list[str]]]:
 
 
 def _keep_parsed() -> None:
-    """Write what was parsed anew beside Snakemake's own notes; where that is not possible it is parsed again."""
+    """Write new results of `_parse` to the cache in Snakemake's folder. If that fails, they are not cached."""
     if not _parsed_anew or not _store().parent.parent.is_dir():
         return
     with contextlib.suppress(OSError):
@@ -112,18 +113,18 @@ def _keep_parsed() -> None:
 
 
 def _store() -> Path:
-    """Where parsed code is noted: of this version of Python, and of this file, both of which decide the hashes."""
+    """The file of the cache. Its name depends on the version of Python and on this file, which decide the hashes."""
     own = hashlib.sha256(f"{sys.version}{Path(__file__).read_text(encoding='utf-8')}".encode()).hexdigest()[:16]
     return Path(".snakemake/boundcheck") / f"code-{own}.json"
 
 
 def _is_for_types(statement: ast.stmt) -> bool:
-    """`if TYPE_CHECKING:`, which never runs."""
+    """Whether a statement is `if TYPE_CHECKING:`, whose body never runs."""
     return isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"
 
 
 def _is_text(statement: ast.stmt) -> bool:
-    """A docstring, or a string that stands alone, which does nothing either."""
+    """Whether a statement is a docstring or another string on its own, which has no effect."""
     return (
         isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Constant)
@@ -132,7 +133,7 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def _is_registry(statement: ast.stmt) -> bool:
-    """`NAME: dict[str, str] = {...}` at the top of a package."""
+    """Whether a statement is a registry: `NAME: dict[str, str] = {...}`."""
     return (
         isinstance(statement, ast.AnnAssign)
         and ast.unparse(statement.annotation) == "dict[str, str]"

@@ -1,4 +1,4 @@
-"""The layers of a config: its files, the files of its studies and the values of `--config`, merged in their order."""
+"""The layers of a config: its files, the files of its studies, and the values of `--config`; merged in this order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VALUES = "--config"
 
 @dataclass(frozen=True)
 class Layer:
-    """Settings from one place: a file, or the command line. Its keys stand at `at` of the config."""
+    """The settings of one file or of the command line. `at` is the position of its keys in the config."""
 
     label: str
     content: Config
@@ -30,21 +30,21 @@ class Layer:
 
 @dataclass
 class Node:
-    """The layer that set a key last, and the nodes of the keys below it."""
+    """A key of the merged config: the layer that set it last, and the nodes of the keys below it."""
 
     layer: Layer
     children: dict[Any, Node] = field(default_factory=dict)
 
 
 class Sources:
-    """The layers of a config in the order of merging: the merged config, and where each key of it stands.
+    """The merged config, and which layer sets each of its keys.
 
     Args:
         files: config files in the order of merging.
-        values: those of `--config`, which come last.
+        values: the values of `--config`, which are merged last.
 
     Raises:
-        ConfigError: a file cannot be read, is no YAML, or is no mapping.
+        ConfigError: a file cannot be read, is not YAML, or is not a mapping.
     """
 
     def __init__(self, files: Sequence[str | Path], values: Mapping[str, Any] | None = None) -> None:
@@ -59,7 +59,7 @@ class Sources:
             self._take(layer)
 
     def merged(self) -> Config:
-        """All layers merged. A study's variant without a `kind` changes the one of its name at the top level."""
+        """The merged config. A study's variant without a `kind` changes the top-level variant of the same name."""
         merged = _copy(self.config)
         for _, study in _mappings(merged.get("studies")):
             for section in VARIANTS:
@@ -86,7 +86,7 @@ class Sources:
         return ConfigError(f"{layer.label}: {_dotted(path[len(layer.at) :]) or 'the config'}: {problem}")
 
     def _holder(self, keys: Sequence[Any]) -> tuple[Layer, Sequence[Any]]:
-        """The layer that sets the value at `keys`, or what is nearest to it, and its keys there."""
+        """The layer that sets the value at `keys` (or else the nearest key above it), and the keys in that layer."""
         for path in (keys, *_elsewhere(keys)):
             if _has(self.config, path):
                 return self._node(path).layer, path
@@ -112,7 +112,7 @@ def _layers_of_file(file: Path) -> list[Layer]:
 
 
 def _with_studies(label: str, content: Config, folder: Path, begins_scale: bool = False) -> list[Layer]:
-    """A layer, followed by those of the files that it names as its studies, relative to `folder`."""
+    """A layer, followed by the layers of the study files that it names. Paths are relative to `folder`."""
     studies: Any = content.get("studies")
     studies = studies if isinstance(studies, dict) else {}
     named = {key: path for key, path in studies.items() if isinstance(path, str)}
@@ -128,7 +128,7 @@ def _with_studies(label: str, content: Config, folder: Path, begins_scale: bool 
 
 
 def _with_tables_expanded(layer: Layer) -> Layer:
-    """A layer whose tables of claims are single claims."""
+    """The layer with its tables of claims replaced by single claims."""
     try:
         if layer.at:
             return replace(layer, content=_study_expanded(layer.content))
@@ -146,7 +146,7 @@ def _study_expanded(study: Config) -> Config:
 
 
 def _claims_layers(layers: Sequence[Layer]) -> list[Layer]:
-    """What the papers state, for the studies that are theirs: below all that a config says."""
+    """The layers with the papers' checks and claims. They come first, so that a config may change them."""
     keys = [key for layer in layers for key, _ in _mappings(layer.content.get("studies"))]
     files = {key: file for key in keys if isinstance(key, str) and (file := claims_file(key)) is not None}
     return [_with_tables_expanded(_claims_layer(key, file)) for key, file in files.items()]
@@ -158,7 +158,7 @@ def _claims_layer(key: str, file: Path) -> Layer:
 
 
 def _elsewhere(keys: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Where else the value of a block or of a study's variant may stand: in the defaults, or at the top level."""
+    """Other positions of the value of a block (in the study's defaults) or of a study's variant (at the top level)."""
     match keys:
         case ("studies", study, "grid", int(), *rest) if rest:
             yield ("studies", study, "defaults", *rest)
@@ -167,7 +167,7 @@ def _elsewhere(keys: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 def _merge(into: Config, update: Mapping[str, Any], node: Node, layer: Layer) -> None:
-    """Merge entry by entry; a mapping with a `kind` replaces, as everything does that is no mapping."""
+    """Merge mappings entry by entry. A mapping with a `kind`, and any other value, replaces the old value."""
     node.layer = layer
     for key, value in update.items():
         if _is_merged(value, into.get(key)):

@@ -1,4 +1,4 @@
-"""From the config to the plan: blocks multiplied out, names resolved, every batch with its spec. No torch."""
+"""Makes the plan from the config: every cell of every grid block, as batches with their specs. No torch."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def make_plan(
     values: Mapping[str, Any] | None = None,
     check: Callable[[Config, Sources], None] = validate_schema,
 ) -> Plan:
-    """The plan of the merged config files, before any kind is imported.
+    """The plan of the merged config files. It imports no kind.
 
     Args:
         files: config files in the order of merging.
-        values: those of `--config`, which come last.
-        check: what refuses a config that is not of the schema.
+        values: the values of `--config`, which are merged last.
+        check: raises an error if the config does not follow the schema.
 
     Raises:
-        ConfigError: every mistake that was found, one a line, with file, key, value and what is allowed.
+        ConfigError: one line for every mistake, with file, key, value and what is allowed.
     """
     sources = Sources(files, values)
     config = json.loads(json.dumps(sources.merged()))
@@ -62,13 +62,13 @@ def make_plan(
 
 
 def _with_defaults(block: Config, defaults: Config) -> Config:
-    """A block with what its study gives for all blocks; settings of the training are taken one by one."""
+    """A block merged with the defaults of its study. The settings of `training` are merged one by one."""
     training = {**defaults.get("training", {}), **block.get("training", {})}
     return {**defaults, **block, "training": training}
 
 
 def _name_mistakes(config: Config, sources: Sources) -> list[str]:
-    """Names that mean something else: of a study (a target beside the rules, a folder) or a scale (a folder)."""
+    """Errors for names of studies or scales that are already the name of a rule or a folder."""
     taken = [key for key in config["studies"] if key in TAKEN]
     mistakes = [sources.error(("studies", key), f"{TAKEN[key]}; taken: {', '.join(TAKEN)}") for key in taken]
     if config["name"] == KEPT_REPORTS:
@@ -131,7 +131,7 @@ def _train_spec(plan: Plan, where: tuple[Any, ...], block: Config, names: tuple[
 
 
 def _training(plan: Plan, where: tuple[Any, ...], block: Config, method: str) -> dict[str, Any]:
-    """The settings of a block's training with those of a method on top."""
+    """The training settings of a block, overridden by those of the method."""
     scope = plan.scopes[where[1]]
     training = {**DEFAULT_TRAINING, **block["training"], **scope.variants["methods"][method].get("training", {})}
     if isinstance(training["epochs"], str):
@@ -157,7 +157,7 @@ def _training(plan: Plan, where: tuple[Any, ...], block: Config, method: str) ->
 
 
 def _teacher(plan: Plan, where: tuple[Any, ...], name: str) -> dict[str, Any]:
-    """The variant of a teacher, with its name and the file that it is fetched into."""
+    """The variant of a teacher, with its name and the file of its weights."""
     datasets = plan.scopes[where[1]].variants["datasets"]
     if datasets.get(name, {}).get("kind") != TEACHER:
         known = [other for other, variant in datasets.items() if variant["kind"] == TEACHER]

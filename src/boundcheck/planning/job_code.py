@@ -1,4 +1,4 @@
-"""Which modules decide the result of a job: its stage, and the kinds that its spec names. Imports none of them."""
+"""Which modules decide the result of a job: its stage and the kinds in its spec. Imports none of them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def _teacher_modules(spec: Mapping[str, Any]) -> list[str]:
 
 
 def kind_modules(section: str, variants: Iterable[Mapping[str, Any] | str]) -> list[str]:
-    """The modules of the variants' kinds and of the variants inside them (a base optimizer); unknown kinds have none.
+    """The modules of the variants' kinds, and of the variants inside them (such as a base optimizer).
+
+    Unknown kinds are skipped.
 
     Args:
         section: a key of the config: datasets, models, methods, analyses, record, checks or claims.
@@ -68,7 +70,7 @@ def kind_modules(section: str, variants: Iterable[Mapping[str, Any] | str]) -> l
 
 
 def _kinds(variant: Mapping[str, Any]) -> Iterator[str]:
-    """The kind of a variant, and those of the variants inside it, however deep."""
+    """The kind of a variant, and the kinds of all variants inside it."""
     yield variant["kind"]
     for value in variant.values():
         if isinstance(value, Mapping) and "kind" in value:

@@ -1,4 +1,4 @@
-"""The work of a config: batches, and the spec and code version that define each job. No torch."""
+"""The plan of a config: its batches, and the spec and code version of each job. No torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from boundcheck.planning.code_version import SOURCE, code_version
 from boundcheck.planning.config import VARIANTS, Config, Sources
 from boundcheck.planning.fetches import fetch_spec
 from boundcheck.planning.job_code import cell_modules, fetch_modules, kind_modules, measure_modules, train_modules
-from boundcheck.planning.source_state import fetched_state, origin_state
+from boundcheck.planning.source_state import recorded_source_state, source_state
 from boundcheck.planning.sweeps import Scope
 
 
@@ -43,15 +43,15 @@ class Plan:
 
     @property
     def fetches(self) -> dict[str, Mapping[str, Any]]:
-        """The variant of each dataset that some batch needs, teachers among them, by its folder below data/.
+        """The variants of all datasets and teachers that the batches need, by their folders below data/.
 
-        Variants that use the same arrays share a folder; one of them stands for all.
+        Variants that use the same arrays share a folder; the first one is listed.
         """
-        found: dict[str, Mapping[str, Any]] = {}
+        fetches: dict[str, Mapping[str, Any]] = {}
         for batch in self.batches.values():
             for folder, name in zip(batch.data, batch.datasets, strict=True):
-                found.setdefault(folder, self.scopes[batch.study].variants["datasets"][name])
-        return dict(sorted(found.items()))
+                fetches.setdefault(folder, self.scopes[batch.study].variants["datasets"][name])
+        return dict(sorted(fetches.items()))
 
     def of_study(self, key: str) -> list[Batch]:
         """The batches of one study."""
@@ -63,19 +63,19 @@ class Plan:
         return "|".join(sorted(map(re.escape, names))) or "none"
 
     def add(self, batch: Batch, where: tuple[Any, ...]) -> None:
-        """Take in a batch of the block at `where`; one that is already there gets its analyses and roles too.
+        """Add a batch of the block at `where`. If the batch exists already, add the analyses and roles to it.
 
         Raises:
-            ConfigError: the same cell with other settings.
+            ConfigError: the cell exists already with other settings.
         """
         if len(batch.seeds) != self.seeds_per_job.setdefault(batch.cell, len(batch.seeds)):
-            problem = f"the cell {batch.cell} stands in two blocks with different seeds_per_job"
+            problem = f"the cell {batch.cell} is in two blocks with different seeds_per_job"
             raise self.sources.error(where, problem)
         known = self.batches.get(batch.folder)
         if known is not None:
             differing = [key for key in batch.train if known.train[key] != batch.train[key]]
             if differing:
-                problem = f"the cell {batch.cell} stands in two blocks with different {', '.join(differing)}"
+                problem = f"the cell {batch.cell} is in two blocks with different {', '.join(differing)}"
                 raise self.sources.error(where, problem)
             analyses = {variant["name"]: variant for variant in (*known.analyses, *batch.analyses)}
             roles = tuple(dict.fromkeys((*known.roles, *batch.roles)))
@@ -85,36 +85,38 @@ class Plan:
     # -- what defines each job -------------------------------------------------------------------------------------
 
     def fetch_spec(self, data: str) -> dict[str, Any]:
-        """What decides the arrays below data/<data>: kind and source, not how cells use them."""
+        """The settings that decide the arrays below data/<data>; see `fetches.fetch_spec`."""
         return fetch_spec(self.fetches[data])
 
-    def origin_state(self, data: str) -> str:
-        """State of the folder or archive that a dataset is read from, its `path`; "none" where nothing is known.
+    def source_state(self, data: str) -> str:
+        """State of the folder or archive that a dataset is read from (its `path`); "none" if there is none.
 
         If the source is gone but its arrays exist, the recorded state is used.
         """
         variant = self.fetches[data]
         path = variant.get("path")
-        state = path and (origin_state(Path(path).expanduser()) or fetched_state(data, self.fetch_spec(data)))
+        if path is None:
+            return "none"
+        state = source_state(Path(path).expanduser()) or recorded_source_state(data, self.fetch_spec(data))
         return state or "none"
 
-    def missing_origin(self, data: str) -> list[str]:
-        """What is wrong where the folder or archive of a dataset that is to be fetched is not there."""
+    def missing_source(self, data: str) -> list[str]:
+        """An error message if the folder or archive of a dataset does not exist, else an empty list."""
         path = self.fetches[data].get("path")
         if path is None or Path(path).expanduser().exists():
             return []
-        problem = f"got {path!r}: nothing is there; allowed: the folder or archive of the images"
+        problem = f"got {path!r}, which does not exist; allowed: the folder or archive of the images"
         batch = next(batch for batch in self.batches.values() if data in batch.data)
         where = self.scopes[batch.study].keys["datasets", batch.datasets[batch.data.index(data)]]
         return [str(self.sources.error((*where, "path"), problem))]
 
     def measure_spec(self, folder: str) -> dict[str, Any]:
-        """The training's spec with the analyses."""
+        """The spec of a batch's measuring: the spec of its training and the analyses."""
         batch = self.batches[folder]
         return {**batch.train, "analyses": list(batch.analyses)}
 
     def check_spec(self, study: str) -> dict[str, Any]:
-        """The cells of a study with all their settings, its batches, and what decides its checks and claims."""
+        """The spec of the check stage: a study's batches, its cells with all settings, its checks and claims."""
         settings = self.config["studies"][study]
         batches = self.of_study(study)
         cells = {
@@ -137,7 +139,7 @@ class Plan:
         }
 
     def report_spec(self) -> dict[str, Any]:
-        """The studies, what their claims say, and the effective config: what the cells are made of."""
+        """The spec of the report: the studies, the words of their claims, and the config that is in effect."""
         config = {key: value for key, value in self.config.items() if key not in (*VARIANTS, "studies")}
         studies = {key: self._effective(key) for key in self.studies}
         claims = {key: self.config["studies"][key].get("claims", {}) for key in self.studies}
@@ -150,7 +152,7 @@ class Plan:
         }
 
     def _effective(self, key: str) -> Config:
-        """A study's part of the config, with the variants that its cells use and no others."""
+        """A study's part of the config, with only those variants that its cells use."""
         settings, batches = self.config["studies"][key], self.of_study(key)
         used: dict[str, set[str]] = {
             "datasets": {name for batch in batches for name in batch.datasets},
@@ -166,7 +168,7 @@ class Plan:
         return {**variants, "grid": settings["grid"], "checks": settings.get("checks", {}), "claims": claims}
 
     def job_modules(self) -> list[str]:
-        """The modules that the jobs import, without the report, which is one job."""
+        """The modules that the jobs import, except those of the report, which is a single job."""
         modules = {"boundcheck.report.check"}
         for data in self.fetches:
             modules.update(fetch_modules(self.fetch_spec(data)))
@@ -187,7 +189,7 @@ class Plan:
         return code_version(*measure_modules(self.measure_spec(folder)))
 
     def check_code(self, study: str) -> str:
-        """Version of the code that decides a study's checks and claims, which ask the kinds of its cells too."""
+        """Version of the code that decides a study's checks and claims, including the kinds of its cells."""
         given = {section: self.config["studies"][study].get(section, {}) for section in ("checks", "claims")}
         kinds = [module for section, variants in given.items() for module in kind_modules(section, variants.values())]
         cells = [module for batch in self.of_study(study) for module in cell_modules(batch.train)]

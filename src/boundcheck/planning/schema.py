@@ -1,4 +1,4 @@
-"""The schema of a config: what a mistake in it is called, in words."""
+"""Checks a config against its JSON schema, and explains mistakes in words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from boundcheck.setting_words import problem
 
 FILE = Path(__file__).with_name("config.schema.json")
 KIND = "kind"  # title of the schema of the name of a kind
-DECIDING = ("#/$defs/checks.", "#/$defs/claims.")  # what `boundcheck validate` alone looks into
+DECIDING = ("#/$defs/checks.", "#/$defs/claims.")  # checked by `boundcheck validate` only
 DISTILLATION = ("teacher", "temperature", "label_weight")  # settings of that loss alone
 
 
@@ -25,7 +25,7 @@ def schema() -> dict[str, Any]:
 
 
 def training_defaults() -> dict[str, Any]:
-    """The settings of a training that neither a block nor a method gives."""
+    """The default values of the settings of a training."""
     properties = schema()["$defs"]["training"]["properties"]
     defaults = {key: definition.get("default") for key, definition in properties.items()}
     return {key: value for key, value in defaults.items() if value is not None and key not in DISTILLATION}
@@ -35,7 +35,7 @@ def validate_schema(config: Config, sources: Sources) -> None:
     """Check a merged config against the JSON schema.
 
     Raises:
-        ConfigError: every problem, in words, one a line.
+        ConfigError: one line for every problem, in words.
     """
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import relevance
@@ -56,7 +56,7 @@ def validate_schema(config: Config, sources: Sources) -> None:
 
 
 def _of_its_kind(validator: Any, choices: Sequence[Any], instance: Any, _: Any) -> Iterator[Any]:
-    """What is wrong with a variant by the definition of its kind; `allOf` holds such choices alone."""
+    """The errors of a variant by the definition of its kind. In this schema, `allOf` only holds such choices."""
     kind = instance.get("kind") if isinstance(instance, Mapping) else None
     for choice in choices:
         is_left = choice["then"]["$ref"].startswith(DECIDING)
@@ -65,14 +65,14 @@ def _of_its_kind(validator: Any, choices: Sequence[Any], instance: Any, _: Any) 
 
 
 def _may_be_newer(error: Any) -> bool:
-    """Whether a registry or a class may know better than the file: of a kind or of a setting that it lacks."""
+    """Whether the error is about a kind or setting that the schema file lacks, but that newer code may have."""
     if error.validator == "enum":
         return error.schema.get("title") == KIND and isinstance(error.instance, str)
     return error.validator == "additionalProperties" and "const" in error.schema["properties"].get("kind", {})
 
 
 def _explain(error: Any, config: Config) -> Iterator[tuple[list[Any], str]]:
-    """The keys that a schema error is about, each with what is wrong there."""
+    """The position and the explanation of each mistake of a schema error."""
     keys, allowed = [*error.absolute_path], error.validator_value
     match error.validator:
         case "additionalProperties":
@@ -88,14 +88,14 @@ def _explain(error: Any, config: Config) -> Iterator[tuple[list[Any], str]]:
 
 
 def _variants_beside(keys: Sequence[Any], config: Config) -> str:
-    """What to write instead of the name of a variant that has no kind; "" where `keys` lead into a list."""
+    """For a variant without a kind: a text that lists the variants it could change; "" if `keys` lead into a list."""
     if any(isinstance(key, int) for key in keys):
         return ""
     beside: dict[str, Any] = {}
-    for section in (keys[-2:-1], keys[:-1]):  # those at the top level are seen as well
-        found: Any = config
+    for section in (keys[-2:-1], keys[:-1]):  # variants at the top level, and those of the study
+        entries: Any = config
         for key in section:
-            found = found.get(key, {}) if isinstance(found, Mapping) else {}
-        beside |= found if isinstance(found, Mapping) else {}
+            entries = entries.get(key, {}) if isinstance(entries, Mapping) else {}
+        beside |= entries if isinstance(entries, Mapping) else {}
     known = sorted(str(name) for name, variant in beside.items() if isinstance(variant, Mapping) and "kind" in variant)
     return f", which a new variant needs; variants there are: {', '.join(known) or 'none'}"

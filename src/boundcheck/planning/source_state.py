@@ -1,4 +1,4 @@
-"""The folder or archive that a dataset is read from: is it there, and has it changed since? No torch."""
+"""The state of the folder or archive that a dataset is read from, to see whether it has changed. No torch."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any
 DEPTH = 2  # folders below the top whose change is seen: splits and classes
 
 
-def origin_state(path: Path) -> str | None:
-    """What changes when files are added to a folder, removed from it or renamed, or an archive is replaced.
+def source_state(path: Path) -> str | None:
+    """A hash that changes when files of a folder are added, removed or renamed, or when an archive is replaced.
 
-    Only the times of folders are read, not of files: ImageNet's two thousand and not its million. So a picture that is
-    overwritten in place goes unseen.
+    Only the modification times of folders are read, not those of files: for ImageNet two thousand instead of a
+    million. So a picture whose file is overwritten is not noticed.
 
     Args:
         path: a folder or an archive.
 
     Returns:
-        A hash in hexadecimal digits; None where nothing is there.
+        16 hexadecimal digits; None if the path does not exist.
     """
     try:
         about = path.stat()
@@ -43,8 +43,8 @@ def _folder_times(folder: Path, depth: int) -> list[str]:
     return times + [time for path in below for time in _folder_times(Path(path), depth - 1)]
 
 
-def fetched_state(data: str, spec: Mapping[str, Any], root: Path = Path()) -> str | None:
-    """The state of what the arrays below data/<data> were made from; None without arrays of this very spec."""
+def recorded_source_state(data: str, spec: Mapping[str, Any], root: Path = Path()) -> str | None:
+    """The source state recorded with the arrays below data/<data>; None if there are no arrays of exactly this spec."""
     folder = root / "data" / data
     if not (folder / "arrays.safetensors").exists():
         return None

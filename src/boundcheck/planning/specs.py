@@ -1,4 +1,4 @@
-"""Specs as files: what defines a job, in a file that is named by its content. No torch."""
+"""Spec files: the settings that define a job, in a file named by the hash of its content. No torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOLDER = "specs"
 
 
 class SpecFiles:
-    """The specs of a plan and their files, which are written when a run begins, and only if they are absent."""
+    """The specs of a plan and their files. A file is written when a run begins, if it does not exist yet."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
@@ -28,24 +28,24 @@ class SpecFiles:
         return path
 
     def write(self, path: str) -> None:
-        """Write the spec that `path` named, unless the file is there."""
+        """Write the spec for which `path` returned this path, unless the file exists."""
         if not Path(path).exists():
             write_text(self._texts[path], Path(path))
 
 
 def read_spec(file: Path) -> dict[str, Any]:
-    """The spec in a file.
+    """Read the spec in a file.
 
     Raises:
-        ConfigError: there is no such file, or its content is not the one that its name says.
+        ConfigError: the file does not exist, or its content does not have the hash in its name.
     """
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        advice = "a job of a config that has changed since its run began; start Snakemake again"
-        raise ConfigError(f"--spec: {file} is not there: {advice}") from None
+        advice = "the config has changed since the run began; start Snakemake again"
+        raise ConfigError(f"--spec: {file} does not exist: {advice}") from None
     if _digest(text) != file.stem:
-        raise ConfigError(f"--spec: {file} has another content than its name says: its digest is {_digest(text)}")
+        raise ConfigError(f"--spec: {file} was changed: the digest of its content is {_digest(text)}")
     return json.loads(text)
 
 

@@ -1,4 +1,4 @@
-"""The variants that a study sees, with every sweep replaced by the variants that it makes."""
+"""The variants that a study can use, with every sweep replaced by its variants."""
 
 from __future__ import annotations
 
@@ -15,17 +15,22 @@ NAME = re.compile(r"(?!.*\.\.)[A-Za-z][A-Za-z0-9_+.-]{0,63}")  # as the schema h
 
 @dataclass
 class Scope:
-    """What the names in a study mean: by section, the variants by name, and the names that a swept name stands for."""
+    """The names that a study can use.
+
+    - `variants`: by section, the variants by name.
+    - `members`: by section, for a variant with a sweep, the names of the variants that the sweep makes.
+    - `keys`: the position in the config of each (section, name).
+    """
 
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
     members: dict[str, dict[str, list[str]]] = field(default_factory=dict)
-    keys: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)  # where (section, name) stands
+    keys: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
     def resolve(self, section: str, names: Sequence[str]) -> list[str]:
-        """Names of variants, a swept name replaced by those that it stands for.
+        """The names with each swept variant replaced by the variants of its sweep.
 
         Raises:
-            ConfigError: a name that no variant has.
+            ConfigError: a name is not that of a variant.
         """
         resolved: list[str] = []
         for name in names:
@@ -37,12 +42,12 @@ class Scope:
 
 
 def scope_of(config: Config, study: str, sources: Sources) -> Scope:
-    """The variants that a study sees: those of the top level, and its own, which hide others of the same name.
+    """The variants that a study can use: those of the top level and its own, which hide others of the same name.
 
-    A variant `mlp` swept over `width: [16, 64]` becomes `mlp_width16` and `mlp_width64`.
+    A variant `mlp` with a sweep over `width: [16, 64]` becomes `mlp_width16` and `mlp_width64`.
 
     Raises:
-        ConfigError: a combination makes a name that cannot be one, or that another variant has.
+        ConfigError: a sweep makes a name that is not allowed, or that another variant has.
     """
     scope = Scope()
     for section in VARIANTS:
@@ -84,7 +89,7 @@ def _combinations(sweep: Mapping[str, Sequence[Any]]) -> Iterator[tuple[str, dic
 
 
 def _with_values(variant: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The variant with values put at dotted keys (`base.lr`)."""
+    """The variant with values set at dotted keys (such as `base.lr`)."""
     result = dict(variant)
     for key, value in values.items():
         head, _, rest = key.partition(".")

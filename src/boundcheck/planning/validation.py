@@ -1,4 +1,4 @@
-"""A validated plan: kinds are checked in one subprocess, whose answer is kept by the hash of config and code."""
+"""A validated plan: a subprocess checks the kinds. Its answer is cached by the hash of config and code."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ KEPT = 50  # answers in the cache
 
 
 def validated_plan(files: Sequence[str | Path], values: Mapping[str, Any] | None = None) -> Plan:
-    """The plan of a config without the cells that make no sense, which `Plan.skipped` lists with the reason.
+    """The plan of a config, without the cells that make no sense. `Plan.skipped` lists these with the reason.
 
     Args:
         files: config files in the order of merging.
-        values: those of `--config`, which come last.
+        values: the values of `--config`, which are merged last.
 
     Raises:
-        ConfigError: every mistake that was found, one a line.
+        ConfigError: one line for every mistake.
     """
     plan = make_plan(files, values, _validate_schema_once)
     answer = _answer(plan, files, values)
@@ -44,7 +44,7 @@ def validated_plan(files: Sequence[str | Path], values: Mapping[str, Any] | None
 
 
 def _validate_schema_once(config: Config, sources: Sources) -> None:
-    """As `validate_schema`, but a config that was found right is not looked at again: the check is most of a plan."""
+    """As `validate_schema`, but a valid config is not checked again. The check takes most of the time of a plan."""
     path = _cached("schema", config, code_version("boundcheck.planning.schema", files=[schema.FILE]))
     if not path.exists():
         schema.validate_schema(config, sources)
@@ -66,7 +66,7 @@ def _answer(plan: Plan, files: Sequence[str | Path], values: Mapping[str, Any] |
 
 
 def _cached(name: str, config: Config, code: str) -> Path:
-    """The file that keeps what was found for a config by this code."""
+    """The cache file for a config and a version of the code."""
     digest = hashlib.sha256(f"{json.dumps(config, sort_keys=True)}{code}".encode())
     return CACHE / f"{name}-{digest.hexdigest()[:24]}.json"
 

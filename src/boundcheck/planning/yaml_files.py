@@ -1,4 +1,4 @@
-"""Reading YAML files, in which a key that stands twice is an error."""
+"""Reads YAML files. A key that occurs twice in a mapping is an error."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 import yaml
 
 Config = dict[str, Any]
-LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # with libyaml, ten times as fast
 MERGE = "tag:yaml.org,2002:merge"  # the tag of the key `<<`
 
 
 class ConfigError(ValueError):
-    """A user's mistake in a config: names the file, the key, the value and what is allowed."""
+    """A user's mistake in a config. The message names the file, the key, the value and what is allowed."""
 
 
 def read_file(file: Path) -> Config:
-    """One YAML file.
+    """Read one YAML file.
 
     Raises:
-        ConfigError: it cannot be read, is no YAML, or is no mapping.
+        ConfigError: the file cannot be read, is not YAML, or is not a mapping.
     """
     try:
         content = _load(file.read_text(encoding="utf-8"))
@@ -35,7 +35,7 @@ def read_file(file: Path) -> Config:
 
 
 def read_scalars(value: Any) -> Any:
-    """The values of `--config`, whose numbers Snakemake hands over as texts where they stand inside a mapping."""
+    """The values of `--config` with numbers read as numbers: inside a mapping, Snakemake passes them as texts."""
     if isinstance(value, Mapping):
         return {key: read_scalars(entry) for key, entry in value.items()}
     if isinstance(value, list):
@@ -48,9 +48,9 @@ def read_scalars(value: Any) -> Any:
 
 
 def _load(text: str) -> Any:
-    """YAML, but a key that stands twice in a mapping is an error and not silently the last one.
+    """Read YAML; raise an error if a key occurs twice in a mapping (by default the last one silently wins).
 
-    Nodes are walked as they are written, before merges (`<<`) are worked into them: a merged key may be overridden.
+    The keys are compared before merges (`<<`) are applied, because a merged key may be overridden.
     """
     loader = LOADER(text)
     try:
@@ -62,7 +62,7 @@ def _load(text: str) -> Any:
 
 
 def _refuse_twins(node: Any, seen: set[int]) -> None:
-    """Raise a YAMLError at a key that a mapping in `node` has twice; `seen` holds the nodes that were walked."""
+    """Raise a YAMLError if a mapping in `node` has a key twice. `seen` are the ids of the nodes already checked."""
     if id(node) in seen or not isinstance(node, yaml.CollectionNode):
         return
     seen.add(id(node))
@@ -77,7 +77,7 @@ def _refuse_twins(node: Any, seen: set[int]) -> None:
             name, line = (key.tag, key.value), key.start_mark.line + 1
             if name in lines:
                 where = f"line {line}" if lines[name] == line else f"lines {lines[name]} and {line}"
-                raise yaml.YAMLError(f"the key {key.value!r} stands twice, in {where}")
+                raise yaml.YAMLError(f"the key {key.value!r} occurs twice, in {where}")
             lines[name] = line
     for child in children:
         _refuse_twins(child, seen)

@@ -1,4 +1,4 @@
-"""The marks of figures: curves with their bounds, intervals by cell, heat maps, pictures."""
+"""Draws the kinds of figures: curves with their bounds, intervals by cell, heat maps, pictures."""
 
 from __future__ import annotations
 
@@ -28,13 +28,16 @@ from boundcheck.report.panels import (
     strips,
 )
 
-MAX_MARKED = 12  # a curve of at most so many points shows them
-PIXEL = 8  # a pixel of a picture is drawn with so many on a side
-MAX_ANNOTATED = 36  # a heat map of at most so many cells shows their values
+MAX_MARKED = 12  # curves with at most this number of points have markers
+PIXEL = 8  # side of a drawn pixel of a picture, in pixels of the image
+MAX_ANNOTATED = 36  # heat maps with at most this number of cells show the values
 
 
 def curves(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[str, Look]) -> Figure:
-    """Lines with the range of the seeds; dots for "points" and beside a bound, dotted or, at a single x, a dash."""
+    """Lines with a band over the seeds; for "points", or beside bounds, dots with bars.
+
+    Bounds are dotted lines. With a single x, the series are side by side and bounds are dashes.
+    """
     panels = list(dict.fromkeys(data["panel"]))
     series = sorted(set(data["series"]))
     is_single = data["x"].nunique() == 1
@@ -61,7 +64,7 @@ def curves(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[str
 
 
 def intervals(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[str, Look]) -> Figure:
-    """A row for each interval, under the name of its cell; hollow where there is no interval."""
+    """One row for each effect with its interval, below the name of its panel; hollow if there is no interval."""
     rows: list[tuple[str, Any]] = []
     for panel in dict.fromkeys(data["panel"]):
         rows += [(panel, None)] if panel else []
@@ -81,7 +84,7 @@ def intervals(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[
 
 
 def heatmaps(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[str, Look]) -> Figure:
-    """A panel of cells: x the column, series the row, y the colour."""
+    """Heat maps: x is the column of a cell, series its row, y its colour."""
     panels = list(dict.fromkeys(data["panel"]))
     figure, axes = fitted_grid(len(panels))
     for axis, panel in zip(axes, panels, strict=True):
@@ -96,7 +99,7 @@ def heatmaps(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[s
 
 
 def pictures(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[str, Look]) -> Figure:
-    """Strips of grey pictures below each other, named on the left, each of the same width."""
+    """Strips of grey pictures below each other, of equal width, with their names on the left."""
     panels = list(dict.fromkeys(data["panel"]))
     columns, rows = data["x"].to_numpy(np.int64), data["series"].astype(np.int64).to_numpy()
     shape = rows.max() + 1, columns.max() + 1
@@ -105,7 +108,7 @@ def pictures(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[s
         shades = np.full(shape, np.nan)
         is_here = (data["panel"] == panel).to_numpy()
         shades[rows[is_here], columns[is_here]] = data["y"][is_here]
-        # pixels made large here stay sharp wherever the drawing is shown
+        # enlarged here, so that every viewer draws sharp pixels
         large = shades.repeat(PIXEL, axis=0).repeat(PIXEL, axis=1)
         axis.imshow(large, cmap="gray", vmin=0, vmax=1, interpolation="none", aspect="auto")
     return figure
@@ -149,6 +152,6 @@ def _scale(axis: Axes, settings: Mapping[str, Any], is_single: bool) -> None:
 
 
 def _plain_log_labels(axis: Axis) -> None:
-    """0.01 rather than 10⁻² in TeX, which text that stays text cannot show."""
+    """Write 0.01 instead of 10⁻², because the text of the SVG cannot have TeX exponents."""
     axis.set_major_formatter(LogFormatter())
     axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))

@@ -1,4 +1,4 @@
-"""Check every theorem of one study against its curves and measurements, and decide its claims."""
+"""The check stage: check the theorems of one study on its curves and measurements, and decide its claims."""
 
 from __future__ import annotations
 
@@ -30,18 +30,17 @@ SUMMARIES = {  # column of the run table -> quantity of the curves, and which of
 def check(spec: Mapping[str, Any], results: Path, output: Path) -> None:
     """Write `checks.parquet`, `claims.parquet`, `figures.parquet` and `runs.parquet` of one study into `output`.
 
-    Batches that are not there, or diverged, are rows of the run table; claims without data read "not run".
+    Batches that are missing or diverged are rows of the run table. Claims without data are "not run".
 
     Args:
-        spec: `batches` (folders), `cells` (all settings of each cell by its folder, its roles, and whether it is
-            measured), `skipped` (cells with reasons), `checks` and `claims` (variants by name, claims without their
-            words); `reasons` why a batch is missing, by folder, where the caller knows better than "there is no such
-            file".
-        results: `results/<scale>/<study>`, where the batches are.
+        spec: `batches`: their folders; `cells`: by folder, all settings of each cell, its roles, and whether it is
+            measured; `skipped`: cells with reasons; `checks` and `claims`: variants by name, without the words of
+            claims; optionally `reasons`: by folder, why a batch is missing, instead of "there is no such file".
+        results: `results/<scale>/<study>`, the folder of the batches.
         output: the folder of the four tables.
 
     Raises:
-        ValueError: a check or claim has an unknown kind or a number that its kind rejects.
+        ValueError: a check or claim has an unknown kind, or its kind refuses a setting.
     """
     read = read_tables(spec["batches"], spec["cells"], spec["skipped"], results)
     read = read._replace(checks=check_frame(spec["checks"], read), runs=_explained(read.runs, spec.get("reasons", {})))
@@ -55,13 +54,13 @@ def check(spec: Mapping[str, Any], results: Path, output: Path) -> None:
 
 
 def _explained(runs: pd.DataFrame, reasons: Mapping[str, str]) -> pd.DataFrame:
-    """The run table with these reasons of missing batches."""
+    """The run table, with `reasons` as the reasons of missing batches."""
     known = runs["batch"].map(dict(reasons))
     return runs.assign(reason=runs["reason"].where((runs["status"] != "missing") | known.isna(), known))
 
 
 def check_frame(variants: Mapping[str, Mapping[str, Any]], read: Tables) -> pd.DataFrame:
-    """The rows of every check, sorted by what they are about."""
+    """The rows of all checks, sorted by check, theorem, run, step and coordinate."""
     frames = [build(CHECKS, variant).rows(read).assign(check=name) for name, variant in variants.items()]
     frames = [frame for frame in frames if len(frame)]
     if not frames:
@@ -71,7 +70,7 @@ def check_frame(variants: Mapping[str, Mapping[str, Any]], read: Tables) -> pd.D
 
 
 def figure_frame(verdicts: Mapping[str, Verdict]) -> pd.DataFrame:
-    """The data of all figures under the name of their claim and their number within it."""
+    """The data of all figures, with columns for the name of the claim and the figure's number within it."""
     frames = [
         figure.data.assign(claim=name, figure=number)[tables.FIGURES.names]
         for name, verdict in verdicts.items()
@@ -81,7 +80,7 @@ def figure_frame(verdicts: Mapping[str, Verdict]) -> pd.DataFrame:
 
 
 def run_frame(read: Tables) -> pd.DataFrame:
-    """The run table with the last and best numbers of each run, and the skipped cells below it."""
+    """The run table with the last and best values of each run, followed by the skipped cells."""
     runs = read.runs.merge(_summaries(read.curves), on=KEYS, how="left")
     for key in ("versions", *RESOLVED):
         runs[key] = [json.dumps(value, sort_keys=True) for value in runs[key]]
@@ -115,14 +114,14 @@ def _claim_row(name: str, kind: str, verdict: Verdict) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A number as JSON has it: NaN is null, an infinity its name."""
+    """A number for JSON: NaN becomes null, an infinity its name."""
     if isinstance(value, float | np.floating):
         return None if math.isnan(value) else str(float(value)) if math.isinf(value) else float(value)
     return int(value) if isinstance(value, np.integer) else value
 
 
 def _write(frame: pd.DataFrame, schema: pa.Schema, path: Path) -> None:
-    """Write a frame; a float that is NaN stays NaN, anything else that is missing becomes null."""
+    """Write a frame. NaN in a column of floats stays NaN; missing values of other columns become null."""
     columns: dict[str, Any] = {}
     for field in schema:
         column = frame[field.name]

@@ -1,7 +1,7 @@
-"""Figures of claims as SVG: the same data give the same bytes.
+"""Draws the figures of claims as SVG. Equal data give equal bytes.
 
-Text stays text, so that a page sets it in its own font. Ink, rules and paper have colours of their own that
-`inline` replaces by the page's, so that one drawing serves a light and a dark page and stands alone as a file.
+Text is kept as text, so that a page can use its own font. Ink, rules and paper have fixed colours, which `inline`
+replaces by those of the page. So one drawing can be used as a file, on a light page and on a dark page.
 """
 
 from __future__ import annotations
@@ -54,23 +54,23 @@ STYLE = {
 
 
 def looks(series: Iterable[str]) -> dict[str, Look]:
-    """A colour and a marker for each name, by its place in the sorted list: the same in every figure of a report."""
+    """A colour and a marker for each series, by its position in the sorted list of names."""
     names = sorted(set(series))
     palette = PALETTE if len(names) <= len(PALETTE) else _many_colours(len(names))
     return {name: Look(palette[i], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)}
 
 
 def _many_colours(num: int) -> list[str]:
-    """Hues around the circle, neighbours dark and light by turns."""
+    """`num` hues around the colour circle, alternately dark and light."""
     shades = [sns.husl_palette(num, l=lightness).as_hex() for lightness in (0.4, 0.65)]
-    return [shades[place % 2][place] for place in range(num)]
+    return [shades[i % 2][i] for i in range(num)]
 
 
 def draw(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[str, Look]) -> str:
     """A figure as the text of an SVG file, without a date.
 
     Args:
-        data: panel, series, role, x, y, low, high, as `verdicts.Figure` has them; y finite.
+        data: the columns of `verdicts.Figure`; y is finite.
         settings: mark, x_label, y_label, log_x, log_y.
         look_of: the look of each series.
     """
@@ -84,7 +84,13 @@ def draw(data: pd.DataFrame, settings: Mapping[str, Any], look_of: Mapping[str, 
 
 
 def inline(svg: str, name: str, title: str) -> str:
-    """A drawing as part of a page: its ids carry `name`, its colours are the page's, and `title` describes it."""
+    """A drawing as part of a page, with the page's colours.
+
+    Args:
+        svg: what `draw` returned.
+        name: begins all ids of the drawing, so that they are unique on the page.
+        title: describes the drawing to screen readers.
+    """
     body = svg[svg.index("<svg") :]
     head, rest = body[: body.index(">") + 1], body[body.index(">") + 1 :]
     width = PIXELS_PER_POINT * float(re.search(r'width="([\d.]+)pt"', head)[1])  # type: ignore[index]

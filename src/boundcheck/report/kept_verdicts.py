@@ -1,4 +1,4 @@
-"""The verdicts of a kept report in Markdown, for pages that must not have them typed by hand."""
+"""The verdicts of a kept report in Markdown, to be inserted into pages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def latest_reference(folder: Path) -> Path:
 
 
 def counts_table(reference: Path) -> str:
-    """A Markdown table: how many claims of each paper have each verdict."""
+    """A Markdown table: the number of claims of each paper with each verdict."""
     counts = pd.crosstab(_verdicts(reference)["paper"], _verdicts(reference)["decision"])
     counts = counts.reindex(index=_verdicts(reference)["paper"].unique(), columns=list(DECISIONS), fill_value=0)
     rows = [
@@ -41,7 +41,7 @@ def verdict_tables(reference: Path) -> str:
 
 
 def with_section(text: str, name: str, content: str) -> str:
-    """A page with `content` between the comments `<!-- name -->` and `<!-- end of name -->`.
+    """Replace what is between `<!-- name -->` and `<!-- end of name -->` in a page by `content`.
 
     Raises:
         ValueError: the page has no such comments.

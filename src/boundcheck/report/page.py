@@ -1,4 +1,4 @@
-"""What the page of a report says of each paper: its claims with their verdicts and evidence, and its tables."""
+"""The section of each paper in a report: its claims with their verdicts and evidence, and its tables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DECISIONS = ("supported", "contradicted", "inconclusive", "vacuous", "not run")
 
 @dataclass
 class ClaimSection:
-    """One claim. `figures` are (settings, data); `drawings` are what the report makes of them."""
+    """One claim of the page. `figures` are pairs (settings, data); the report draws them into `drawings`."""
 
     name: str
     statement: str
@@ -45,18 +45,18 @@ class ClaimSection:
 
     @property
     def effect_text(self) -> str:
-        """The effect with its interval; "–" where there is none."""
+        """The effect with its interval; "–" if there is none."""
         return interval(self.effect, self.low, self.high, self.unit)
 
     @property
     def tightness_text(self) -> str:
-        """The tightness; "–" where there is none."""
+        """The tightness; "–" if there is none."""
         return number(self.tightness)
 
 
 @dataclass
 class PaperSection:
-    """One paper."""
+    """One paper of the page."""
 
     key: str
     title: str
@@ -72,13 +72,13 @@ class PaperSection:
 
 
 def read_paper(key: str, statements: Statements, heading: Mapping[str, Any], folder: Path) -> PaperSection:
-    """The section of a paper from its four tables; where the verdicts are missing its claims read "not run".
+    """The section of a paper, read from its four tables. If the verdicts are missing, its claims are "not run".
 
     Args:
         key: the paper's key.
-        statements: what each of its claims says: `statement` and `reference`.
-        heading: its `title` and `authors`, an `introduction` where its claims need one, and what others have
-            `published`: a list of setting, figures and source.
+        statements: the `statement` and `reference` of each claim.
+        heading: the paper's `title` and `authors`; optionally an `introduction`, and `published`: published results as
+            a list of setting, figures and source.
         folder: `results/<scale>/<key>`.
     """
     checks, _ = _read(folder / "checks.parquet", tables.CHECKS)
@@ -110,13 +110,13 @@ def read_paper(key: str, statements: Statements, heading: Mapping[str, Any], fol
 
 
 def count_decisions(papers: Sequence[PaperSection]) -> list[tuple[str, int]]:
-    """How many claims have each decision."""
+    """The number of claims with each decision."""
     claims = [claim.decision for paper in papers for claim in paper.claims]
     return [(decision, claims.count(decision)) for decision in DECISIONS]
 
 
 def _words(statements: Statements, claim: str) -> dict[str, Any]:
-    """The statement of a claim, its reference and the paper's own figure; its name where nothing is said of it."""
+    """The statement, the reference and the published value of a claim; without a statement, its name."""
     return {"statement": claim, "reference": "", **statements.get(claim, {})}
 
 
@@ -143,7 +143,7 @@ def _claim(row: Mapping[Any, Any], words: Mapping[str, Any], figures: pd.DataFra
 
 
 def _read(path: Path, schema: pa.Schema) -> tuple[pd.DataFrame, str]:
-    """The table, or an empty one and why."""
+    """The table and ""; or, if it cannot be read, an empty table and the reason."""
     try:
         return pq.read_table(path, schema=schema).to_pandas(), ""
     except FileNotFoundError:

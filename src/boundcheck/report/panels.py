@@ -1,4 +1,4 @@
-"""Figures made of panels: where the axes stand, what is written around them, and the legend."""
+"""The layout of figures: the positions of their panels, the labels around them, and the legend."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 INK, PAPER = "#1f2a37", "#fdfefe"
 MARKERS = "osD^vP*X"
 DASHES = {"bound": ":", "upper bound": ":", "lower bound": "-.", "formula": ":"}
-# Inches. Sizes are laid down rather than fitted: fitting draws every figure three times.
+# Inches. Sizes are fixed, because an automatic layout would draw every figure three times.
 PANEL_WIDTHS = {1: 3.6, 2: 2.8, 3: 2.05}  # by the number of columns
 PANEL_HEIGHT = 1.6
 ROW_WIDTH, ROW_HEIGHT = 5.5, 0.24
@@ -22,14 +22,14 @@ LEGEND_INDENT, LEGEND_LINE, CHARACTER = 0.55, 0.19, 0.075
 
 
 class Look(NamedTuple):
-    """How a series looks in every figure."""
+    """The colour and marker of a series."""
 
     colour: str
     marker: str
 
 
 def grid(num_panels: int, entries: Sequence[str]) -> tuple[Figure, list[Axes]]:
-    """A figure with room for its panels, the labels around them and a legend on the right."""
+    """A figure with `num_panels` panels, and space for labels and for a legend of `entries` on the right."""
     columns = min(num_panels, max(PANEL_WIDTHS))
     rows = math.ceil(num_panels / columns)
     panel = PANEL_WIDTHS[columns]
@@ -47,7 +47,7 @@ def grid(num_panels: int, entries: Sequence[str]) -> tuple[Figure, list[Axes]]:
 
 
 def rows_figure(names: Sequence[str]) -> tuple[Figure, Axes]:
-    """A figure with one line of its axes for each name."""
+    """A figure with one panel that has a row for each name."""
     margin, height = 0.2 + CHARACTER * max(map(len, names)), ROW_HEIGHT * len(names)
     figure = Figure((margin + ROW_WIDTH + RIGHT, 0.05 + height + BOTTOM))
     axis = axes_at(figure, margin, BOTTOM, ROW_WIDTH, height)
@@ -56,7 +56,7 @@ def rows_figure(names: Sequence[str]) -> tuple[Figure, Axes]:
 
 
 def strips(names: Sequence[str], height: int, width: int) -> tuple[Figure, list[Axes]]:
-    """A figure with a frameless strip of `height` x `width` square pixels for each name, which stands on its left."""
+    """A figure with a strip of `height` x `width` square pixels for each name; the name is on its left."""
     margin, tall = 0.2 + CHARACTER * max(map(len, names)), ROW_WIDTH * height / width
     figure = Figure((margin + ROW_WIDTH + RIGHT, 0.1 + len(names) * (tall + 0.1)))
     axes = []
@@ -70,7 +70,7 @@ def strips(names: Sequence[str], height: int, width: int) -> tuple[Figure, list[
 
 
 def fitted_grid(num_panels: int) -> tuple[Figure, list[Axes]]:
-    """A figure whose panels make room for what is written beside each of them."""
+    """A figure whose panels are sized to leave space for their own labels."""
     columns = min(num_panels, max(PANEL_WIDTHS))
     rows = math.ceil(num_panels / columns)
     size = (1 + columns * (PANEL_WIDTHS[columns] + GAP_X), rows * (PANEL_HEIGHT + TOP + GAP_Y))
@@ -82,7 +82,7 @@ def fitted_grid(num_panels: int) -> tuple[Figure, list[Axes]]:
 
 
 def axes_at(figure: Figure, x: float, y: float, width: float, height: float) -> Axes:
-    """Axes at a place in inches."""
+    """Add axes at a position given in inches from the lower left corner."""
     across, up = figure.get_size_inches()
     axis = figure.add_axes((x / across, y / up, width / across, height / up))
     axis.xaxis.set_label_coords(0.5, -0.3 / height)
@@ -91,7 +91,7 @@ def axes_at(figure: Figure, x: float, y: float, width: float, height: float) -> 
 
 
 def label_axes(figure: Figure, x_label: str, y_label: str) -> None:
-    """One label for all abscissas and one for all ordinates, at the middle of the panels."""
+    """Add one x label and one y label for all panels together."""
     boxes = [axis.get_position() for axis in figure.axes]
     across, up = figure.get_size_inches()
     middle_x = (min(box.x0 for box in boxes) + max(box.x1 for box in boxes)) / 2
@@ -102,14 +102,14 @@ def label_axes(figure: Figure, x_label: str, y_label: str) -> None:
 
 
 def bound_shape(dashes: str, is_single: bool) -> dict[str, Any]:
-    """A line, or a dash where there is but one point."""
+    """The line style of a bound; with a single x, a dash."""
     return {"ls": "", "marker": "_", "ms": 14} if is_single else {"ls": dashes}
 
 
 def legend(
     figure: Figure, look_of: Mapping[str, Look], bounds: Sequence[str], is_single: bool, is_dotted: bool
 ) -> None:
-    """Every series, then every kind of bound."""
+    """Add a legend with all series, followed by all kinds of bounds."""
     width = 0 if is_dotted else 1.6
     handles = [
         Line2D([], [], color=look.colour, marker=look.marker, ms=4, lw=width, label=name)

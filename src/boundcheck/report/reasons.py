@@ -1,4 +1,4 @@
-"""The reasons of verdicts in words."""
+"""Puts the reasons of verdicts into words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Wording = str | Callable[..., str]  # a text with the reason's values in braces,
 
 
 def worded(reasons: Sequence[Reason]) -> str:
-    """All reasons of a verdict, one after the other."""
+    """All reasons of a verdict in words, separated by semicolons."""
     return "; ".join(_worded(reason) for reason in reasons)
 
 
@@ -50,7 +50,7 @@ def _several_baselines(cell: Sequence[str], baselines: Sequence[Sequence[str]]) 
 
 
 def _selector(value: Any) -> str:
-    """A selector as a config has it."""
+    """A selector in the form that it has in a config."""
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{name}: {_selector(part)}' for name, part in value.items())}}}"
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Reasons in words: what is stated of binary weights as filters, their bits and their flips."""
+"""The wordings of reasons for claims about binary weights: filters, bits and flips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reasons of verdicts on adaptive momentum in words."""
+"""The wordings of reasons for claims about adaptive momentum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reasons in words: bounds, growth with a setting, and what is stated of weight normalisation."""
+"""The wordings of reasons for claims about bounds, growth with a setting, and weight normalisation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write the report of a scale: one page that needs nothing but itself, its figures as SVG and its tables as CSV."""
+"""The report of a scale: one self-contained page, its figures as SVG, and its tables as CSV."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def report(spec: Mapping[str, Any], results: Path, output: Path, processes: int = 1) -> None:
-    """Write `index.html`, `figures/*.svg` and `tables/*.csv` into `output`; equal inputs give equal bytes.
+    """Write `index.html`, `figures/*.svg` and `tables/*.csv` into `output`. Equal inputs give equal bytes.
 
     Args:
-        spec: `scale`, `studies` (keys), `config` (the effective one), `statements`: what each claim of a study says.
+        spec: `scale`; `studies`: their keys; `config`: the config in effect; `statements`: by study, the words of each
+            claim.
         results: `results/<scale>`.
-        output: `reports/<scale>`; figures and tables of an earlier report go.
-        processes: that draw figures.
+        output: `reports/<scale>`; figures and tables of an earlier report are deleted.
+        processes: number of processes that draw figures.
     """
     headings = yaml.safe_load((TEMPLATES / "papers.yaml").read_text(encoding="utf-8"))
     papers = [
@@ -46,7 +47,7 @@ def report(spec: Mapping[str, Any], results: Path, output: Path, processes: int 
 
 
 def _draw_all(papers: Sequence[PaperSection], processes: int) -> dict[str, str]:
-    """Draw every figure, hang it into its claim, and return the files by name."""
+    """Draw every figure, add it to its claim, and return the SVG files by name."""
     claims = [(paper, claim) for paper in papers for claim in paper.claims]
     names = [_coloured(settings, data) for _, claim in claims for settings, data in claim.figures]
     shared = looks(set().union(*names)) if len(set().union(*names)) <= len(PALETTE) else None
@@ -64,14 +65,14 @@ def _draw_all(papers: Sequence[PaperSection], processes: int) -> dict[str, str]:
             paper, claim = claims[position]
             name, caption = f"{paper.key}_{claim.name}_{index}", settings["caption"]
             files[name] = svg
-            hung = inline(svg, f"f{position}-{index}", f"{claim.statement} {caption}")
-            claim.drawings.append({"svg": hung, "caption": caption, "file": name})
+            drawing = inline(svg, f"f{position}-{index}", f"{claim.statement} {caption}")
+            claim.drawings.append({"svg": drawing, "caption": caption, "file": name})
     return files
 
 
 @contextmanager
 def _mapping(processes: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """`map`, by so many processes. They begin as copies of this one, for importing matplotlib takes long."""
+    """A `map` that uses `processes` processes. They are forks of this one, because importing matplotlib is slow."""
     if processes == 1:
         yield map
         return
@@ -80,7 +81,7 @@ def _mapping(processes: int) -> Iterator[Callable[..., Iterable[Any]]]:
 
 
 def _coloured(settings: Mapping[str, Any], data: pd.DataFrame) -> set[str]:
-    """The series of a figure that have a colour: the same one in all figures, where the palette suffices for all."""
+    """The series of a figure that need a colour. If the palette has enough, a series has one colour in all figures."""
     return set() if settings["mark"] in ("heatmap", "picture") else set(data.loc[data["panel"] != "", "series"])
 
 
@@ -102,7 +103,7 @@ def _render(spec: Mapping[str, Any], papers: Sequence[PaperSection]) -> str:
 
 
 def _tables(papers: Sequence[PaperSection]) -> dict[str, pd.DataFrame]:
-    """The CSV files by name: the verdicts of all papers; cells, runs, checks and evidence of each."""
+    """The CSV files by name: the verdicts of all papers; and the cells, runs, checks and evidence of each paper."""
     columns = [field.name for field in fields(ClaimSection) if field.name not in ("evidence", "figures", "drawings")]
     verdicts = [{"paper": p.key, **{c: getattr(claim, c) for c in columns}} for p in papers for claim in p.claims]
     files = {"verdicts": pd.DataFrame(verdicts, columns=["paper", *columns])}
@@ -119,7 +120,7 @@ def _tables(papers: Sequence[PaperSection]) -> dict[str, pd.DataFrame]:
 
 
 def _replace(folder: Path, suffix: str, files: Mapping[str, str]) -> None:
-    """Make the folder hold exactly these files of this kind."""
+    """Write these files, and delete all other files with this suffix in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob(f"*{suffix}"):
         if stale.stem not in files:

@@ -1,4 +1,4 @@
-"""From the batch folders of one paper to the tables that checks and claims decide from."""
+"""Reads the batch folders of one study into the tables that checks and claims use."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def read_tables(
     skipped: Sequence[Mapping[str, str]],
     results: Path,
 ) -> Tables:
-    """The tables of a study, without checks. What is not on disk becomes runs of status `missing`, with the reason.
+    """The tables of a study, without checks. Batches that are not on disk become runs of status `missing`.
 
     Args:
-        batches: folders below `results`, as `mnist5k/mlp/sgd/seeds_0-2`.
-        cells: by cell, as `mnist5k/mlp/sgd`, all its settings, its `roles`, and whether it is `measured`.
+        batches: folders below `results`, such as `digits/mlp/sgd/seeds_0-2`.
+        cells: by cell, such as `digits/mlp/sgd`: all its settings, its `roles`, and whether it is `measured`.
         skipped: cells that make no sense: dataset, model, method, reason.
         results: `results/<scale>/<study>`.
     """
@@ -59,22 +59,23 @@ def read_tables(
 
 
 def array_reader(batches: Sequence[str], results: Path) -> Callable[[str, str, str, str], ArraysBySeed]:
-    """What reads the arrays that a callback left in the batches of a cell, when it is asked for them.
+    """A function that reads the arrays of a callback; see `Tables.arrays`.
 
     Args:
         batches: folders below `results`.
-        results: `results/<scale>/<paper>`.
+        results: `results/<scale>/<study>`.
     """
 
     def arrays(dataset: str, model: str, method: str, name: str) -> ArraysBySeed:
-        found: dict[int, dict[str, np.ndarray]] = {}
+        """The arrays that the callback `name` left in the batches of a cell, by seed."""
+        arrays_of: dict[int, dict[str, np.ndarray]] = {}
         for batch in batches:
             path = results / batch / "snapshots" / f"{name}.safetensors"
             if batch.rpartition("/")[0] == f"{dataset}/{model}/{method}" and path.exists():
                 named = load_file(path)
-                for place, seed in enumerate(seeds_of(batch)):
-                    found[seed] = {name: values[place] for name, values in named.items()}
-        return found
+                for seed_index, seed in enumerate(seeds_of(batch)):
+                    arrays_of[seed] = {name: values[seed_index] for name, values in named.items()}
+        return arrays_of
 
     return arrays
 
@@ -115,7 +116,7 @@ def _runs(
 
 
 def _read_parquet(path: Path, schema: pa.Schema) -> tuple[pa.Table, str]:
-    """The table, or an empty one and why."""
+    """The table and ""; or, if it cannot be read, an empty table and the reason."""
     try:
         return pq.read_table(path, columns=schema.names).cast(schema), ""
     except FileNotFoundError:

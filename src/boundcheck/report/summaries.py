@@ -1,4 +1,4 @@
-"""The tables of a paper's part of the report: theorems, cells, what is absent, and where the numbers come from."""
+"""The tables in a paper's section of the report: theorems, cells, missing runs, and provenance."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SHORT = 20  # characters
 
 @dataclass(frozen=True)
 class Table:
-    """A frame as a CSV file has it, and as the page shows it."""
+    """A frame, for a CSV file and for the page."""
 
     frame: pd.DataFrame
 
     @property
     def columns(self) -> list[tuple[str, str]]:
-        """Name and style of each column: "numeric" is set to the right."""
+        """Name and style of each column: "numeric" is aligned to the right."""
         numeric = [pd.api.types.is_numeric_dtype(self.frame[name]) for name in self.frame]
         return [
             (str(name), "numeric" if is_numeric else "") for name, is_numeric in zip(self.frame, numeric, strict=True)
@@ -29,7 +29,7 @@ class Table:
 
     @property
     def rows(self) -> list[list[tuple[str, str]]]:
-        """Text and style of each cell: "decision" is a badge, "short" stays on one line."""
+        """Text and style of each cell: "decision" is a badge, "short" is not broken into lines."""
         styles = ["decision" if name == "decision" else style for name, style in self.columns]
         return [
             [
@@ -41,7 +41,7 @@ class Table:
 
 
 def check_summary(checks: pd.DataFrame) -> pd.DataFrame:
-    """A row per check and theorem: its rows, how many satisfy the premise, violations, tightness."""
+    """One row per check and theorem: number of rows, rows that satisfy the premise, violations, tightness."""
     held = checks[checks["premise_holds"].astype(bool)]
     held = held.assign(violated=~held["holds"].astype(bool))
     keys = ["check", "theorem"]
@@ -60,7 +60,7 @@ def check_summary(checks: pd.DataFrame) -> pd.DataFrame:
 
 
 def cell_summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row per cell: its runs, and mean ± standard deviation over the finished ones."""
+    """One row per cell: its number of runs, and mean ± standard deviation over the finished runs."""
     rows = []
     for _, part in runs[runs["status"] != "skipped"].groupby(CELL):
         done = part[part["status"] == "done"]
@@ -81,7 +81,7 @@ def cell_summary(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def absent_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Skipped, diverged and missing runs with their reasons, a row per cell and reason."""
+    """Skipped, diverged and missing runs: one row per cell, status and reason."""
     absent = runs[(runs["status"] != "done") | (runs["reason"] != "")]
     rows = [
         {
@@ -96,7 +96,7 @@ def absent_runs(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def provenance_summary(runs: pd.DataFrame) -> pd.DataFrame:
-    """Which devices, libraries and versions of the code made the runs."""
+    """The devices, libraries and code versions that the runs were made with."""
     made = runs.dropna(subset=["code"])
     made = made.assign(cell=made["dataset"] + "/" + made["model"] + "/" + made["method"])
     rows = [

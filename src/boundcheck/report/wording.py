@@ -1,4 +1,4 @@
-"""Numbers and references as a reader wants them."""
+"""Formats numbers and references for readers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LINKS = (
 
 
 def number(value: Any, decimals: int | None = None) -> str:
-    """A value in three significant digits (or so many decimals); "–" for none, "∞" for an infinity.
+    """A value with three significant digits, or with `decimals` decimals; "–" for none, "∞" for infinity.
 
-    Whole numbers, and those from a thousand to a million, are written out.
+    Integers, and numbers from a thousand to a million, are written without an exponent.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
@@ -35,17 +35,17 @@ def number(value: Any, decimals: int | None = None) -> str:
 
 
 def plural(num: int, one: str, several: str) -> str:
-    """A number of things with the right word: 1 run, 2 runs."""
+    """A number with the singular or plural word: 1 run, 2 runs."""
     return f"{num} {one if num == 1 else several}"
 
 
 def signed(value: float, decimals: int | None = None) -> str:
-    """A number with its sign, + too."""
+    """A number with its sign, including +."""
     return f"+{number(value, decimals)}" if value > 0 else number(value, decimals)
 
 
 def interval(effect: float, low: float, high: float, unit: str) -> str:
-    """An effect with its interval, "−12.3 % [−15.0, −9.6]": the half width has two significant digits."""
+    """An effect with its interval, such as "−12.3 % [−15.0, −9.6]", to two significant digits of the half width."""
     if math.isnan(effect):
         return "–"
     if math.isnan(low):
@@ -56,7 +56,7 @@ def interval(effect: float, low: float, high: float, unit: str) -> str:
 
 
 def mean_and_std(values: Iterable[float]) -> str:
-    """Mean ± standard deviation (n − 1, two significant digits) of the values that are numbers."""
+    """Mean ± standard deviation (divisor n − 1, two significant digits) of the values that are not NaN."""
     known = [float(value) for value in values if not math.isnan(value)]
     if not known:
         return "–"
@@ -69,20 +69,20 @@ def mean_and_std(values: Iterable[float]) -> str:
 
 
 def decimals_for(spread: float) -> int | None:
-    """Decimals at which a spread has two significant digits; None where they would be too many to read."""
+    """The number of decimals that gives a spread two significant digits; None if it exceeds MAX_DECIMALS."""
     decimals = max(0, 1 - math.floor(math.log10(spread))) if 0 < spread < math.inf else 99
     return decimals if decimals <= MAX_DECIMALS else None
 
 
 def links(text: str) -> list[tuple[str, str]]:
-    """The text in pieces, each with the address it leads to or "": arXiv and DOI numbers lead somewhere."""
-    found = sorted(
+    """Split a text into (piece, address): arXiv and DOI numbers have an address, other pieces have ""."""
+    matches = sorted(
         (match.start(), match.end(), address.format(match[1].rstrip(".)")))
         for pattern, address in LINKS
         for match in pattern.finditer(text)
     )
     pieces, position = [], 0
-    for start, end, address in found:
+    for start, end, address in matches:
         pieces += [(text[position:start], ""), (text[start:end], address)]
         position = end
     return [piece for piece in (*pieces, (text[position:], "")) if piece[0]]

@@ -1,4 +1,4 @@
-"""What every theorem does with its arguments: take numbers or arrays as float64, and reject what makes no sense."""
+"""Arguments of the theorems: convert numbers and arrays to float64, and reject values that are not allowed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def floats(*values: npt.ArrayLike) -> tuple[FloatArray, ...]:
 
 
 def reject(name: str, values: npt.ArrayLike, where: npt.ArrayLike, allowed: str) -> None:
-    """Raise if `where` is true anywhere; NaN compares false, so missing numbers pass and stay missing.
+    """Raise a ValueError if `where` is true anywhere. Comparisons with NaN are false, so missing values are accepted.
 
     Args:
         name: the argument, as its caller spells it.

@@ -1,4 +1,4 @@
-"""The state of a training in progress on disk: safetensors and JSON, whole or not at all, never pickle."""
+"""The state of a training in progress on disk: safetensors and JSON, never pickle, written atomically."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from boundcheck.atomic_files import written_whole
+from boundcheck.atomic_files import replacing
 
 FORMAT = 1
 
@@ -61,7 +61,7 @@ def save(path: Path, state: Mapping[str, Any], identity: str) -> None:
     structure = json.dumps(encode(dict(state), tensors))
     tensors.setdefault("empty", torch.zeros(0))
     metadata = {"identity": identity, "structure": structure, "digest": _digest(structure, tensors)}
-    with written_whole(path) as temporary:
+    with replacing(path) as temporary:
         save_file(tensors, temporary, {"format": str(FORMAT), **metadata})
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())

@@ -35,7 +35,7 @@ class Job:
 
 
 def write_provenance(job: Job, loops: Sequence[Loop], path: Path) -> None:
-    """Write the JSON file of a batch, whole or not at all.
+    """Write the JSON file of a batch atomically.
 
     Args:
         job: what was asked for; the file holds its spec as it is, and as `resolved` with all defaults.

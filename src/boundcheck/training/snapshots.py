@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from boundcheck.atomic_files import written_whole
+from boundcheck.atomic_files import replacing
 
 
 def save_snapshot(model: nn.Module, is_stacked: bool, path: Path, seed_index: int | None = None) -> None:
-    """Write the model's parameters and buffers, leading axis = seed, whole or not at all.
+    """Write the model's parameters and buffers (leading axis = seed) atomically.
 
     Args:
         model: a network, or a stack.
@@ -26,14 +26,14 @@ def save_snapshot(model: nn.Module, is_stacked: bool, path: Path, seed_index: in
         state = {name: value.unsqueeze(0) for name, value in state.items()}
     if seed_index is not None:
         state = {name: value[seed_index : seed_index + 1] for name, value in state.items()}
-    with written_whole(path) as temporary:
+    with replacing(path) as temporary:
         save_file({name: value.cpu().contiguous() for name, value in state.items()}, temporary)
 
 
 def write_snapshots(
     files: Mapping[int, Sequence[Path]], arrays: Sequence[Mapping[str, Mapping[str, Tensor]]], folder: Path
 ) -> None:
-    """Join what the stacks of a batch left along the seeds, and write the folder, whole or not at all.
+    """Join the files of a batch's stacks along the seeds, and write the folder atomically.
 
     Args:
         files: by epoch, the snapshot files of the stacks in the order of their seeds. Where a file is missing, because
@@ -41,7 +41,7 @@ def write_snapshots(
         arrays: those of each stack, by the kind of the callback and their own names.
         folder: where `epoch_<n>.safetensors` and `<kind>.safetensors` go.
     """
-    with written_whole(folder) as temporary:
+    with replacing(folder) as temporary:
         temporary.mkdir()
         for epoch, paths in files.items():
             parts = [load_file(path) if path.exists() else None for path in paths]

@@ -144,8 +144,8 @@ def filter_of_heavy_ball(lrs: npt.ArrayLike, weight_decay: float, momentum: floa
 
     I = −λ(1−μ)w, M = (1−μ)v. Exact for every schedule.
     """
-    found = filter_of_averaged_momentum(lrs, weight_decay, 1 - momentum)
-    return found._replace(inertia=weight_decay * (1 - momentum))
+    averaged = filter_of_averaged_momentum(lrs, weight_decay, 1 - momentum)
+    return averaged._replace(inertia=weight_decay * (1 - momentum))
 
 
 def filter_of_torch_sgd(lrs: npt.ArrayLike, weight_decay: float, momentum: float) -> FilterMap:
