@@ -42,8 +42,8 @@ class GAM(MultiPass):
       and subtracting the perturbations.
 
     L_o is the loss that `oracle` names: L (none), or that of SAM or GSAM with radius `oracle_rho`.
-    The authors' values of (ρ, ρ′, β, α, γ) for the released form with SGD: CIFAR-100 ResNet .2 .02 .5 .6 .03, PyramidNet
-    .2 .04 .3 .5 .05; CIFAR-10 ResNet .2 .03 .1 .1 .05, PyramidNet .2 .03 .1 .1 .03.
+    The authors' values of (ρ, ρ′, β, α, γ) for the released form with SGD: CIFAR-100 ResNet .2 .02 .5 .6 .03,
+    PyramidNet .2 .04 .3 .5 .05; CIFAR-10 ResNet .2 .03 .1 .1 .05, PyramidNet .2 .03 .1 .1 .03.
 
     Args:
         base: the optimizer that makes the step.
