@@ -39,11 +39,11 @@ class Krylov:
         self._matvec, self._limit, self._reorthogonalise = matvec, min(max_products, p), reorthogonalise
         self._rows = start.new_empty(k, 0, p)
         self._coefficients = torch.zeros(k, 0, 0, dtype=torch.float64)  # c, and β below the diagonal
-        self._ends = torch.zeros(k, 0, dtype=torch.float64)  # β_j of a row that ended a chain, else −1
+        self._ends: list[tuple[int, Tensor, Tensor]] = []  # (j, which chains ended with row j, their β_j)
         self._link = torch.zeros(k, dtype=torch.float64)  # β of the row before the newest; 0 at the start of a chain
         self._previous = torch.zeros_like(start)
         self._rest = torch.empty_like(start)  # β u of the newest row
-        self.beta = torch.zeros(k, dtype=torch.float64)
+        self._rounding = self.beta = torch.zeros(k, dtype=torch.float64)
         self.has_broken_down = torch.zeros(k, dtype=torch.bool)
         self.num_products = 0
         self._append(start / torch.linalg.vector_norm(start, dim=1, keepdim=True))
@@ -81,10 +81,14 @@ class Krylov:
         product.addcmul_(self._newest, alpha[:, None], value=-1)
         column[:, j] = _numbers(alpha)
         if self._reorthogonalise:
-            column += self._made_orthogonal(product, self._rows[:, : j + 1])
+            removed, self.beta = _remove(product, self._rows[:, : j + 1])
+            column += removed
+        else:
+            self.beta = _norms(product)
         self._rest, self.num_products = product, j + 1
-        self.beta = _norms(product)
-        self.has_broken_down = self.beta <= self._rounding()
+        size = torch.hypot(torch.linalg.matrix_norm(self._seen()), self.beta)
+        self._rounding = size * (10 * self.num_products * torch.finfo(product.dtype).eps)
+        self.has_broken_down = self.beta <= self._rounding
 
     def extend(self, ended: Tensor, fresh: Callable[[], Tensor] | None = None) -> None:
         """Append the normalised rest as the next row; begin a new chain where the old one has ended.
@@ -93,16 +97,18 @@ class Krylov:
             ended: (k,) bool.
             fresh: draws vectors (k, p) for new chains. Without it, and where nothing is left, the row is zero.
         """
-        j = self.num_products - 1
-        row = self._rest.div_(torch.where(self.beta > 0, self.beta, 1.0).to(self._rest)[:, None])
+        j, beta = self.num_products - 1, self.beta
         if ended.any():
-            other = torch.zeros_like(row) if fresh is None else self._new_direction(fresh())
+            self._ends.append((j, ended, torch.where(ended, beta, 0.0)))
+            beta = torch.where(ended, 0.0, beta)
+            other = torch.zeros_like(self._rest) if fresh is None else self._new_direction(fresh())
+            row = self._rest.div_(torch.where(ended, 1.0, beta).to(self._rest)[:, None])
             row = torch.where(ended.to(row.device)[:, None], other, row)
-        self._ends[:, j] = torch.where(ended, self.beta, -1.0)
-        self._link = torch.where(ended, 0.0, self.beta)
-        self._previous = self._newest
+        else:
+            row = self._rest.div_(beta.to(self._rest)[:, None])
+        self._previous, self._link = self._newest, beta
         self._append(row)
-        self._coefficients[:, j + 1, j] = self._link
+        self._coefficients[:, j + 1, j] = beta
 
     def residuals(self, values: Tensor, vectors: Tensor) -> Tensor:
         """Bounds on ‖Av − λv‖ for λ = values (k, n) and v = Qᵀ vectors (k, m, n): (k, n), rounding included.
@@ -110,14 +116,15 @@ class Krylov:
         ‖Av − λv‖² = ‖Cs − λs‖² + ‖Σ_j s_j β_j u_j‖² over the chain ends j, with the u_j outside the basis. What an
         earlier end has inside the rows that came later is known by symmetry: ⟨q_i, β_j u_j⟩ = c_ji for i > j.
         """
-        m, seen = self.num_products, self._seen()
-        ends = torch.cat([self._ends[:, : m - 1], self.beta[:, None]], 1).to(seen)  # (k, m)
-        later = seen.triu(1)
-        inside = seen + torch.where((ends >= 0)[:, None, :], later.mT, 0.0)
-        left = (ends.clamp_min(0).square() - later.square().sum(-1)).clamp_min(0).sqrt()
-        outside = (left[:, :, None] * vectors.abs()).sum(1)  # (k, n)
+        seen = self._seen()
+        inside, outside = seen.clone(), self.beta[:, None] * vectors[:, -1].abs()  # (k, m, m), (k, n)
+        for j, ended, beta in self._ends:
+            later = torch.where(ended[:, None], seen[:, j, j + 1 :], 0.0)
+            inside[:, j + 1 :, j] += later  # where a chain ended, nothing is there yet
+            left = (beta.square() - later.square().sum(-1)).clamp_min(0).sqrt()
+            outside += left[:, None] * vectors[:, j].abs()
         norms = torch.linalg.vector_norm(inside @ vectors - vectors * values[:, None], dim=1)
-        return torch.hypot(norms, outside) + self._rounding()[:, None]
+        return torch.hypot(norms, outside) + self._rounding[:, None]
 
     def lift(self, vectors: Tensor) -> Tensor:
         """Columns (k, m, n) in the basis -> unit vectors (k, n, p)."""
@@ -127,39 +134,19 @@ class Krylov:
     def _seen(self) -> Tensor:
         return self._coefficients[:, : self.num_products, : self.num_products]
 
-    def _rounding(self) -> Tensor:
-        epsilon = torch.finfo(self._rest.dtype).eps
-        size = torch.hypot(torch.linalg.matrix_norm(self._seen()), self.beta)  # (k,)
-        return 10 * self.num_products * epsilon * size
-
     def _new_direction(self, vectors: Tensor) -> Tensor:
         vectors = vectors.to(self._rest, copy=True)
         for _ in range(2):
-            self._made_orthogonal(vectors, self.rows)
-        return vectors / torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-
-    def _made_orthogonal(self, vectors: Tensor, rows: Tensor) -> Tensor:
-        """Remove from `vectors` (k, p), in place, their parts in `rows` (k, j, p); the coefficients removed (k, j)."""
-        removed = torch.zeros(rows.shape[:2], dtype=torch.float64)
-        norms = _norms(vectors)
-        for _ in range(3):
-            coefficients = vectors.unsqueeze(1) @ rows.mT  # (k, 1, j): faster than rows times columns
-            vectors.unsqueeze(1).baddbmm_(coefficients, rows, alpha=-1)
-            removed += _numbers(coefficients.squeeze(1))
-            before, norms = norms, _norms(vectors)
-            if not (norms < 0.7 * before).any():  # little was removed, so little of it was rounding
-                break
-        return removed
+            norms = _remove(vectors, self.rows)[1]
+        return vectors.div_(norms.to(vectors)[:, None])
 
     def _append(self, row: Tensor) -> None:
         """Make `row` (k, p) the newest, where there is room for its coefficients."""
         j = self.num_products
-        size = self._ends.shape[1]
+        size = self._coefficients.shape[1]
         if j == size:
             capacity = min(max(16, 2 * size), self._limit)
-            grow = (0, capacity - size)
-            self._coefficients = torch.nn.functional.pad(self._coefficients, grow + grow)
-            self._ends = torch.nn.functional.pad(self._ends, grow)
+            self._coefficients = torch.nn.functional.pad(self._coefficients, (0, capacity - size) * 2)
             if self._reorthogonalise:
                 rows = self._rows.new_empty(len(row), capacity, row.shape[1])
                 rows[:, :size] = self._rows
@@ -193,6 +180,23 @@ def run(
             return is_met
         restarts -= is_met
         krylov.extend(krylov.has_broken_down | is_met, fresh)
+
+
+def _remove(vectors: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Make `vectors` (k, p) orthogonal to `rows` (k, j, p), in place.
+
+    Returns: the coefficients removed (k, j), and the norms left (k,); float64, on the CPU.
+    """
+    removed = torch.zeros(rows.shape[:2], dtype=torch.float64)
+    norms = _norms(vectors)
+    for _ in range(3):
+        coefficients = vectors.unsqueeze(1) @ rows.mT  # (k, 1, j): faster than rows times columns
+        vectors.unsqueeze(1).baddbmm_(coefficients, rows, alpha=-1)
+        removed += _numbers(coefficients.squeeze(1))
+        before, norms = norms, _norms(vectors)
+        if not (norms < 0.7 * before).any():  # little was removed, so little of it was rounding
+            break
+    return removed, norms
 
 
 def _norms(vectors: Tensor) -> Tensor:
