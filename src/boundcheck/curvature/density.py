@@ -62,12 +62,12 @@ def spectral_quadrature(
             raise ValueError(f"{name}: got {count}; allowed: >= 1")
     num_steps = min(num_steps, operator.size)
     nodes, weights = torch.zeros(2, num_probes, num_steps, dtype=torch.float64)
-    for i in range(num_probes):
-        start = random_direction(operator, generator)
-        krylov = Krylov(stacked(operator), start[None], num_steps, reorthogonalise=False)
-        run(krylov, stop=lambda krylov: bool(krylov.has_broken_down))
-        values, vectors = torch.linalg.eigh(krylov.rayleigh[0])
-        nodes[i, : len(values)] = values
-        nodes[i, len(values) :] = values[-1]
-        weights[i, : len(values)] = vectors[0] ** 2
+    starts = torch.stack([random_direction(operator, generator) for _ in range(num_probes)])
+    krylov = Krylov(stacked(operator), starts, num_steps, reorthogonalise=False)
+    run(krylov, stop=lambda krylov: bool(krylov.has_broken_down.all()))
+    for i, tridiagonal in enumerate(krylov.rayleigh):
+        size = 1 + int((tridiagonal.diagonal(1) != 0).cumprod(0).sum())  # zeros follow a breakdown
+        values, vectors = torch.linalg.eigh(tridiagonal[:size, :size])
+        nodes[i, :size], nodes[i, size:] = values, values[-1]
+        weights[i, :size] = vectors[0] ** 2
     return SpectralQuadrature(nodes, weights)

@@ -84,5 +84,10 @@ def random_direction(operator: SymmetricOperator, generator: torch.Generator) ->
 
 
 def stacked(operator: SymmetricOperator) -> Callable[[Tensor], Tensor]:
-    """The operator as a map of a stack of one vector, v (1, p) -> Av (1, p)."""
-    return lambda vectors: operator.matvec(vectors[0])[None]
+    """The operator as a map of several vectors at once, v (k, p) -> Av (k, p), by k products."""
+
+    def matvec(vectors: Tensor) -> Tensor:
+        products = [operator.matvec(vector) for vector in vectors]
+        return products[0][None] if len(products) == 1 else torch.stack(products)
+
+    return matvec
