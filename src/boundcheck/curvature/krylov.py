@@ -40,10 +40,10 @@ class Krylov:
         self._rows = start.new_empty(k, 0, p)
         self._coefficients = torch.zeros(k, 0, 0, dtype=torch.float64)  # c, and β below the diagonal
         self._ends: list[tuple[int, Tensor, Tensor]] = []  # (j, which chains ended with row j, their β_j)
-        self._link = torch.zeros(k, dtype=torch.float64)  # β of the row before the newest; 0 at the start of a chain
+        self._link = start.new_zeros(k, 1)  # β of the row before the newest; 0 at the start of a chain
         self._previous = torch.zeros_like(start)
         self._rest = torch.empty_like(start)  # β u of the newest row
-        self._rounding = self.beta = torch.zeros(k, dtype=torch.float64)
+        self._squares = self._rounding = self.beta = torch.zeros(k, dtype=torch.float64)
         self.has_broken_down = torch.zeros(k, dtype=torch.bool)
         self.num_products = 0
         self._append(start / torch.linalg.vector_norm(start, dim=1, keepdim=True))
@@ -75,18 +75,19 @@ class Krylov:
         product = self._matvec(self._newest)
         column = self._coefficients[:, : j + 1, j]  # (k, j + 1)
         if j:  # the three-term recurrence first: then one full pass is nearly always enough
-            product.addcmul_(self._previous, self._link.to(product)[:, None], value=-1)
-            column[:, j - 1] = self._link
+            product.addcmul_(self._previous, self._link, value=-1)
+            column[:, j - 1] = self._coefficients[:, j, j - 1]
         alpha = (self._newest * product).sum(-1)
         product.addcmul_(self._newest, alpha[:, None], value=-1)
-        column[:, j] = _numbers(alpha)
+        column[:, j] = alpha
         if self._reorthogonalise:
             removed, self.beta = _remove(product, self._rows[:, : j + 1])
             column += removed
         else:
             self.beta = _norms(product)
         self._rest, self.num_products = product, j + 1
-        size = torch.hypot(torch.linalg.matrix_norm(self._seen()), self.beta)
+        self._squares = self._squares + column.square().sum(-1)
+        size = (self._squares + self.beta.square()).sqrt()
         self._rounding = size * (10 * self.num_products * torch.finfo(product.dtype).eps)
         self.has_broken_down = self.beta <= self._rounding
 
@@ -98,17 +99,19 @@ class Krylov:
             fresh: draws vectors (k, p) for new chains. Without it, and where nothing is left, the row is zero.
         """
         j, beta = self.num_products - 1, self.beta
+        self._previous, self._link = self._newest, beta.to(self._rest)[:, None]
         if ended.any():
             self._ends.append((j, ended, torch.where(ended, beta, 0.0)))
             beta = torch.where(ended, 0.0, beta)
+            mask = ended.to(self._rest.device)[:, None]
             other = torch.zeros_like(self._rest) if fresh is None else self._new_direction(fresh())
-            row = self._rest.div_(torch.where(ended, 1.0, beta).to(self._rest)[:, None])
-            row = torch.where(ended.to(row.device)[:, None], other, row)
+            row = torch.where(mask, other, self._rest / self._link)
+            self._link = torch.where(mask, 0.0, self._link)
         else:
-            row = self._rest.div_(beta.to(self._rest)[:, None])
-        self._previous, self._link = self._newest, beta
+            row = self._rest.div_(self._link)
         self._append(row)
         self._coefficients[:, j + 1, j] = beta
+        self._squares = self._squares + beta.square()
 
     def residuals(self, values: Tensor, vectors: Tensor) -> Tensor:
         """Bounds on ‖Av − λv‖ for λ = values (k, n) and v = Qᵀ vectors (k, m, n): (k, n), rounding included.
@@ -187,12 +190,11 @@ def _remove(vectors: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns: the coefficients removed (k, j), and the norms left (k,); float64, on the CPU.
     """
-    removed = torch.zeros(rows.shape[:2], dtype=torch.float64)
-    norms = _norms(vectors)
+    removed, norms = torch.zeros((), dtype=torch.float64), _norms(vectors)
     for _ in range(3):
         coefficients = vectors.unsqueeze(1) @ rows.mT  # (k, 1, j): faster than rows times columns
         vectors.unsqueeze(1).baddbmm_(coefficients, rows, alpha=-1)
-        removed += _numbers(coefficients.squeeze(1))
+        removed = removed + _numbers(coefficients.squeeze(1))
         before, norms = norms, _norms(vectors)
         if not (norms < 0.7 * before).any():  # little was removed, so little of it was rounding
             break
