@@ -53,7 +53,7 @@ def measure_segment(training: Training, num_products: int, warm: Tensor | None =
     def matvec(vector: Tensor) -> Tensor:
         with torch.enable_grad():
             slope = (gradient * vector).sum()
-        return torch.autograd.grad(slope, theta, retain_graph=True)[0]
+        return torch.autograd.grad(slope, theta, retain_graph=True)[0].contiguous()
 
     start = _unit(gradient.detach())
     if warm is not None:

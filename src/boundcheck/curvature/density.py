@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from boundcheck.curvature.operator import SymmetricOperator, random_direction
+from boundcheck.curvature.krylov import Krylov, run
+from boundcheck.curvature.operator import SymmetricOperator, random_direction, stacked
 
 
 @dataclass(frozen=True)
@@ -61,31 +62,12 @@ def spectral_quadrature(
             raise ValueError(f"{name}: got {count}; allowed: >= 1")
     num_steps = min(num_steps, operator.size)
     nodes, weights = torch.zeros(2, num_probes, num_steps, dtype=torch.float64)
-    for i in range(num_probes):
-        values, vectors = torch.linalg.eigh(_tridiagonal(operator, random_direction(operator, generator), num_steps))
-        nodes[i, : len(values)] = values
-        nodes[i, len(values) :] = values[-1]
-        weights[i, : len(values)] = vectors[0] ** 2
+    starts = torch.stack([random_direction(operator, generator) for _ in range(num_probes)])
+    krylov = Krylov(stacked(operator), starts, num_steps, reorthogonalise=False)
+    run(krylov, stop=lambda krylov: bool(krylov.has_broken_down.all()))
+    for i, tridiagonal in enumerate(krylov.rayleigh):
+        size = 1 + int((tridiagonal.diagonal(1) != 0).cumprod(0).sum())  # zeros follow a breakdown
+        values, vectors = torch.linalg.eigh(tridiagonal[:size, :size])
+        nodes[i, :size], nodes[i, size:] = values, values[-1]
+        weights[i, :size] = vectors[0] ** 2
     return SpectralQuadrature(nodes, weights)
-
-
-def _tridiagonal(operator: SymmetricOperator, start: Tensor, num_steps: int) -> Tensor:
-    """Lanczos' T (m, m) float64 from the three-term recurrence; m < num_steps if it breaks down."""
-    diagonal: list[float] = []
-    off_diagonal: list[float] = []
-    previous, current = torch.zeros_like(start), start
-    beta, scale = 0.0, 0.0
-    for step in range(num_steps):
-        product = operator.matvec(current)
-        product.sub_(previous, alpha=beta)
-        alpha = torch.dot(current, product).item()
-        product.sub_(current, alpha=alpha)
-        beta = torch.linalg.vector_norm(product).item()
-        diagonal.append(alpha)
-        scale = max(scale, abs(alpha) + beta)
-        if step == num_steps - 1 or beta <= 10 * num_steps * torch.finfo(start.dtype).eps * scale:
-            break
-        off_diagonal.append(beta)
-        previous, current = current, product.div_(beta)
-    bands = torch.tensor(off_diagonal, dtype=torch.float64)
-    return torch.tensor(diagonal, dtype=torch.float64).diag() + bands.diag(1) + bands.diag(-1)

@@ -1,134 +1,209 @@
-"""An orthonormal Krylov basis and what a symmetric operator does to it."""
+"""Lanczos on several symmetric operators at once: the kernel behind every eigenvalue, density and trace here."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from boundcheck.curvature.operator import SymmetricOperator
 
+class Krylov:
+    """For each of k symmetric operators A an orthonormal basis Q, and every coefficient q_i·A q_j that was seen.
 
-class KrylovBasis:
-    """Orthonormal rows q_0 ... q_{m-1} of Q, with every coefficient q_i·A q_j that was seen while Q grew.
+    A q_j = Σ_{i≤j} c_ij q_i + β_j u_j, where u_j = q_{j+1} while a chain goes on, and a vector outside the basis at the
+    end of a chain. So QAQᵀ, and ‖Av − λv‖ for v = Qᵀs, follow from the small numbers c and β, rounding and asymmetry of
+    A included. These numbers are kept in float64 on the CPU, the vectors where `start` is.
 
-    Aq_j = Σ_{i≤j} c_ij q_i + β_j u_j, where u_j = q_{j+1} while a chain goes on, and a vector outside the basis at the
-    end of one. So ‖Av − λv‖ for v = Qᵀs follows from the small numbers c and β, rounding and asymmetry of A included.
+    Args:
+        matvec: v (k, p) -> (A_1 v_1 … A_k v_k) (k, p), a new tensor that may be overwritten.
+        start: first vectors (k, p), none zero.
+        max_products: at most so many products of all operators, and at most p.
+        reorthogonalise: keep all rows and make each new one orthogonal to them. Otherwise only the last two rows are
+            kept, by the three-term recurrence: the coefficients then serve a quadrature or the largest Ritz value, but
+            converged eigenvalues appear in copies, and there are no residuals and no vectors.
+
+    Attributes:
+        num_products: m, the number of products spent.
+        beta: (k,) float64, norm of what the newest product left outside the basis.
+        has_broken_down: (k,) whether the rows span an invariant subspace, to rounding.
+
+    References: Parlett 1998, The symmetric eigenvalue problem, ch. 13; Daniel, Gragg, Kaufman, Stewart 1976 (when to
+        orthogonalise twice); Wu, Simon 2000 (restarting).
     """
 
-    def __init__(self, operator: SymmetricOperator) -> None:
-        self._operator = operator
-        self._rows = torch.empty(0, operator.size, dtype=operator.dtype, device=operator.device)
-        self._coefficients = torch.zeros(0, 0, dtype=torch.float64)  # c, and β below the diagonal
-        self._ends: list[tuple[int, float]] = []  # (j, β_j) of the chains that ended
-        self._rest = torch.empty(0)  # β u of the newest row
-        self._beta = math.inf
-        self._is_start = True  # the newest row begins a chain
-        self._num_rows = 0
-        self.num_matvecs = 0  # rows whose product is known
+    def __init__(
+        self, matvec: Callable[[Tensor], Tensor], start: Tensor, max_products: int, reorthogonalise: bool = True
+    ) -> None:
+        k, p = start.shape
+        self._matvec, self._limit, self._reorthogonalise = matvec, min(max_products, p), reorthogonalise
+        self._rows = start.new_empty(k, 0, p)
+        self._coefficients = torch.zeros(k, 0, 0, dtype=torch.float64)  # c, and β below the diagonal
+        self._ends: list[tuple[int, Tensor, Tensor]] = []  # (j, which chains ended with row j, their β_j)
+        self._link = start.new_zeros(k, 1)  # β of the row before the newest; 0 at the start of a chain
+        self._previous = torch.zeros_like(start)
+        self._rest = torch.empty_like(start)  # β u of the newest row
+        self._squares = self._rounding = self.beta = torch.zeros(k, dtype=torch.float64)
+        self.has_broken_down = torch.zeros(k, dtype=torch.bool)
+        self.num_products = 0
+        self._append(start / torch.linalg.vector_norm(start, dim=1, keepdim=True))
+
+    @property
+    def size(self) -> int:
+        """The dimension p of the space."""
+        return self._rest.shape[1]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further product is allowed."""
+        return self.num_products == self._limit
 
     @property
     def rayleigh(self) -> Tensor:
-        """QAQᵀ (m, m), symmetric, float64."""
-        m = self.num_matvecs
-        upper = self._coefficients[:m, :m].triu()
+        """QAQᵀ (k, m, m), symmetric, float64."""
+        upper = self._seen().triu()
         return upper + upper.triu(1).mT
 
     @property
     def rows(self) -> Tensor:
-        """Q (m, p)."""
-        return self._rows[: self.num_matvecs]
-
-    @property
-    def has_broken_down(self) -> bool:
-        """The rows span an invariant subspace, to rounding."""
-        return self._beta <= self._rounding
-
-    def add(self, vector: Tensor) -> None:
-        """Append vector/‖vector‖ as the first row of a chain, made orthogonal to the basis."""
-        vector = vector.to(self._operator.device, self._operator.dtype, copy=True)
-        norm = self._orthogonalise(vector, passes=2)[1]
-        self._append(vector, norm)
-        self._is_start = True
+        """Q (k, m, p)."""
+        return self._rows[:, : self.num_products]
 
     def expand(self) -> None:
-        """Spend one product: A on the newest row, its coefficients and its rest."""
-        j = self.num_matvecs
-        product = self._operator.matvec(self._rows[j])
-        local = torch.zeros(j + 1, dtype=torch.float64)
-        if j and not self._is_start:  # three-term recurrence first: then one full pass is nearly always enough
-            local[j - 1] = self._beta
-            product.sub_(self._rows[j - 1], alpha=self._beta)
-        local[j] = torch.dot(self._rows[j], product)
-        product.sub_(self._rows[j], alpha=local[j].item())
-        correction, self._beta = self._orthogonalise(product)
-        if not math.isfinite(self._beta):
-            raise FloatingPointError("matvec: the product has entries that are not finite")
-        self._coefficients[: j + 1, j] = local + correction
-        self._rest = product
-        self.num_matvecs += 1
+        """Spend one product: A on the newest rows, the coefficients and what is left outside the basis."""
+        j = self.num_products
+        product = self._matvec(self._newest)
+        column = self._coefficients[:, : j + 1, j]  # (k, j + 1)
+        if j:  # the three-term recurrence first: then one full pass is nearly always enough
+            product.addcmul_(self._previous, self._link, value=-1)
+            column[:, j - 1] = self._coefficients[:, j, j - 1]
+        alpha = (self._newest * product).sum(-1)
+        product.addcmul_(self._newest, alpha[:, None], value=-1)
+        column[:, j] = alpha
+        if self._reorthogonalise:
+            removed, self.beta = _remove(product, self._rows[:, : j + 1])
+            column += removed
+        else:
+            self.beta = _norms(product)
+        self._rest, self.num_products = product, j + 1
+        self._squares = self._squares + column.square().sum(-1)
+        size = (self._squares + self.beta.square()).sqrt()
+        self._rounding = size * (10 * self.num_products * torch.finfo(product.dtype).eps)
+        self.has_broken_down = self.beta <= self._rounding
 
-    def extend(self) -> None:
-        """Go on with the chain: the normalised rest is the next row."""
-        j = self.num_matvecs - 1
-        self._append(self._rest, self._beta)
-        self._coefficients[j + 1, j] = self._beta
-        self._is_start = False
+    def extend(self, ended: Tensor, fresh: Callable[[], Tensor] | None = None) -> None:
+        """Append the normalised rest as the next row; begin a new chain where the old one has ended.
 
-    def restart(self, vector: Tensor) -> None:
-        """End the chain and begin another from `vector`."""
-        self._ends.append((self.num_matvecs - 1, self._beta))
-        self.add(vector)
+        Args:
+            ended: (k,) bool.
+            fresh: draws vectors (k, p) for new chains. Without it, and where nothing is left, the row is zero.
+        """
+        j, beta = self.num_products - 1, self.beta
+        self._previous, self._link = self._newest, beta.to(self._rest)[:, None]
+        if ended.any():
+            self._ends.append((j, ended, torch.where(ended, beta, 0.0)))
+            beta = torch.where(ended, 0.0, beta)
+            mask = ended.to(self._rest.device)[:, None]
+            other = torch.zeros_like(self._rest) if fresh is None else self._new_direction(fresh())
+            row = torch.where(mask, other, self._rest / self._link)
+            self._link = torch.where(mask, 0.0, self._link)
+        else:
+            row = self._rest.div_(self._link)
+        self._append(row)
+        self._coefficients[:, j + 1, j] = beta
+        self._squares = self._squares + beta.square()
 
     def residuals(self, values: Tensor, vectors: Tensor) -> Tensor:
-        """Bounds on ‖Av − λv‖ for λ = values (k,) and v = Qᵀ vectors (m, k): (k,), rounding included.
+        """Bounds on ‖Av − λv‖ for λ = values (k, n) and v = Qᵀ vectors (k, m, n): (k, n), rounding included.
 
         ‖Av − λv‖² = ‖Cs − λs‖² + ‖Σ_j s_j β_j u_j‖² over the chain ends j, with the u_j outside the basis. What an
         earlier end has inside the rows that came later is known by symmetry: ⟨q_i, β_j u_j⟩ = c_ji for i > j.
         """
-        m = self.num_matvecs
-        inside, outside = self._coefficients[:m, :m].clone(), torch.zeros_like(vectors[0])
-        for j, beta in [*self._ends, (m - 1, self._beta)]:
-            inside[j + 1 :, j] = inside[j, j + 1 :]
-            left = max(beta**2 - float(inside[j, j + 1 :].square().sum()), 0.0) ** 0.5
-            outside += left * vectors[j].abs()
-        return (
-            torch.hypot(torch.linalg.vector_norm(inside @ vectors - vectors * values, dim=0), outside) + self._rounding
-        )
+        seen = self._seen()
+        inside, outside = seen.clone(), self.beta[:, None] * vectors[:, -1].abs()  # (k, m, m), (k, n)
+        for j, ended, beta in self._ends:
+            later = torch.where(ended[:, None], seen[:, j, j + 1 :], 0.0)
+            inside[:, j + 1 :, j] += later  # where a chain ended, nothing is there yet
+            left = (beta.square() - later.square().sum(-1)).clamp_min(0).sqrt()
+            outside += left[:, None] * vectors[:, j].abs()
+        norms = torch.linalg.vector_norm(inside @ vectors - vectors * values[:, None], dim=1)
+        return torch.hypot(norms, outside) + self._rounding[:, None]
 
     def lift(self, vectors: Tensor) -> Tensor:
-        """Columns (m, k) in the basis -> unit vectors (k, p)."""
+        """Columns (k, m, n) in the basis -> unit vectors (k, n, p)."""
         lifted = vectors.mT.to(self._rows) @ self.rows
-        return lifted / torch.linalg.vector_norm(lifted, dim=1, keepdim=True)
+        return lifted / torch.linalg.vector_norm(lifted, dim=-1, keepdim=True)
 
-    @property
-    def _rounding(self) -> float:
-        m = self.num_matvecs
-        return 10 * m * torch.finfo(self._rows.dtype).eps * float(torch.linalg.matrix_norm(self._coefficients[:m, :m]))
+    def _seen(self) -> Tensor:
+        return self._coefficients[:, : self.num_products, : self.num_products]
 
-    def _orthogonalise(self, vector: Tensor, passes: int = 1) -> tuple[Tensor, float]:
-        """Remove from `vector`, in place, its part in the basis; the coefficients removed and the norm left."""
-        rows = self._rows[: self._num_rows]
-        removed = torch.zeros(self._num_rows, dtype=torch.float64)
-        norm = torch.linalg.vector_norm(vector).item()
-        done = 0
-        while True:
-            coefficients = rows @ vector  # (m,)
-            vector.addmv_(rows.mT, coefficients, alpha=-1)
-            removed += coefficients.to("cpu", torch.float64)
-            before, norm = norm, torch.linalg.vector_norm(vector).item()
-            done += 1
-            if done >= passes and (norm > 0.7 * before or done == 3):
-                return removed, norm
+    def _new_direction(self, vectors: Tensor) -> Tensor:
+        vectors = vectors.to(self._rest, copy=True)
+        for _ in range(2):
+            norms = _remove(vectors, self.rows)[1]
+        return vectors.div_(norms.to(vectors)[:, None])
 
-    def _append(self, vector: Tensor, norm: float) -> None:
-        if self._num_rows == len(self._rows):
-            capacity = min(max(32, 2 * len(self._rows)), self._operator.size)
-            rows = self._rows.new_empty(capacity, self._operator.size)
-            rows[: len(self._rows)] = self._rows
-            coefficients = self._coefficients.new_zeros(capacity, capacity)
-            coefficients[: len(self._rows), : len(self._rows)] = self._coefficients
-            self._rows, self._coefficients = rows, coefficients
-        torch.div(vector, norm, out=self._rows[self._num_rows])
-        self._num_rows += 1
+    def _append(self, row: Tensor) -> None:
+        """Make `row` (k, p) the newest, where there is room for its coefficients."""
+        j = self.num_products
+        size = self._coefficients.shape[1]
+        if j == size:
+            capacity = min(max(16, 2 * size), self._limit)
+            self._coefficients = torch.nn.functional.pad(self._coefficients, (0, capacity - size) * 2)
+            if self._reorthogonalise:
+                rows = self._rows.new_empty(len(row), capacity, row.shape[1])
+                rows[:, :size] = self._rows
+                self._rows = rows
+        if self._reorthogonalise:
+            self._rows[:, j] = row
+            row = self._rows[:, j]
+        self._newest = row
+
+
+def run(
+    krylov: Krylov,
+    stop: Callable[[Krylov], bool] = lambda _: False,
+    fresh: Callable[[], Tensor] | None = None,
+    restarts: int = 0,
+) -> bool:
+    """Spend products until a stop rule is met or no further product is allowed.
+
+    Args:
+        krylov: bases that begin.
+        stop: asked after every product.
+        fresh: draws vectors (k, p), with which a chain that has broken down goes on.
+        restarts: when the stop rule is met, begin new chains so often instead of stopping.
+
+    Returns: whether the stop rule was met in the end.
+    """
+    while True:
+        krylov.expand()
+        is_met = stop(krylov)
+        if krylov.is_full or (is_met and not restarts):
+            return is_met
+        restarts -= is_met
+        krylov.extend(krylov.has_broken_down | is_met, fresh)
+
+
+def _remove(vectors: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Make `vectors` (k, p) orthogonal to `rows` (k, j, p), in place.
+
+    Returns: the coefficients removed (k, j), and the norms left (k,); float64, on the CPU.
+    """
+    removed, norms = torch.zeros((), dtype=torch.float64), _norms(vectors)
+    for _ in range(3):
+        coefficients = vectors.unsqueeze(1) @ rows.mT  # (k, 1, j): faster than rows times columns
+        vectors.unsqueeze(1).baddbmm_(coefficients, rows, alpha=-1)
+        removed = removed + _numbers(coefficients.squeeze(1))
+        before, norms = norms, _norms(vectors)
+        if not (norms < 0.7 * before).any():  # little was removed, so little of it was rounding
+            break
+    return removed, norms
+
+
+def _norms(vectors: Tensor) -> Tensor:
+    return _numbers(torch.linalg.vector_norm(vectors, dim=1))
+
+
+def _numbers(values: Tensor) -> Tensor:
+    return values.to("cpu", torch.float64)

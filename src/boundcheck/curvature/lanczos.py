@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from boundcheck.curvature.krylov import KrylovBasis
-from boundcheck.curvature.operator import SymmetricOperator, random_direction
+from boundcheck.curvature.krylov import Krylov, run
+from boundcheck.curvature.operator import SymmetricOperator, random_direction, stacked
 
 
 @dataclass(frozen=True)
@@ -78,58 +78,57 @@ def lanczos(
     for name, number in (("tolerance", tolerance), ("residual_tolerance", residual_tolerance)):
         if not number > 0:
             raise ValueError(f"{name}: got {number}; allowed: > 0")
-    limit = min(operator.size, max_matvecs)
-    basis = KrylovBasis(operator)
-    rule = _StopRule(min(top + bottom, operator.size), tolerance, residual_tolerance, warm=start is not None)
-    basis.add(random_direction(operator, generator) if start is None else start)
-    while True:
-        basis.expand()
-        values, vectors = torch.linalg.eigh(basis.rayleigh)  # (m,), (m, m)
-        wanted = _wanted(values, top, bottom, by_magnitude)
-        residuals = basis.residuals(values[wanted], vectors[:, wanted])
-        converged = rule.is_met(values, values[wanted], residuals)
-        if basis.num_matvecs == limit or (converged and not restarts):
-            break
-        if converged:
-            restarts -= 1
-            rule.reset()
-        if converged or basis.has_broken_down:
-            basis.restart(random_direction(operator, generator))
-        else:
-            basis.extend()
-    converged = converged or basis.num_matvecs == operator.size
-    return LanczosResult(values[wanted], basis.lift(vectors[:, wanted]), residuals, basis.num_matvecs, converged)
+    is_warm = start is not None
+    start = random_direction(operator, generator) if start is None else start.to(operator.device, operator.dtype)
+    krylov = Krylov(stacked(operator), start[None], max_matvecs)
+    rule = _StopRule(top, bottom, by_magnitude, tolerance, residual_tolerance, is_warm)
+    is_met = run(krylov, rule, lambda: random_direction(operator, generator)[None], restarts)
+    converged = is_met or krylov.num_products == operator.size
+    return LanczosResult(
+        rule.values, krylov.lift(rule.vectors[None])[0], rule.residuals, krylov.num_products, converged
+    )
 
 
-@dataclass
 class _StopRule:
-    """Steady values and small residuals in consecutive steps; see `lanczos`."""
+    """Steady values and small residuals in consecutive steps; see `lanczos`. Keeps the wanted Ritz pairs."""
 
-    num_wanted: int
-    tolerance: float
-    residual_tolerance: float
-    warm: bool
-    previous: Tensor | None = None
-    num_steps: int = 0
-    num_steady: int = 0
+    values: Tensor
+    vectors: Tensor
+    residuals: Tensor
 
-    def is_met(self, values: Tensor, wanted: Tensor, residuals: Tensor) -> bool:
-        self.num_steps += 1
-        scale = wanted.abs().clamp_min(values.abs().max().item() / 100)
-        steady = (
-            self.previous is not None
-            and len(self.previous) == len(wanted)
-            and bool(((wanted - self.previous).abs() <= self.tolerance / 3 * scale).all())
-            and bool((residuals <= self.residual_tolerance * scale).all())
+    def __init__(
+        self, top: int, bottom: int, by_magnitude: bool, tolerance: float, residual_tolerance: float, is_warm: bool
+    ) -> None:
+        self._wanted = (top, bottom, by_magnitude)
+        self._tolerance, self._residual_tolerance = tolerance, residual_tolerance
+        self._begin(is_warm)
+
+    def _begin(self, is_warm: bool) -> None:
+        self._is_warm, self._num_steps, self._num_steady = is_warm, 0, 0
+
+    def __call__(self, krylov: Krylov) -> bool:
+        if not krylov.beta.isfinite():
+            raise FloatingPointError("matvec: the product has entries that are not finite")
+        previous = self.values if krylov.num_products > 1 else None
+        values, vectors = torch.linalg.eigh(krylov.rayleigh[0])  # (m,), (m, m)
+        wanted = _wanted(values, *self._wanted)
+        self.values, self.vectors = values[wanted], vectors[:, wanted]
+        self.residuals = krylov.residuals(self.values[None], self.vectors[None])[0]
+        scale = self.values.abs().clamp_min(values.abs().max().item() / 100)
+        is_steady = (
+            previous is not None
+            and len(previous) == len(wanted)
+            and bool(((self.values - previous).abs() <= self._tolerance / 3 * scale).all())
+            and bool((self.residuals <= self._residual_tolerance * scale).all())
         )
-        self.previous = wanted
-        self.num_steady = self.num_steady + 1 if steady else 0
-        enough = self.num_wanted + 2 if self.warm else 2 * self.num_wanted + 3
-        return self.num_steps >= enough and self.num_steady >= (2 if self.warm else 3)
-
-    def reset(self) -> None:
-        self.num_steps = self.num_steady = 0
-        self.warm = False
+        self._num_steps += 1
+        self._num_steady = self._num_steady + 1 if is_steady else 0
+        num_wanted = min(self._wanted[0] + self._wanted[1], krylov.size)
+        enough = num_wanted + 2 if self._is_warm else 2 * num_wanted + 3
+        is_met = self._num_steps >= enough and self._num_steady >= (2 if self._is_warm else 3)
+        if is_met:
+            self._begin(is_warm=False)  # a restart waits as a cold start does
+        return is_met
 
 
 def _wanted(values: Tensor, top: int, bottom: int, by_magnitude: bool) -> Tensor:

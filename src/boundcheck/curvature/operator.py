@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -80,3 +81,13 @@ def random_direction(operator: SymmetricOperator, generator: torch.Generator) ->
     """A vector (p,) uniform on the unit sphere, drawn where the generator lives so that all devices agree."""
     vector = torch.randn(operator.size, dtype=operator.dtype, device=generator.device, generator=generator)
     return vector.div_(torch.linalg.vector_norm(vector)).to(operator.device)
+
+
+def stacked(operator: SymmetricOperator) -> Callable[[Tensor], Tensor]:
+    """The operator as a map of several vectors at once, v (k, p) -> Av (k, p), by k products."""
+
+    def matvec(vectors: Tensor) -> Tensor:
+        products = [operator.matvec(vector) for vector in vectors]
+        return products[0][None] if len(products) == 1 else torch.stack(products)
+
+    return matvec

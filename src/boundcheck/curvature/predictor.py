@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from boundcheck.curvature.krylov import Krylov, run
+
 
 class PredictorHessians:
     """∇²_θ (ρᵀf)(θ_i; x_i) for n inputs x_i as one batched operator v (n, p) ↦ Hv (n, p).
@@ -100,41 +102,31 @@ def spectral_norms(
     start = torch.randn(like.shape, dtype=like.dtype, device=generator.device, generator=generator).to(like.device)
     keep = like.new_ones(like.shape[1]) if keep is None else keep
     limit = min(max_matvecs, int(keep.sum()))
-    basis = like.new_zeros(len(like), min(limit, 16), like.shape[1])  # (n, j, p)
-    basis[:, 0] = _unit(start * keep)[0]
-    coefficients = like.new_zeros(len(like), limit + 1, limit + 1)
-    previous, steady = like.new_full((len(like),), torch.inf), like.new_zeros(len(like))
-    for step in range(limit):
-        product = operator.matvec(basis[:, step]) * keep
-        beta, coefficients[:, step, step] = _orthogonalise(product, basis[:, : step + 1])
-        values, vectors = torch.linalg.eigh(coefficients[:, : step + 1, : step + 1])  # (n, j), (n, j, j)
-        largest = values.abs().argmax(-1, keepdim=True)  # (n, 1)
-        norms = values.gather(-1, largest).squeeze(-1).abs()
-        residuals = beta * vectors[:, -1].gather(-1, largest).squeeze(-1).abs()
-        settled = ((norms - previous).abs() <= tolerance / 3 * norms) & (residuals <= residual_tolerance * norms)
-        steady = torch.where(settled, steady + 1, 0)
-        previous = norms
-        if step + 1 == limit or bool(((steady >= 2) | (beta == 0)).all()):
-            break
-        coefficients[:, step, step + 1] = coefficients[:, step + 1, step] = beta
-        if step + 1 == basis.shape[1]:
-            basis = torch.cat([basis, torch.zeros_like(basis[:, : limit - step - 1])], 1)
-        basis[:, step + 1] = _unit(product)[0]
-    return SpectralNorms(norms, residuals, step + 1)
+    krylov = Krylov(lambda vectors: operator.matvec(vectors).mul_(keep), start.mul_(keep), limit)
+    rule = _Settled(tolerance, residual_tolerance)
+    run(krylov, rule)  # where a chain breaks down, zeros follow: they change no norm
+    return SpectralNorms(rule.norms.to(like), rule.residuals.to(like), krylov.num_products)
 
 
-def _orthogonalise(vectors: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
-    """Remove from vectors (n, p), in place, their parts in a basis (n, j, p); the norms left, and the last parts."""
-    removed = vectors.new_zeros(len(vectors))
-    for _ in range(2):
-        overlaps = basis @ vectors.unsqueeze(-1)  # (n, j, 1)
-        vectors -= (overlaps.mT @ basis).squeeze(-2)
-        removed = removed + overlaps[:, -1, 0]
-    return _unit(vectors)[1], removed
+class _Settled:
+    """Steady norms and small residuals in two steps in a row, for all operators; see `spectral_norms`."""
 
+    norms: Tensor
+    residuals: Tensor
 
-def _unit(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Vectors (n, p) divided by their norms (n,); those that vanish to rounding become 0."""
-    norms = torch.linalg.vector_norm(vectors, dim=-1)
-    norms = torch.where(norms > 1e-280, norms, 0.0)
-    return torch.where(norms[:, None] > 0, vectors / norms[:, None], 0.0), norms
+    def __init__(self, tolerance: float, residual_tolerance: float) -> None:
+        self._tolerance, self._residual_tolerance = tolerance, residual_tolerance
+        self._num_steady = torch.zeros(())
+
+    def __call__(self, krylov: Krylov) -> bool:
+        values, vectors = torch.linalg.eigh(krylov.rayleigh)  # (n, m), (n, m, m)
+        largest = values.abs().argmax(-1)[:, None, None]  # (n, 1, 1)
+        vectors = vectors.gather(-1, largest.expand(-1, vectors.shape[1], -1))  # (n, m, 1)
+        values = values.gather(-1, largest[:, 0])  # (n, 1)
+        norms, residuals = values[:, 0].abs(), krylov.residuals(values, vectors)[:, 0]
+        previous = self.norms if krylov.num_products > 1 else torch.inf
+        is_steady = (norms - previous).abs() <= self._tolerance / 3 * norms
+        is_small = residuals <= self._residual_tolerance * norms
+        self._num_steady = torch.where(is_steady & is_small, self._num_steady + 1, 0)
+        self.norms, self.residuals = norms, residuals
+        return bool(((self._num_steady >= 2) | krylov.has_broken_down).all())

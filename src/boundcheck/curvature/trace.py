@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from boundcheck.curvature.krylov import KrylovBasis
-from boundcheck.curvature.operator import SymmetricOperator, random_direction
+from boundcheck.curvature.krylov import Krylov, run
+from boundcheck.curvature.operator import SymmetricOperator, random_direction, stacked
 
 
 @dataclass(frozen=True)
@@ -61,19 +61,14 @@ def deflated_trace(operator: SymmetricOperator, num_matvecs: int, generator: tor
     References: Gambhir, Stathopoulos, Orginos 2017 (deflation as variance reduction).
     """
     _check(num_matvecs, 4)
-    basis = KrylovBasis(operator)
-    basis.add(random_direction(operator, generator))
-    while True:
-        basis.expand()
-        if basis.num_matvecs == min(num_matvecs // 2, operator.size):
-            break
-        if basis.has_broken_down:
-            basis.restart(random_direction(operator, generator))
-        else:
-            basis.extend()
-    inside = basis.rayleigh.trace().item()
-    num_probes = num_matvecs - basis.num_matvecs
-    return _complement_trace(operator, basis.rows, inside, basis.num_matvecs, num_probes, generator)
+
+    def fresh() -> Tensor:
+        return random_direction(operator, generator)[None]
+
+    krylov = Krylov(stacked(operator), fresh(), num_matvecs // 2)
+    run(krylov, fresh=fresh)
+    spent, inside = krylov.num_products, krylov.rayleigh[0].trace().item()
+    return _complement_trace(operator, krylov.rows[0], inside, spent, num_matvecs - spent, generator)
 
 
 def hutch_plus_plus_trace(operator: SymmetricOperator, num_matvecs: int, generator: torch.Generator) -> TraceEstimate:

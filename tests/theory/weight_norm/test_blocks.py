@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from boundcheck.theory.spectral_bound import EXACT_SIZE
+from boundcheck.curvature.spectral_bound import EXACT_SIZE
 from boundcheck.theory.weight_norm import blocks as weight_norm_blocks
 from boundcheck.theory.weight_norm.activation import SMOOTH
 from boundcheck.theory.weight_norm.blocks import block_bounds

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from boundcheck.theory.spectral_bound import EXACT_SIZE, largest_eigenvalue_bound, norm_bound, symmetric_norm_bound
+from boundcheck.curvature.spectral_bound import EXACT_SIZE, largest_eigenvalue_bound, norm_bound, symmetric_norm_bound
 from boundcheck.theory.weight_norm.bounds import layer_bounds
 from boundcheck.theory.weight_norm.network import Passes, gradient_norm, row_sensitivity
 from boundcheck.theory.weight_norm.recursion import Bounds, norm_of_blocks

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from boundcheck.theory import spectral_bound
-from boundcheck.theory.spectral_bound import EXACT_SIZE, largest_eigenvalue_bound, norm_bound, symmetric_norm_bound
+from boundcheck.curvature import spectral_bound
+from boundcheck.curvature.spectral_bound import EXACT_SIZE, largest_eigenvalue_bound, norm_bound, symmetric_norm_bound
 
 LARGE = EXACT_SIZE + 22
 
