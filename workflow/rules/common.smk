@@ -39,7 +39,9 @@ CELL = f"{SCALE}/{{study}}/{{dataset}}/{{model}}/{{method}}"
 BATCH = f"{CELL}/{{seeds}}"
 REPORT_MESSAGE = f"report: reports/{SCALE}/index.html"
 OVERLAYS = shlex.join(["--configfile", *map(str, PLAN.sources.files[len(defaults) :])] if overlays else [])
-ERROR_MESSAGE = f"what failed: boundcheck status {OVERLAYS}\nreport of the results so far: boundcheck preview {OVERLAYS}"
+ERROR_MESSAGE = (
+    f"what failed: boundcheck status {OVERLAYS}\nreport of the results so far: boundcheck preview {OVERLAYS}"
+)
 NUM_GPUS = num_gpus()
 workflow.global_resources.setdefault("gpu", max(NUM_GPUS, 1))
 
