@@ -16,10 +16,10 @@ from boundcheck.report.check import check
 from boundcheck.training.train import train
 
 CELLS = (
-    "digits60_pool4/dag_small/am_s0.5_decay",
-    "digits60_pool4/dag_small_sigmoid/am_s0.5_a_priori",
-    "digits200/dag_code8/am_s0.5_paper",
-    "digits200/dag_code8/hb_0.99_lyapunov",
+    "digits60_pool4/dag_small/adaptive_s0.5_decay",
+    "digits60_pool4/dag_small_sigmoid/adaptive_s0.5_a_priori",
+    "digits200/dag_code8/adaptive_s0.5_paper",
+    "digits200/dag_code8/heavy_ball_0.99_lyapunov",
 )
 STEPS = 40
 
@@ -82,6 +82,6 @@ def test_a_step_that_is_not_the_method_is_found_out(plan, arrays, tmp_path, monk
 
     ratio = AdaptiveMomentum._ratio
     monkeypatch.setattr(AdaptiveMomentum, "_ratio", too_long)
-    rows, claims = checked(plan, ["digits200/dag_code8/am_s0.5"], arrays, tmp_path)
+    rows, claims = checked(plan, ["digits200/dag_code8/adaptive_s0.5"], arrays, tmp_path)
     assert {"lengths_and_angles", "speed_limit"} <= set(violated(rows)["check"])
     assert claims.loc["steps_are_never_longer_than_momentum_allows", "decision"] == "contradicted"

@@ -199,7 +199,7 @@ OVERLAY = {
             "grid": [
                 {
                     "datasets": ["digits"],
-                    "models": ["binary_mlp32"],
+                    "models": ["mlp32"],
                     "methods": ["filter_order1"],
                     "seeds": 3,
                     "training": {"loss": "distillation", "teacher": "resnet34", "label_weight": 0.5},

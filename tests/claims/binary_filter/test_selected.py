@@ -9,7 +9,7 @@ from boundcheck.planning.claims import claims_file, deciding_settings
 from boundcheck.planning.grid import make_plan
 from boundcheck.registry import build
 
-MNIST, DIGITS = "mnist5k_pool14/binary_mlp", "digits/binary_mlp32"
+MNIST, DIGITS = "mnist1000_pool14/mlp64", "digits/mlp32"
 ROWS = ("sgd", "average", "heavy_ball", "momentum", "dampening", "nesterov", "adamw", "no_decay")
 
 
@@ -48,24 +48,24 @@ def test_every_claim_can_be_decided(cells, paper):
 def test_checks_compare_what_theory_calls_equal(cells, paper):
     checks = {name: related(build(CHECKS, variant), cells) for name, variant in paper["checks"].items()}
     assert checks["closed_loop"] == {
-        *(f"{DIGITS}/row_{row} row_{row}_filter" for row in ROWS),
-        f"{DIGITS}/row_momentum_clip row_momentum_filter",
-        "digits/binary_mlp32_form1/row_sgd row_sgd_filter",
-        "digits/binary_mlp32_form2/row_sgd row_sgd_filter",
-        "digits/binary_mlp256/row_momentum row_momentum_filter",
+        *(f"{DIGITS}/{row} {row}_filter" for row in ROWS),
+        f"{DIGITS}/momentum_clip momentum_filter",
+        "digits/mlp32_form1/sgd sgd_filter",
+        "digits/mlp32_form2/sgd sgd_filter",
+        "digits/mlp256/momentum momentum_filter",
     }
     assert checks["symmetry"] == {
-        f"{DIGITS}/row_momentum row_momentum_x64",
-        f"{DIGITS}/row_momentum_clip row_momentum_x64_clip",
-        "digits/binary_mlp32_clipped/row_momentum row_momentum_x64",
-        "digits/binary_mlp32_form1/row_sgd row_sgd_x4",
-        "digits/binary_mlp32_form2/row_sgd row_sgd_x4",
+        f"{DIGITS}/momentum momentum_x64",
+        f"{DIGITS}/momentum_clip momentum_x64_clip",
+        "digits/mlp32_clipped/momentum momentum_x64",
+        "digits/mlp32_form1/sgd sgd_x4",
+        "digits/mlp32_form2/sgd sgd_x4",
         "digits/birealnet8/latent_sgd latent_sgd_x4",
         f"{MNIST}/ratio_lr0.0625_wd0.004 sgd_lr0.25_wd0.001",
         f"{MNIST}/sgd_lr0.25_wd0.004 ratio_lr1_wd0.001",
         f"{MNIST}/sgd_lr0.25_wd0.016 ratio_lr1_wd0.004",
     }
-    assert checks["symmetry_of_form_2"] == {"digits/binary_mlp32_form2/row_sgd row_sgd_x4_form2"}
+    assert checks["symmetry_of_form_2"] == {"digits/mlp32_form2/sgd sgd_x4_form2"}
 
 
 @pytest.mark.parametrize(
@@ -74,17 +74,17 @@ def test_checks_compare_what_theory_calls_equal(cells, paper):
         (
             "equivalence_ends_at_clipping_and_wrong_rates",
             {
-                f"{DIGITS}/row_momentum row_momentum_clip",  # never active, which only the runs tell
-                f"{DIGITS}/row_momentum_x64 row_momentum_x64_clip",
-                f"{DIGITS}/row_momentum wrong_product",
-                f"{DIGITS}/row_momentum wrong_frozen_roots",
+                f"{DIGITS}/momentum momentum_clip",  # never active, which only the runs tell
+                f"{DIGITS}/momentum_x64 momentum_x64_clip",
+                f"{DIGITS}/momentum wrong_product",
+                f"{DIGITS}/momentum wrong_frozen_roots",
             },
         ),
-        ("float32_decides_near_ties", {"digits/binary_mlp256/row_momentum row_momentum_filter"}),
-        ("masked_gradients_feel_the_magnitude", {"digits/binary_mlp32_clipped/row_momentum row_momentum_x64"}),
+        ("float32_decides_near_ties", {"digits/mlp256/momentum momentum_filter"}),
+        ("masked_gradients_feel_the_magnitude", {"digits/mlp32_clipped/momentum momentum_x64"}),
         (
             "form_2_feels_the_magnitude",
-            {"digits/binary_mlp32_form2/row_sgd row_sgd_filter", "digits/binary_mlp32_form2/row_sgd row_sgd_x4"},
+            {"digits/mlp32_form2/sgd sgd_filter", "digits/mlp32_form2/sgd sgd_x4"},
         ),
     ],
 )
@@ -95,7 +95,7 @@ def test_where_the_equivalence_ends(cells, paper, claim, pairs):
 @pytest.mark.parametrize(
     ("claim", "methods"),
     [
-        ("mappings_replayed", {"row_momentum", "row_momentum_constant", "row_momentum_step"}),
+        ("mappings_replayed", {"momentum", "momentum_constant", "momentum_step"}),
         ("larger_starts_delay", {"start_x1", "start_x8", "start_x64"}),
         ("third_order_adds_little", {"filter_order2", "filter_alpha0.01", "filter_order3"}),
     ],
@@ -112,10 +112,10 @@ def test_baselines_are_filters_with_the_same_alpha(cells, paper, name):
     found = {f"{'/'.join(cell[1:])} {base[2]}" for cell, base in baselines.items() if base}
     expected = {
         "second_order_beats_first": {
-            "binary_mlp/filter_alpha0.01 filter_order1",
+            "mlp64/filter_alpha0.01 filter_order1",
             "birealnet8/filter_order2 filter_order1",
         },
-        "decay_of_alpha_helps": {"binary_mlp/filter_alpha0.01 filter_order2_constant"},
+        "decay_of_alpha_helps": {"mlp64/filter_alpha0.01 filter_order2_constant"},
     }
     assert found == expected[name]
 
@@ -126,5 +126,5 @@ def test_each_method_is_tuned_over_equally_many_settings(cells, paper):
     for cell in claim.selects(cells).cells:
         kinds.setdefault((*cell[:2], cells[cell]["method"]["kind"]), []).append(cell[2])
     assert len(kinds) == 8
-    assert {len(methods) for (_, model, _), methods in kinds.items() if model == "binary_mlp"} == {3}
+    assert {len(methods) for (_, model, _), methods in kinds.items() if model == "mlp64"} == {3}
     assert {len(methods) for (_, model, _), methods in kinds.items() if model == "birealnet8"} == {1}
