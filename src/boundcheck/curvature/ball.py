@@ -68,6 +68,7 @@ class Ball:
         self.steepest.offer(length, delta)
 
         def gradient() -> Tensor:
+            """∇n = Hg/‖g‖ (p,); 0 where g = 0."""
             if length == 0:
                 return torch.zeros_like(delta)
             self.num_hvps += 1
