@@ -43,5 +43,5 @@ def test_the_matched_twin_is_the_widest_that_fits(code, count):
 
 
 def test_what_has_skips_is_matched_to_nothing():
-    with pytest.raises(ValueError, match=r"^matched: got True; allowed: with skips 'none' only"):
+    with pytest.raises(ValueError, match=r"^matched: got True; allowed: True only with skips 'none'"):
         Autoencoder(2, skips="inside", matched=True)

@@ -1,4 +1,4 @@
-"""The ball around θ in which flatness is sought: its points, an ascent in it, and the steepest point of a segment."""
+"""The ball around θ for flatness: values at its points, an ascent in it, and the steepest point of a segment."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Evaluated = tuple[float, Callable[[], Tensor]]  # a value at a point, and what c
 
 @dataclass
 class Best:
-    """The largest value seen, and where."""
+    """The largest value so far, and the point δ (p,) of this value."""
 
     value: float
     delta: Tensor
 
     def offer(self, value: float, delta: Tensor) -> None:
-        """Take a value at δ (p,) if it is larger."""
+        """Keep the value at δ (p,) if it is larger than the largest so far."""
         if value > self.value:
             self.value, self.delta = value, delta
 
 
 @dataclass
 class Ball:
-    """L on the ball of radius ρ around θ: evaluates, counts, and remembers the highest and the steepest point."""
+    """L on the ball of radius ρ around θ. It counts evaluations and keeps the highest and the steepest point."""
 
     losses: LossFunction | Sequence[LossFunction]
     theta: Tensor
@@ -68,6 +68,7 @@ class Ball:
         self.steepest.offer(length, delta)
 
         def gradient() -> Tensor:
+            """∇n = Hg/‖g‖ (p,); 0 where g = 0."""
             if length == 0:
                 return torch.zeros_like(delta)
             self.num_hvps += 1

@@ -14,8 +14,8 @@ class HessianOperator:
     """The Hessian H = ∇²L(θ) of L = Σ_c L_c as a symmetric operator.
 
     Hv = ∇_θ ⟨∇L(θ), v⟩: the gradient is built once with its graph, and every product is one backward pass through
-    that graph. Cost of a product, in gradients: about 1.3 for a wide MLP and 2.6 for a ResNet while the graph is kept,
-    2.3 and 3.5 when it is rebuilt. `torch.autograd.grad` fills no `.grad`, so the graph dies with the operator.
+    that graph. A product costs as much as 1.3 gradients for a wide MLP and 2.6 for a ResNet if the graph is kept; 2.3
+    and 3.5 if it is rebuilt. `torch.autograd.grad` does not set `.grad`, so the graph is freed with the operator.
 
     Args:
         losses: L, or the chunks L_c whose sum is L.

@@ -1,4 +1,4 @@
-"""How fast the Hessian changes: a lower estimate of its Lipschitz constant."""
+"""A lower estimate of the Lipschitz constant of the Hessian."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def hessian_lipschitz(
 ) -> float:
     """A lower estimate of γ₂, where ‖H(x) − H(y)‖ ≤ γ₂‖x − y‖ on a ball around θ.
 
-    The largest, over the perturbations δ, of two numbers that γ₂ cannot be below:
+    The largest, over the perturbations δ, of two lower bounds on γ₂:
         ‖H(θ+δ) − H(θ)‖ / ‖δ‖,                       by Lanczos on the difference, started along δ;
         2 ‖∇L(θ+δ) − ∇L(θ) − H(θ)δ‖ / ‖δ‖²,          the remainder ‖∫₀¹ (H(θ+sδ) − H(θ))δ ds‖ ≤ γ₂‖δ‖²/2.
-    It is no upper bound: between the perturbations the Hessian may change faster, and for piecewise linear activations
-    γ₂ does not exist.
+    It is not an upper bound: the Hessian may change faster at other points. For piecewise linear activations γ₂ does
+    not exist.
 
     Args:
-        losses: L, or chunks whose sum it is.
+        losses: L, or chunks whose sum is L.
         theta: θ (p,).
-        perturbations: δ (p,) each; zeros are passed over.
+        perturbations: δ (p,) each; zeros are skipped.
         generator: for restarts of Lanczos.
         tolerance: relative accuracy of the norms.
         retain: as in HessianOperator.

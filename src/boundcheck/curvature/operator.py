@@ -1,4 +1,4 @@
-"""Symmetric linear operators: all that the estimators of this package ask of a Hessian."""
+"""Symmetric linear operators: the interface through which the estimators of this package use a Hessian."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SymmetricOperator(Protocol):
     def device(self) -> torch.device: ...
 
     def matvec(self, vector: Tensor) -> Tensor:
-        """v (p,) -> Av (p,), a tensor of its own that the caller may overwrite."""
+        """v (p,) -> Av (p,), a new tensor that the caller may overwrite."""
 
 
 @dataclass(frozen=True)

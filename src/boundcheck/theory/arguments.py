@@ -9,7 +9,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def floats(*values: npt.ArrayLike) -> tuple[FloatArray, ...]:
-    """The values as float64 arrays; formulas over them broadcast, and numbers in give numbers out."""
+    """The values as float64 arrays. Formulas with them broadcast; for plain numbers they return numbers."""
     return tuple(np.asarray(value, dtype=np.float64) for value in values)
 
 
@@ -17,8 +17,8 @@ def reject(name: str, values: npt.ArrayLike, where: npt.ArrayLike, allowed: str)
     """Raise a ValueError if `where` is true anywhere. Comparisons with NaN are false, so missing values are accepted.
 
     Args:
-        name: the argument, as its caller spells it.
-        values: what was given, broadcastable with `where`.
+        name: the name of the argument.
+        values: its values, broadcastable with `where`.
         where: true where a value is not allowed.
         allowed: the allowed range, in words.
 
