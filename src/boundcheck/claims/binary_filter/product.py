@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
-from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from boundcheck.claims.binary_filter.relations import MAGNITUDES, Twins, are_com
 from boundcheck.claims.shared.figures import COLUMNS
 from boundcheck.claims.shared.rows import ends
 from boundcheck.claims.shared.selection import (
+    CELL,
     CellKey,
     Cells,
     Recorded,
@@ -26,16 +26,14 @@ from boundcheck.claims.shared.selection import (
     matches,
 )
 from boundcheck.claims.shared.statistics import student_interval
-from boundcheck.claims.shared.values import ByCell, absent_runs, quantity_rows, values_by_cell
+from boundcheck.claims.shared.values import absent_runs, quantity_rows, values_of_runs
 from boundcheck.contracts import NAN
 from boundcheck.settings import settings
 from boundcheck.verdicts import Decision, Figure, Reason, Tables, Verdict, because
 
-ACCURACY, EQUAL_TO_PRODUCT, EQUAL_TO_CENTRE = (
-    "accuracy (%)",
-    "bits equal to its product's (%)",
-    "bits equal to the centre's (%)",
-)
+ACCURACY = "accuracy (%)"
+EQUAL_TO_PRODUCT = "bits equal to its product's (%)"
+EQUAL_TO_CENTRE = "bits equal to the centre's (%)"
 
 
 class Position(NamedTuple):
@@ -90,7 +88,6 @@ class ActThroughProduct(SelectsCells):
         return plain if is_grid or plain.never else plain._replace(never=[because("no_grid")])
 
     def decide(self, tables: Tables) -> Verdict:
-        """Compare all pairs of cells."""
         tables = self.only(tables)
         cells = cells_of(tables.runs)
         centre, families = self._centre(cells), self._families(cells)
@@ -102,7 +99,7 @@ class ActThroughProduct(SelectsCells):
         if centre is None or alike.empty or others.empty:
             return Verdict("not run", absent or [because("no_grid")])
         accuracy = _accuracy(tables)
-        interval = student_interval(list(_spread(families["w₀ fixed"], accuracy).values()))
+        interval = student_interval(_spread(families["w₀ fixed"], accuracy))
         decision, reason = _decided(alike, others)
         table = _table(families, centre, compared, accuracy)
         return Verdict(
@@ -168,27 +165,22 @@ def _decided(alike: pd.DataFrame, others: pd.DataFrame) -> tuple[Decision, Reaso
     return ("contradicted" if num_wrong else "inconclusive" if same else "supported"), reason
 
 
-def _accuracy(tables: Tables) -> ByCell:
-    """In percent."""
-    values = values_by_cell(quantity_rows(tables, "curves", "test_accuracy"), tables.runs, "last")
-    return {key: {seed: 100 * value for seed, value in by_seed.items()} for key, by_seed in values.items()}
+def _accuracy(tables: Tables) -> pd.DataFrame:
+    """In percent, by seed (rows) and cell (columns); NaN where there is no run."""
+    values = values_of_runs(quantity_rows(tables, "curves", "test_accuracy"), tables.runs, "last")
+    return 100 * values.pivot(index="seed", columns=list(CELL), values="value")
 
 
-def _spread(family: Family, accuracy: ByCell) -> dict[int, float]:
-    """By seed, the largest difference of accuracy between trainings of equal product."""
-    by_product: dict[float, list[CellKey]] = {}
-    for key, position in family.items():
-        by_product.setdefault(position.product, []).append(key)
-    spreads: dict[int, float] = {}
-    for keys in by_product.values():
-        for seed in set.intersection(*(set(accuracy.get(key, {})) for key in keys)):
-            values = [accuracy[key][seed] for key in keys]
-            spreads[seed] = max(spreads.get(seed, 0.0), max(values) - min(values))
-    return spreads
+def _spread(family: Family, accuracy: pd.DataFrame) -> pd.Series:
+    """By seed, the largest difference of accuracy between trainings of equal product that all have the seed."""
+    products = {position.product for position in family.values()}
+    of_product = ([key for key, position in family.items() if position.product == product] for product in products)
+    compared = [accuracy.reindex(columns=keys).dropna() for keys in of_product]
+    return pd.concat([values.max(axis=1) - values.min(axis=1) for values in compared], axis=1).max(axis=1)
 
 
 def _table(
-    families: Mapping[str, Family], centre: CellKey, compared: pd.DataFrame, accuracy: ByCell
+    families: Mapping[str, Family], centre: CellKey, compared: pd.DataFrame, accuracy: pd.DataFrame
 ) -> list[dict[str, Any]]:
     """A row for each training of each family; the centre belongs to every family."""
     agreement = (100 - compared["end"]).groupby(compared["twins"].map(frozenset)).mean().to_dict()
@@ -197,7 +189,7 @@ def _table(
     for name, family in families.items():
         of_product = {p.product: key for key, p in family.items() if p.lr == family[centre].lr}
         for key, position in family.items():
-            accuracies = accuracy.get(key, {}).values()
+            accuracies = accuracy[key].dropna() if key in accuracy else pd.Series(dtype=float)
             rows.append(
                 {
                     "method": key[2],
@@ -205,7 +197,7 @@ def _table(
                     "lr": position.lr,
                     "weight decay": position.decay,
                     "product": position.product,
-                    ACCURACY: fmean(accuracies) if accuracies else NAN,
+                    ACCURACY: float(accuracies.mean()),
                     EQUAL_TO_PRODUCT: agreement.get(frozenset([key, of_product.get(position.product)]), NAN),
                     EQUAL_TO_CENTRE: agreement.get(frozenset([key, centre]), NAN),
                     "n": len(accuracies),

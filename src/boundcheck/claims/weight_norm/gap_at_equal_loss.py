@@ -48,7 +48,6 @@ class GapAtEqualLoss(SelectsCells):
         return without_sweep(super().selects(cells, recorded), cells, self.x, TEST)
 
     def decide(self, tables: Tables) -> Verdict:
-        """Fit the groups that have learned enough."""
         tables = self.only(tables)
         found = self._gaps(tables)
         problems = {str(group): self._problem(str(group), part) for group, part in found.groupby("group")}
