@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from boundcheck.claims.binary_filter.bit_comparisons import comparisons
-from boundcheck.claims.binary_filter.relations import MAGNITUDES, Twins, are_comparable, are_equal_but
+from boundcheck.claims.binary_filter.relations import MAGNITUDES, are_comparable, are_equal_but
 from boundcheck.claims.shared.figures import COLUMNS
 from boundcheck.claims.shared.rows import ends
 from boundcheck.claims.shared.selection import (
@@ -21,7 +21,6 @@ from boundcheck.claims.shared.selection import (
     Selected,
     Selector,
     SelectsCells,
-    Settings,
     cells_of,
     matches,
 )
@@ -83,8 +82,9 @@ class ActThroughProduct(SelectsCells):
 
     def selects(self, cells: Cells, recorded: Recorded | None = None) -> Selected:
         """See SelectsCells; never decided also where the grid has no two cells that act alike."""
-        plain = super().selects(cells, recorded)
-        is_grid = any(_is_compared(family) for family in self._families(cells).values())
+        plain, families = super().selects(cells, recorded), self._families(cells).values()
+        found = [{a.acts_like(b) for a, b in combinations(family.values(), 2)} for family in families]
+        is_grid = {True, False} in found
         return plain if is_grid or plain.never else plain._replace(never=[because("no_grid")])
 
     def decide(self, tables: Tables) -> Verdict:
@@ -92,8 +92,9 @@ class ActThroughProduct(SelectsCells):
         cells = cells_of(tables.runs)
         centre, families = self._centre(cells), self._families(cells)
         positions = {key: position for family in families.values() for key, position in family.items()}
-        compared = comparisons(tables, _pairs(families))
-        is_alike = np.array([_act_alike(pair, positions) for pair in compared["twins"]], dtype=bool)
+        pairs = {pair for family in families.values() for pair in combinations(sorted(family), 2)}
+        compared = comparisons(tables, sorted(pairs))
+        is_alike = np.array([positions[a].acts_like(positions[b]) for a, b in compared["twins"]], dtype=bool)
         alike, others = compared[is_alike], compared[~is_alike]
         absent = absent_runs(tables.runs)
         if centre is None or alike.empty or others.empty:
@@ -122,32 +123,17 @@ class ActThroughProduct(SelectsCells):
         centre = self._centre(cells)
         if centre is None:
             return {"w₀ ∝ lr": {}, "w₀ fixed": {}}
-        selected = [key for key in super().chosen(cells) if _is_beside(cells[key], cells[centre])]
-        positions = {key: Position(*(cells[key]["method"][name] for name in MAGNITUDES)) for key in selected}
+        positions = {
+            key: Position(*(cells[key]["method"][name] for name in MAGNITUDES))
+            for key in super().chosen(cells)
+            if are_comparable(cells[key], cells[centre])
+            and are_equal_but(MAGNITUDES, cells[key]["method"], cells[centre]["method"])
+        }
         ordered = sorted(positions, key=lambda key: (positions[key].decay, positions[key].lr))
         middle = positions[centre]
         proportional = {key: positions[key] for key in ordered if positions[key].has_start_per_rate_of(middle)}
         fixed = {key: positions[key] for key in ordered if positions[key].start == middle.start}
         return {"w₀ ∝ lr": proportional, "w₀ fixed": fixed}
-
-
-def _is_beside(cell: Settings, centre: Settings) -> bool:
-    """Whether a training differs from the centre's in learning rate, weight decay and start only."""
-    return are_comparable(cell, centre) and are_equal_but(MAGNITUDES, cell["method"], centre["method"])
-
-
-def _pairs(families: dict[str, Family]) -> list[Twins]:
-    return sorted({pair for family in families.values() for pair in combinations(sorted(family), 2)})
-
-
-def _act_alike(twins: Twins, positions: Family) -> bool:
-    first, second = twins
-    return positions[first].acts_like(positions[second])
-
-
-def _is_compared(family: Family) -> bool:
-    """Whether a family has two trainings that act alike, and two that do not."""
-    return len({_act_alike(pair, family) for pair in combinations(family, 2)}) == 2
 
 
 def _decided(alike: pd.DataFrame, others: pd.DataFrame) -> tuple[Decision, Reason]:
