@@ -74,7 +74,6 @@ class BitsAgree(SelectsTwins):
     check: str
 
     def decide(self, tables: Tables) -> Verdict:
-        """Count the bits that differ, of the pairs whose premise holds."""
         compared, absent = _compared(self, tables)
         rows = tables.checks[tables.checks["check"] == self.check]
         compared = compared.merge(rows[[*RUN, "premise_holds"]], on=list(RUN))

@@ -71,7 +71,6 @@ class FlipRatioFormula(SelectsCells):
         return one_of_equals(cells, super().chosen(cells))
 
     def decide(self, tables: Tables) -> Verdict:
-        """Predict every run's epochs and compare."""
         tables, limit = self.only(tables), math.log(self.factor)
         done = tables.runs.loc[tables.runs["status"] == "done", list(RUN)]
         curves = tables.curves.merge(done)

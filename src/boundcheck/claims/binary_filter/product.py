@@ -4,38 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
-from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from boundcheck.claims.binary_filter.bit_comparisons import comparisons
-from boundcheck.claims.binary_filter.relations import MAGNITUDES, Twins, are_comparable, are_equal_but
+from boundcheck.claims.binary_filter.relations import MAGNITUDES, are_comparable, are_equal_but
 from boundcheck.claims.shared.figures import COLUMNS
 from boundcheck.claims.shared.rows import ends
 from boundcheck.claims.shared.selection import (
+    CELL,
     CellKey,
     Cells,
     Recorded,
     Selected,
     Selector,
     SelectsCells,
-    Settings,
     cells_of,
     matches,
 )
 from boundcheck.claims.shared.statistics import student_interval
-from boundcheck.claims.shared.values import ByCell, absent_runs, quantity_rows, values_by_cell
+from boundcheck.claims.shared.values import absent_runs, quantity_rows, values_of_runs
 from boundcheck.contracts import NAN
 from boundcheck.settings import settings
 from boundcheck.verdicts import Decision, Figure, Reason, Tables, Verdict, because
 
-ACCURACY, EQUAL_TO_PRODUCT, EQUAL_TO_CENTRE = (
-    "accuracy (%)",
-    "bits equal to its product's (%)",
-    "bits equal to the centre's (%)",
-)
+ACCURACY = "accuracy (%)"
+EQUAL_TO_PRODUCT = "bits equal to its product's (%)"
+EQUAL_TO_CENTRE = "bits equal to the centre's (%)"
 
 
 class Position(NamedTuple):
@@ -85,24 +82,25 @@ class ActThroughProduct(SelectsCells):
 
     def selects(self, cells: Cells, recorded: Recorded | None = None) -> Selected:
         """See SelectsCells; never decided also where the grid has no two cells that act alike."""
-        plain = super().selects(cells, recorded)
-        is_grid = any(_is_compared(family) for family in self._families(cells).values())
+        plain, families = super().selects(cells, recorded), self._families(cells).values()
+        found = [{a.acts_like(b) for a, b in combinations(family.values(), 2)} for family in families]
+        is_grid = {True, False} in found
         return plain if is_grid or plain.never else plain._replace(never=[because("no_grid")])
 
     def decide(self, tables: Tables) -> Verdict:
-        """Compare all pairs of cells."""
         tables = self.only(tables)
         cells = cells_of(tables.runs)
         centre, families = self._centre(cells), self._families(cells)
         positions = {key: position for family in families.values() for key, position in family.items()}
-        compared = comparisons(tables, _pairs(families))
-        is_alike = np.array([_act_alike(pair, positions) for pair in compared["twins"]], dtype=bool)
+        pairs = {pair for family in families.values() for pair in combinations(sorted(family), 2)}
+        compared = comparisons(tables, sorted(pairs))
+        is_alike = np.array([positions[a].acts_like(positions[b]) for a, b in compared["twins"]], dtype=bool)
         alike, others = compared[is_alike], compared[~is_alike]
         absent = absent_runs(tables.runs)
         if centre is None or alike.empty or others.empty:
             return Verdict("not run", absent or [because("no_grid")])
         accuracy = _accuracy(tables)
-        interval = student_interval(list(_spread(families["w₀ fixed"], accuracy).values()))
+        interval = student_interval(_spread(families["w₀ fixed"], accuracy))
         decision, reason = _decided(alike, others)
         table = _table(families, centre, compared, accuracy)
         return Verdict(
@@ -125,32 +123,17 @@ class ActThroughProduct(SelectsCells):
         centre = self._centre(cells)
         if centre is None:
             return {"w₀ ∝ lr": {}, "w₀ fixed": {}}
-        selected = [key for key in super().chosen(cells) if _is_beside(cells[key], cells[centre])]
-        positions = {key: Position(*(cells[key]["method"][name] for name in MAGNITUDES)) for key in selected}
+        positions = {
+            key: Position(*(cells[key]["method"][name] for name in MAGNITUDES))
+            for key in super().chosen(cells)
+            if are_comparable(cells[key], cells[centre])
+            and are_equal_but(MAGNITUDES, cells[key]["method"], cells[centre]["method"])
+        }
         ordered = sorted(positions, key=lambda key: (positions[key].decay, positions[key].lr))
         middle = positions[centre]
         proportional = {key: positions[key] for key in ordered if positions[key].has_start_per_rate_of(middle)}
         fixed = {key: positions[key] for key in ordered if positions[key].start == middle.start}
         return {"w₀ ∝ lr": proportional, "w₀ fixed": fixed}
-
-
-def _is_beside(cell: Settings, centre: Settings) -> bool:
-    """Whether a training differs from the centre's in learning rate, weight decay and start only."""
-    return are_comparable(cell, centre) and are_equal_but(MAGNITUDES, cell["method"], centre["method"])
-
-
-def _pairs(families: dict[str, Family]) -> list[Twins]:
-    return sorted({pair for family in families.values() for pair in combinations(sorted(family), 2)})
-
-
-def _act_alike(twins: Twins, positions: Family) -> bool:
-    first, second = twins
-    return positions[first].acts_like(positions[second])
-
-
-def _is_compared(family: Family) -> bool:
-    """Whether a family has two trainings that act alike, and two that do not."""
-    return len({_act_alike(pair, family) for pair in combinations(family, 2)}) == 2
 
 
 def _decided(alike: pd.DataFrame, others: pd.DataFrame) -> tuple[Decision, Reason]:
@@ -168,27 +151,22 @@ def _decided(alike: pd.DataFrame, others: pd.DataFrame) -> tuple[Decision, Reaso
     return ("contradicted" if num_wrong else "inconclusive" if same else "supported"), reason
 
 
-def _accuracy(tables: Tables) -> ByCell:
-    """In percent."""
-    values = values_by_cell(quantity_rows(tables, "curves", "test_accuracy"), tables.runs, "last")
-    return {key: {seed: 100 * value for seed, value in by_seed.items()} for key, by_seed in values.items()}
+def _accuracy(tables: Tables) -> pd.DataFrame:
+    """In percent, by seed (rows) and cell (columns); NaN where there is no run."""
+    values = values_of_runs(quantity_rows(tables, "curves", "test_accuracy"), tables.runs, "last")
+    return 100 * values.pivot(index="seed", columns=list(CELL), values="value")
 
 
-def _spread(family: Family, accuracy: ByCell) -> dict[int, float]:
-    """By seed, the largest difference of accuracy between trainings of equal product."""
-    by_product: dict[float, list[CellKey]] = {}
-    for key, position in family.items():
-        by_product.setdefault(position.product, []).append(key)
-    spreads: dict[int, float] = {}
-    for keys in by_product.values():
-        for seed in set.intersection(*(set(accuracy.get(key, {})) for key in keys)):
-            values = [accuracy[key][seed] for key in keys]
-            spreads[seed] = max(spreads.get(seed, 0.0), max(values) - min(values))
-    return spreads
+def _spread(family: Family, accuracy: pd.DataFrame) -> pd.Series:
+    """By seed, the largest difference of accuracy between trainings of equal product that all have the seed."""
+    products = {position.product for position in family.values()}
+    of_product = ([key for key, position in family.items() if position.product == product] for product in products)
+    compared = [accuracy.reindex(columns=keys).dropna() for keys in of_product]
+    return pd.concat([values.max(axis=1) - values.min(axis=1) for values in compared], axis=1).max(axis=1)
 
 
 def _table(
-    families: Mapping[str, Family], centre: CellKey, compared: pd.DataFrame, accuracy: ByCell
+    families: Mapping[str, Family], centre: CellKey, compared: pd.DataFrame, accuracy: pd.DataFrame
 ) -> list[dict[str, Any]]:
     """A row for each training of each family; the centre belongs to every family."""
     agreement = (100 - compared["end"]).groupby(compared["twins"].map(frozenset)).mean().to_dict()
@@ -197,7 +175,7 @@ def _table(
     for name, family in families.items():
         of_product = {p.product: key for key, p in family.items() if p.lr == family[centre].lr}
         for key, position in family.items():
-            accuracies = accuracy.get(key, {}).values()
+            accuracies = accuracy[key].dropna() if key in accuracy else pd.Series(dtype=float)
             rows.append(
                 {
                     "method": key[2],
@@ -205,7 +183,7 @@ def _table(
                     "lr": position.lr,
                     "weight decay": position.decay,
                     "product": position.product,
-                    ACCURACY: fmean(accuracies) if accuracies else NAN,
+                    ACCURACY: float(accuracies.mean()),
                     EQUAL_TO_PRODUCT: agreement.get(frozenset([key, of_product.get(position.product)]), NAN),
                     EQUAL_TO_CENTRE: agreement.get(frozenset([key, centre]), NAN),
                     "n": len(accuracies),

@@ -47,10 +47,7 @@ def is_wrong_filter(latent: Settings, filtered: Settings) -> bool:
 def is_rescaled(first: Settings, second: Settings, form_2: bool = False) -> bool:
     """Whether the second training is the first with (s w_0, s lr, weight_decay/s), s = 2, 4, 8, …
 
-    Args:
-        first: a cell.
-        second: another cell of the same network and training.
-        form_2: (s w_0, s² lr, weight_decay/s²) instead, the symmetry of layers that are scaled in form 2.
+    Of layers that are scaled in form 2 it is (s w_0, s² lr, weight_decay/s²).
     """
     if not all(name in cell["method"] for cell in (first, second) for name in MAGNITUDES):
         return False

@@ -38,7 +38,6 @@ class ReplayedMappings(SelectsCells):
     source: ClassVar[str] = "curves"
 
     def decide(self, tables: Tables) -> Verdict:
-        """Every mapping on every run that replayed its gradients."""
         from boundcheck.methods.mapped_filter import MAPPINGS, is_exact
 
         tables = self.only(tables)

@@ -34,7 +34,6 @@ class CertifiesCurvature(SelectsCells):
     accuracy: Positive = 1.0
 
     def decide(self, tables: Tables) -> Verdict:
-        """The best interval of each run, and whether ‖H‖ lies in it."""
         tables = self.only(tables)
         absent = absent_runs(tables.runs)
         points = intervals(tables)

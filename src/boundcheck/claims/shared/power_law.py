@@ -71,7 +71,6 @@ class PowerLaw(SelectsCells):
         return without_sweep(super().selects(cells, recorded), cells, self.x, self.quantity)
 
     def decide(self, tables: Tables) -> Verdict:
-        """Fit every group."""
         tables = self.only(tables)
         rows = quantity_rows(tables, self.source, self.quantity, self.analysis)
         try:

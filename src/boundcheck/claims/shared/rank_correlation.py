@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import pandas as pd
 
+from boundcheck.claims.shared.decision import DECISION_OF_CELL
 from boundcheck.claims.shared.figures import COLUMNS, in_words, interval_figure, is_logarithmic
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import SelectsCells
@@ -15,7 +15,7 @@ from boundcheck.claims.shared.statistics import Interval, pooled_rank_correlatio
 from boundcheck.claims.shared.values import AmbiguousValueError, absent_runs, quantity_rows, values_of_runs
 from boundcheck.contracts import NAN
 from boundcheck.settings import settings
-from boundcheck.verdicts import Decision, Figure, Tables, Verdict, because
+from boundcheck.verdicts import Figure, Tables, Verdict, because
 
 GAPS = {"loss": ("test_loss", "full_train_loss"), "accuracy": ("train_accuracy", "test_accuracy")}
 BETWEEN, WITHIN = "between methods", "within methods"
@@ -45,7 +45,6 @@ class PredictsGap(SelectsCells):
     source: ClassVar[str] = "measurements"
 
     def decide(self, tables: Tables) -> Verdict:
-        """Correlate over all finished runs that have both numbers."""
         tables = self.only(tables)
         try:
             points = self._points(tables)
@@ -64,7 +63,7 @@ class PredictsGap(SelectsCells):
         ]
         evidence = [_row(*row) for row in intervals]
         return Verdict(
-            _decision(pooled),
+            DECISION_OF_CELL[pooled.sign],
             [*reasons, *absent_runs(tables.runs)],
             *pooled[:3],
             unit="rank correlation",
@@ -115,11 +114,5 @@ def _row(dataset: str, model: str, name: str, interval: Interval) -> dict[str, A
         "low": interval.low,
         "high": interval.high,
         "n": interval.num,
-        "decision": _decision(interval),
+        "decision": DECISION_OF_CELL[interval.sign],
     }
-
-
-def _decision(interval: Interval) -> Decision:
-    if math.isnan(interval.low) or not interval.sign:
-        return "inconclusive"
-    return "supported" if interval.sign > 0 else "contradicted"

@@ -39,12 +39,7 @@ def sweep_rows(rows: pd.DataFrame, runs: pd.DataFrame, setting: str) -> pd.DataF
 
 
 def swept_cells(cells: Cells, setting: str) -> dict[CellKey, tuple[float, str]]:
-    """The value of a setting in each cell of a sweep, and what is common to the cells of the sweep, as JSON.
-
-    Args:
-        cells: resolved settings by cell.
-        setting: as of `sweep_rows`.
-    """
+    """The value of a setting in each cell of a sweep, and what is common to the cells of the sweep, as JSON."""
     part, _, name = setting.rpartition(".")
     swept = part or "model"
     found: dict[CellKey, tuple[float, str]] = {}

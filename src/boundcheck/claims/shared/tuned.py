@@ -79,23 +79,22 @@ class SimilarWhenTuned(SelectsCells):
         return plain if is_compared or plain.never else plain._replace(never=[because("no_two_groups")])
 
     def decide(self, tables: Tables) -> Verdict:
-        """Tune each group, compare with the reference group."""
-        rows: list[dict[str, Any]] = []
-        differences: dict[str, list[BySeed]] = {}
-        for network, groups in self._values(tables).items():
-            tuned = {name: self._tuned(methods) for name, methods in groups.items()}
-            for name in tuned.keys() - {self.reference_group}:
-                if by_seed := self._differences(tuned, name):
-                    differences.setdefault(name, []).append(by_seed)
-                    rows.append(self._row(network, name, groups, tuned, by_seed))
-        if not rows:
-            absent = absent_runs(self.only(tables).runs)
-            return Verdict("not run", absent or [because("no_two_groups")])
-        order = [*self.groups]
-        rows.sort(key=lambda row: order.index(row["method"]))
-        pooled = {
-            name: student_interval(list(pool(differences[name]).values())) for name in order if name in differences
+        values = self._values(tables)
+        tuned = {
+            network: {name: self._tuned(methods) for name, methods in groups.items()}
+            for network, groups in values.items()
         }
+        rows: list[dict[str, Any]] = []
+        pooled: dict[str, Interval] = {}
+        for name in (group for group in self.groups if group != self.reference_group):
+            differences = {network: self._differences(groups, name) for network, groups in tuned.items()}
+            found = {network: by_seed for network, by_seed in differences.items() if by_seed}
+            if found:
+                pooled[name] = student_interval(list(pool(list(found.values())).values()))
+            for network, by_seed in found.items():
+                rows.append(self._row(network, name, values[network], tuned[network], by_seed))
+        if not rows:
+            return Verdict("not run", absent_runs(self.only(tables).runs) or [because("no_two_groups")])
         decision, reason = self._decision(pooled)
         against, worst = min(pooled.items(), key=lambda item: item[1].mean if self.at_least else -abs(item[1].mean))
         return Verdict(
@@ -135,8 +134,8 @@ class SimilarWhenTuned(SelectsCells):
         return tuned
 
     def _differences(self, tuned: Mapping[str, BySeed], name: str) -> BySeed:
-        """By common seed, by how much the reference group is better than this one."""
-        mine, reference = tuned[name], tuned.get(self.reference_group, {})
+        """By common seed, by how much the reference group is better than this other one."""
+        mine, reference = tuned.get(name, {}), tuned.get(self.reference_group, {})
         sign = 1 if self.higher_is_better else -1
         return {seed: sign * (reference[seed] - mine[seed]) for seed in sorted(mine.keys() & reference.keys())}
 

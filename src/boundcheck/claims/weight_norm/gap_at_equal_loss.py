@@ -48,7 +48,6 @@ class GapAtEqualLoss(SelectsCells):
         return without_sweep(super().selects(cells, recorded), cells, self.x, TEST)
 
     def decide(self, tables: Tables) -> Verdict:
-        """Fit the groups that have learned enough."""
         tables = self.only(tables)
         found = self._gaps(tables)
         problems = {str(group): self._problem(str(group), part) for group, part in found.groupby("group")}
@@ -60,12 +59,14 @@ class GapAtEqualLoss(SelectsCells):
             return verdict
         cells: list[Mapping[str, Any]] = [*verdict.cells]
         cells += [{"group": group, "decision": "inconclusive"} for group in left_out]
-        parts = dict(iter(found.groupby("group")))
+        groups = found.groupby("group")
+        means = groups[["level", "gap"]].mean().rename(columns={"level": "training loss", "gap": "mean gap"})
+        of_group: Any = means.assign(n=groups.size()).to_dict("index")
         return replace(
             verdict,
             decision=of_groups([cell["decision"] for cell in cells]),
             reason=[*(verdict.reason if len(points) else ()), *left_out.values()],
-            cells=[{**cell, **_means(parts[cell["group"]])} for cell in cells],
+            cells=[{**cell, **of_group[cell["group"]]} for cell in cells],
             unit=f"% {verdict.unit}" if verdict.unit else "",
         )
 
@@ -95,8 +96,3 @@ class GapAtEqualLoss(SelectsCells):
             return because("least_loss_above", group=group, loss=level, limit=self.loss_at_most)
         mean, low, high, *_ = student_interval(part.groupby("seed")["gap"].mean())
         return None if low > 0 else because("no_mean_gap", group=group, mean=mean, low=low, high=high)
-
-
-def _means(part: pd.DataFrame) -> dict[str, float]:
-    """What the runs of a group have on average."""
-    return {"n": len(part), "training loss": float(part["level"].mean()), "mean gap": float(part["gap"].mean())}
