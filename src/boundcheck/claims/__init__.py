@@ -51,7 +51,7 @@ CLAIMS: dict[str, str] = {
     "weights_converge": "boundcheck.claims.dag_momentum.convergence:WeightsConverge",
     "stability_plateau": "boundcheck.claims.dag_momentum.plateau:StabilityPlateau",
     "step_theorem": "boundcheck.claims.dag_momentum.figures:StepTheorem",
-    "lyapunov_descent": "boundcheck.claims.dag_momentum.lyapunov:LyapunovDescent",
+    "lyapunov_descent": "boundcheck.claims.dag_momentum.figures:LyapunovDescent",
     "compresses_better": "boundcheck.claims.dag_momentum.compression:CompressesBetter",
     "measures_agree": "boundcheck.claims.dag_momentum.measures:MeasuresAgree",
     "certified_mode": "boundcheck.claims.dag_momentum.certified:CertifiedMode",

@@ -7,15 +7,14 @@ import pandas as pd
 import pytest
 
 from boundcheck import tables as schemas
-from boundcheck.claims.dag_momentum import lyapunov
+from boundcheck.claims.dag_momentum import figures
 from boundcheck.claims.dag_momentum import steps as step_module
 from boundcheck.claims.dag_momentum.breaks import DescentBreaks
 from boundcheck.claims.dag_momentum.certified import CertifiedMode
 from boundcheck.claims.dag_momentum.checks import MomentumTheorem, PathSumBound
 from boundcheck.claims.dag_momentum.convergence import WeightsConverge
-from boundcheck.claims.dag_momentum.figures import StepTheorem
+from boundcheck.claims.dag_momentum.figures import LyapunovDescent, StepTheorem
 from boundcheck.claims.dag_momentum.kl import kl_exponent, local_kl_exponents
-from boundcheck.claims.dag_momentum.lyapunov import LyapunovDescent
 from boundcheck.claims.dag_momentum.plateau import StabilityPlateau
 from boundcheck.claims.dag_momentum.steps import momentum_steps, worst_of_stretches
 from boundcheck.contracts import NAN
@@ -560,9 +559,9 @@ def test_the_predicted_decrease_is_drawn_against_the_actual_one():
 
 def test_the_left_side_of_a_theorem_labels_its_figure():
     tables = checked("bracket", stated("bracket"), tables_of("am"))
-    figures = StepTheorem(check="bracket").decide(tables).figures
-    assert {figure.y_label for figure in figures} == {"‖Δw‖/(η‖g‖)", "−⟨g, Δw⟩/(η‖g‖²)", "cos∠(Δw, −g)"}
-    assert all(figure.caption.startswith(figure.y_label) for figure in figures)
+    drawn = StepTheorem(check="bracket").decide(tables).figures
+    assert {figure.y_label for figure in drawn} == {"‖Δw‖/(η‖g‖)", "−⟨g, Δw⟩/(η‖g‖²)", "cos∠(Δw, −g)"}
+    assert all(figure.caption.startswith(figure.y_label) for figure in drawn)
 
 
 def test_heavy_ball_falls_in_v_where_e_rises(monkeypatch):
@@ -577,7 +576,7 @@ def test_heavy_ball_falls_in_v_where_e_rises(monkeypatch):
     excess = verdict.figures[-1].data.groupby("series")["y"].max()
     assert excess["E"] > 1e-3
     assert excess["V"] == pytest.approx(0, abs=1e-12)
-    monkeypatch.setattr(lyapunov, "NUM_DRAWN", 10)
+    monkeypatch.setattr(figures, "NUM_DRAWN", 10)
     thinned = LyapunovDescent(sampled=True, check="lyapunov").decide(tables).figures[-1]
     assert thinned.data.groupby("series").size().eq(11).all()  # of 19 steps each, the last of 9
     assert thinned.data.groupby("series")["y"].max().equals(excess)

@@ -37,7 +37,7 @@ def claims(plan):
     """The claims that compare cells with cells."""
     variants = plan.config["studies"]["gam"]["claims"]
     built = {name: build(CLAIMS, deciding_settings(variant)) for name, variant in variants.items()}
-    return {name: claim for name, claim in built.items() if getattr(claim, "baseline_value", 0.0) is None}
+    return {name: claim for name, claim in built.items() if hasattr(claim, "baseline") and claim.baseline_value is None}
 
 
 def number(*parts):

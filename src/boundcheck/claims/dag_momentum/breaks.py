@@ -143,15 +143,12 @@ def _evidence(runs: pd.DataFrame, side: str) -> list[dict[str, Any]]:
 
 def _figures(tables: Tables, sides: Mapping[CellKey, str]) -> list[Figure]:
     """The courses of the loss and of its gradient, both sides of the limit in panels of their own."""
-    shown = (("objective", "objective"), ("gradient_norm", "gradient norm"))
-    figures = [
-        curve_figure(tables.curves[tables.curves["quantity"] == name], tables.runs, label) for name, label in shown
-    ]
-    return [_by_side(figure, sides) for figure in figures if figure is not None]
-
-
-def _by_side(figure: Figure, sides: Mapping[CellKey, str]) -> Figure:
-    data = figure.data
-    cells = {(f"{dataset} · {model}", method): side for (dataset, model, method), side in sides.items()}
-    panels = [f"{panel}: {cells[panel, series]}" for panel, series in zip(data["panel"], data["series"], strict=True)]
-    return replace(figure, data=data.assign(panel=panels), log_y=bool((data["y"] > 0).all()))
+    side_of = {(f"{dataset} · {model}", method): side for (dataset, model, method), side in sides.items()}
+    figures = []
+    for name, label in (("objective", "objective"), ("gradient_norm", "gradient norm")):
+        figure = curve_figure(tables.curves[tables.curves["quantity"] == name], tables.runs, label)
+        if figure is not None:
+            data = figure.data
+            panels = [f"{key[0]}: {side_of[key]}" for key in zip(data["panel"], data["series"], strict=True)]
+            figures.append(replace(figure, data=data.assign(panel=panels), log_y=bool((data["y"] > 0).all())))
+    return figures

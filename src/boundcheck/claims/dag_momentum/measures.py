@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from boundcheck.claims.dag_momentum.pictures import COMPONENTS, families_of, size_figure
+from boundcheck.claims.dag_momentum.compression import COMPONENTS, families_of, size_figure
 from boundcheck.claims.shared.baselines import Pair, SelectsPairs, SeveralBaselinesError
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import CELL, CellKey, Cells, Selector, SelectsCells, cells_of, only_cells

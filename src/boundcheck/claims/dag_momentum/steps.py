@@ -29,8 +29,7 @@ EVERY_STEP = (
     "parameter_norm",
 )
 MEASURED = ("local_curvature", "sharpness", "lowest_curvature", "assumed_curvature")
-DERIVED = ("next_objective", "decrease", "previous_update", "slope", "curvature", "certified")
-OF_METHOD = ("s", "momentum", "weight_decay", "epsilon")
+OF_METHOD = ("s", "momentum", "weight_decay", "epsilon", "rule")
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-23}  # bfloat16 keeps its sums in float32
 ROUNDINGS = 64  # of a difference of losses, in units of ε E
 
@@ -48,7 +47,6 @@ def momentum_steps(tables: Tables, rules: Sequence[str] = RULES) -> pd.DataFrame
         (the last L̂ where a certificate was held, else the largest curvature that was measured), and `certified`,
         whether every measured curvature of the run is at most L.
     """
-    import pandas as pd
 
     steps, run_of = tables.view(tables.curves, _recorded)
     found = {
@@ -56,12 +54,8 @@ def momentum_steps(tables: Tables, rules: Sequence[str] = RULES) -> pd.DataFrame
         for run, numbers in tables.view(tables.runs, _numbers).items()
         if run in run_of and numbers["rule"] in rules
     }
-    if not found:
-        columns = [*EVERY_STEP, *MEASURED, *DERIVED, *OF_METHOD]
-        return pd.DataFrame(columns=[*KEYS, *columns, "rule"]).astype(dict.fromkeys(columns, np.float64))
-    steps = steps[steps["run"].isin(list(found))].reset_index(drop=True)
-    of_runs = pd.DataFrame.from_dict(found, orient="index").loc[steps["run"]].reset_index(drop=True)
-    return pd.concat([steps.drop(columns="run"), of_runs], axis=1)
+    steps = steps[steps["run"].isin(list(found))]
+    return steps.assign(**{name: steps["run"].map({run: of[name] for run, of in found.items()}) for name in OF_METHOD})
 
 
 def worst_of_stretches(steps: pd.DataFrame, slack: Any, num_stretches: int) -> pd.DataFrame:
@@ -120,7 +114,7 @@ def sampling(steps: pd.DataFrame) -> Reason:
 
 
 def _numbers(runs: pd.DataFrame) -> dict[Any, dict[str, Any]]:
-    """The columns OF_METHOD and `rule` by run, of those whose method has a momentum law."""
+    """The columns OF_METHOD by run, of those whose method has a momentum law."""
     of_cell = {key: _of_cell(cell) for key, cell in cells_of(runs).items()}
     keys = zip(*(runs[key] for key in RUN), strict=True)
     return {run: of_cell[run[:3]] for run in keys if of_cell[run[:3]]}
@@ -139,8 +133,6 @@ def _of_cell(cell: Settings) -> dict[str, Any]:
 def _recorded(curves: pd.DataFrame) -> tuple[pd.DataFrame, dict[Any, int]]:
     """The steps of all runs, with a number `run` for each run, and that number by run."""
     rows = curves[curves["quantity"].isin([*EVERY_STEP, *MEASURED])]
-    if not len(rows):
-        return rows, {}
     table: Any = rows.set_index([*KEYS, "quantity"])["value"].unstack("quantity")
     table = table.reindex(columns=[*EVERY_STEP, *MEASURED]).astype(np.float64).reset_index()
     table = table.sort_values([*RUN, "step"], ignore_index=True)

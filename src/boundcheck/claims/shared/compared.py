@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from boundcheck.claims.shared.at_loss import TRAIN, at_common_loss
 from boundcheck.claims.shared.baselines import Pair
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import CellKey, cells_of, only_cells, rows_of
-from boundcheck.claims.shared.steps_to_level import steps_to_level
 from boundcheck.claims.shared.values import AmbiguousValueError, ByCell, quantity_rows, values_by_cell
 from boundcheck.verdicts import Reason, Tables, because
 
@@ -76,6 +77,26 @@ def levels_of(claim: Comparison, tables: Tables) -> dict[str, float]:
         return {name: claim.until_level[kind] for name, kind in kinds.items() if kind in claim.until_level}
     level = claim.until_level if claim.until_share is None else claim.until_share
     return {} if level is None else dict.fromkeys(kinds, level)
+
+
+def steps_to_level(rows: pd.DataFrame, levels: Mapping[str, float], of_first: bool = False) -> pd.DataFrame:
+    """One row per run whose value is the first step at which the quantity is at or below the level.
+
+    A run that never is gets its last step, which can only make it look faster, and `reached` False.
+
+    Args:
+        rows: tidy rows of one quantity of the curves.
+        levels: by dataset, in the unit of the quantity; other datasets are left out.
+        of_first: the levels are shares of the first value of each run.
+    """
+    keys = list(RUN)
+    ordered = rows[np.isfinite(rows["value"]) & rows["dataset"].isin(list(levels))].sort_values("step", kind="stable")
+    values = ordered["value"] / (ordered.groupby(keys)["value"].transform("first") if of_first else 1)
+    reached = ordered[values <= ordered["dataset"].map(levels).astype(float)].groupby(keys).head(1)
+    last = ordered.groupby(keys).tail(1)
+    first_steps = reached.set_index(keys)["step"].reindex(last.set_index(keys).index)
+    steps = np.where(first_steps.isna(), last["step"], first_steps).astype(np.float64)
+    return last.assign(value=steps, reached=first_steps.notna().to_numpy())
 
 
 def _at_equal_loss(rows: pd.DataFrame, tables: Tables, pairs: Sequence[Pair]) -> tuple[pd.DataFrame, ByCell]:

@@ -36,7 +36,8 @@ def decide_sign(differences: Differences, favoured_sign: int) -> Decided:
         differences: at least one cell has one.
         favoured_sign: +1 or −1, the sign that the statement claims.
     """
-    pooled, intervals = _intervals(differences)
+    intervals = {key: student_interval(list(by_seed.values())) for key, by_seed in differences.items()}
+    pooled = student_interval(list(pool([by_seed for by_seed in differences.values() if by_seed]).values()))
     sides = {key: interval.sign * favoured_sign for key, interval in intervals.items() if interval.num}
     decisions: dict[CellKey, Decision] = {
         key: DECISION_OF_CELL[sides[key]] if key in sides else "not run" for key in intervals
@@ -75,12 +76,6 @@ def side_of_margin(effect: float, low: float, high: float, margin: float) -> Dec
         return "not run"
     low, high = (effect, effect) if math.isnan(low) else (low, high)
     return side_of_range(low, high, -100 * margin, 100 * margin)
-
-
-def _intervals(differences: Differences) -> tuple[Interval, dict[CellKey, Interval]]:
-    intervals = {key: student_interval(list(by_seed.values())) for key, by_seed in differences.items()}
-    pooled = student_interval(list(pool([by_seed for by_seed in differences.values() if by_seed]).values()))
-    return pooled, intervals
 
 
 def _why_undecided(pooled: Interval) -> Reason:

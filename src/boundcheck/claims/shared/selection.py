@@ -67,7 +67,12 @@ def matches(selector: Selector, variant: Settings) -> bool:
     if not isinstance(selector, Mapping):
         return any(matches(entry, variant) for entry in selector)
     return all(
-        name in variant and (matches(wanted, variant) if _is_name(name, wanted) else fits(variant[name], wanted))
+        name in variant
+        and (
+            fnmatchcase(variant[name], wanted)
+            if name == "name" and isinstance(wanted, str)
+            else fits(variant[name], wanted)
+        )
         for name, wanted in selector.items()
     )
 
@@ -110,8 +115,8 @@ def only_cells(tables: Tables, cells: Iterable[CellKey]) -> Tables:
     if kept.issuperset(cells_of(tables.runs)):
         return tables
     return only_runs(tables, kept)._replace(
-        curves=_rows(tables, tables.curves, kept),
-        measurements=_rows(tables, tables.measurements, kept),
+        curves=rows_of(tables.curves, kept, tables),
+        measurements=rows_of(tables.measurements, kept, tables),
         views=None if tables.views is None else Views(),  # what is made of these rows goes when they go
     )
 
@@ -119,22 +124,19 @@ def only_cells(tables: Tables, cells: Iterable[CellKey]) -> Tables:
 def only_runs(tables: Tables, cells: Iterable[CellKey]) -> Tables:
     """The tables with the runs and checks of these cells; the curves and measurements stay whole."""
     kept = set(cells)
-    return tables._replace(runs=_rows(tables, tables.runs, kept), checks=_rows(tables, tables.checks, kept))
+    return tables._replace(runs=rows_of(tables.runs, kept, tables), checks=rows_of(tables.checks, kept, tables))
 
 
-def rows_of(frame: pd.DataFrame, cells: Collection[CellKey]) -> pd.DataFrame:
-    """The rows of these cells; of none of them, the columns alone."""
-    return frame[_is_among(*_cell_numbers(frame), cells)]
+def rows_of(frame: pd.DataFrame, cells: Collection[CellKey], tables: Tables | None = None) -> pd.DataFrame:
+    """The rows of these cells; of none of them, the columns alone.
 
-
-def _rows(tables: Tables, frame: pd.DataFrame, cells: Collection[CellKey]) -> pd.DataFrame:
-    """As `rows_of`, of a frame of these tables, whose cells are numbered once."""
-    numbers, number_of = tables.view(frame, _cell_numbers)
-    return frame[_is_among(numbers, number_of, cells)]
-
-
-def _is_among(numbers: np.ndarray, number_of: Mapping[CellKey, int], cells: Collection[CellKey]) -> np.ndarray:
-    return np.isin(numbers, [number for key, number in number_of.items() if key in cells])
+    Args:
+        frame: with columns that name the cell.
+        cells: those wanted.
+        tables: what the frame is one of, if it is, so that its cells are numbered once.
+    """
+    numbers, number_of = _cell_numbers(frame) if tables is None else tables.view(frame, _cell_numbers)
+    return frame[np.isin(numbers, [number for key, number in number_of.items() if key in cells])]
 
 
 def _cell_numbers(frame: pd.DataFrame) -> tuple[np.ndarray, dict[CellKey, int]]:
@@ -214,10 +216,6 @@ def has_recorder(cell: Settings, selector: Selector) -> bool:
     if isinstance(selector, Mapping) and not selector:
         return True
     return any(matches(selector, {"kind": entry} if isinstance(entry, str) else entry) for entry in cell["record"])
-
-
-def _is_name(name: str, wanted: Any) -> bool:
-    return name == "name" and isinstance(wanted, str)
 
 
 def _is_number(value: Any) -> bool:

@@ -59,9 +59,6 @@ def student_interval(values: ArrayLike) -> Interval:
     Args:
         values: (n,), one number per seed; paired differences in a comparison.
 
-    Returns:
-        The interval, in the unit of the values.
-
     Raises:
         ValueError: a value is not finite.
 
@@ -96,9 +93,8 @@ def num_runs_needed(mean: float, std: float) -> int | None:
 
     if not (std > 0 and abs(mean) > 0):
         return None
-    least = (
-        float(ndtri(QUANTILE)) * std / abs(mean)
-    ) ** 2  # Student's quantile is above the normal one: never too many
+    # Student's quantile is above the normal one, so that this is never too many
+    least = (float(ndtri(QUANTILE)) * std / abs(mean)) ** 2
     if least > LARGEST_NUM_RUNS:
         return None
     n = max(2, int(least))
@@ -125,8 +121,7 @@ def log_log_slope(x: ArrayLike, y: ArrayLike) -> Slope:
         x: (n,), positive, not all equal.
         y: (n,), positive.
 
-    Returns:
-        The slope; NaN bounds for two points, which any line fits.
+    Returns: the slope, with NaN bounds for two points, which any line fits.
 
     Raises:
         ValueError: unequal lengths, fewer than two different x, or a value that has no logarithm.
@@ -143,11 +138,11 @@ def log_log_slope(x: ArrayLike, y: ArrayLike) -> Slope:
     centred = log_x - log_x.mean()
     slope = float(centred @ log_y / (centred @ centred))
     intercept = float(log_y.mean() - slope * log_x.mean())
-    half = NAN
-    if x.size > 2:
-        residuals = log_y - intercept - slope * log_x
-        variance = float(residuals @ residuals) / (x.size - 2)
-        half = student_quantile(x.size - 2) * (variance / float(centred @ centred)) ** 0.5
+    if x.size == 2:
+        return Slope(slope, NAN, NAN, intercept, 2)
+    residuals = log_y - intercept - slope * log_x
+    variance = float(residuals @ residuals) / (x.size - 2)
+    half = student_quantile(x.size - 2) * (variance / float(centred @ centred)) ** 0.5
     return Slope(slope, slope - half, slope + half, intercept, x.size)
 
 

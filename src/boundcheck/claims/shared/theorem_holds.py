@@ -62,7 +62,31 @@ class TheoremHolds(SelectsCells):
 
     def evidence(self, tables: Tables, rows: pd.DataFrame) -> list[dict[str, Any]]:
         """For each cell and inequality the rows, the violations and the tightness."""
-        return theorem_evidence(rows)
+        premise = rows["premise_holds"].astype(bool)
+        marked = rows.assign(
+            held=premise,
+            violated=premise & ~rows["holds"].fillna(True).astype(bool),
+            tightness=rows["tightness"].where(premise),
+            seed=rows["seed"].where(premise),
+        )
+        groups = marked.groupby(["dataset", "model", "method", "theorem"])
+        table = groups.agg(
+            rows=("held", "size"),
+            held=("held", "sum"),
+            violations=("violated", "sum"),
+            worst=("tightness", "min"),
+            median=("tightness", "median"),
+            n=("seed", "nunique"),
+        ).reset_index()
+        table["decision"] = np.select(
+            [table["held"] == 0, table["violations"] > 0], ["vacuous", "contradicted"], "supported"
+        )
+        if table["theorem"].nunique() == 1:
+            table = table.drop(columns="theorem")
+        names = {"held": "premise holds", "worst": "worst tightness", "median": "median tightness"}
+        return [
+            {str(key): value for key, value in row.items()} for row in table.rename(columns=names).to_dict("records")
+        ]
 
     def figures(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
         """The bounds beside what was measured."""
@@ -89,33 +113,6 @@ class TheoremHolds(SelectsCells):
         if self.vacuous_above is not None and tightness > self.vacuous_above:
             return "vacuous", [because("too_loose", tightness=tightness, limit=self.vacuous_above), *details], tightness
         return "supported", [because("holds"), *details], tightness
-
-
-def theorem_evidence(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """For each cell and inequality of the rows of a check: the rows, the violations and the tightness."""
-    premise = rows["premise_holds"].astype(bool)
-    marked = rows.assign(
-        held=premise,
-        violated=premise & ~rows["holds"].fillna(True).astype(bool),
-        tightness=rows["tightness"].where(premise),
-        seed=rows["seed"].where(premise),
-    )
-    groups = marked.groupby(["dataset", "model", "method", "theorem"])
-    table = groups.agg(
-        rows=("held", "size"),
-        held=("held", "sum"),
-        violations=("violated", "sum"),
-        worst=("tightness", "min"),
-        median=("tightness", "median"),
-        n=("seed", "nunique"),
-    ).reset_index()
-    table["decision"] = np.select(
-        [table["held"] == 0, table["violations"] > 0], ["vacuous", "contradicted"], "supported"
-    )
-    if table["theorem"].nunique() == 1:
-        table = table.drop(columns="theorem")
-    names = {"held": "premise holds", "worst": "worst tightness", "median": "median tightness"}
-    return [{str(key): value for key, value in row.items()} for row in table.rename(columns=names).to_dict("records")]
 
 
 def _equality(held: pd.DataFrame) -> Sequence[Reason]:

@@ -1,6 +1,6 @@
 import pandas as pd
 
-from boundcheck.claims.shared.steps_to_level import steps_to_level
+from boundcheck.claims.shared.compared import steps_to_level
 
 KEYS = {"dataset": "d", "model": "m", "quantity": "loss"}
 
