@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
+import pandas as pd
 from annotated_types import Ge
 
 from boundcheck.claims.dag_momentum.outcomes import effect_of, per_cell, per_run, pooled
@@ -28,9 +29,6 @@ from boundcheck.settings import settings
 from boundcheck.theory.dag_momentum.baselines import heavy_ball_step_limit
 from boundcheck.theory.dag_momentum.step import step_limit
 from boundcheck.verdicts import Decision, Figure, Reason, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SEED = ["dataset", "model", "seed"]
 LIMITS = {"adaptive": step_limit, "heavy_ball": heavy_ball_step_limit}  # of η, from L and the number of the law

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.dag_momentum.outcomes import effect_of, per_cell, per_run, pooled
 from boundcheck.claims.dag_momentum.steps import energy_tolerance, momentum_steps
@@ -16,9 +17,6 @@ from boundcheck.claims.shared.values import absent_runs
 from boundcheck.settings import ShareBelowOne, settings
 from boundcheck.theory.dag_momentum.convergence import weight_bound
 from boundcheck.verdicts import Reason, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @settings(kw_only=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.dag_momentum import kl, theorems
 from boundcheck.claims.dag_momentum.steps import RULES, momentum_steps, worst_of_stretches
@@ -13,9 +14,6 @@ from boundcheck.claims.shared.rows import KEYS, check_rows, wide
 from boundcheck.claims.shared.selection import SelectsCells
 from boundcheck.settings import Count, settings
 from boundcheck.verdicts import Tables
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LAWS = {"monotone": RULES, "prediction": RULES, "weight_bound": RULES, "lyapunov": ("heavy_ball",)}
 PATH_BOUNDS = {
@@ -53,8 +51,6 @@ class MomentumTheorem(SelectsCells):
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """A row for each inequality, run and stretch."""
-        import pandas as pd
-
         steps = momentum_steps(self.only_runs(tables), LAWS.get(self.theorem, ("adaptive",)))
         stated = getattr(theorems, self.theorem, None) or getattr(kl, self.theorem)
         return pd.concat([self._worst(inequality) for inequality in stated(steps)], ignore_index=True)
@@ -73,8 +69,6 @@ class PathSumBound(SelectsCells):
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """Two rows per run and snapshot: the bound from the norms at θ, and the one for its sublevel set."""
-        import pandas as pd
-
         tables = self.only(tables)
         names = [*PATH_BOUNDS, "spectral_norm"]
         rows = tables.measurements[tables.measurements["quantity"].isin(names)]

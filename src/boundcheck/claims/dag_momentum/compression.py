@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.compared import Compared
 from boundcheck.claims.shared.comparison import HigherValue
@@ -15,9 +16,6 @@ from boundcheck.claims.shared.rows import RUN
 from boundcheck.contracts import NAN
 from boundcheck.settings import settings
 from boundcheck.verdicts import Figure
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 GAP = 1  # columns between pictures
 COMPONENTS = "principal components"
@@ -56,8 +54,6 @@ def size_figure(
         measures: the quantities on the ordinate with their labels, a panel each; `pca_<quantity>` is drawn too.
         families: of each model.
     """
-    import pandas as pd
-
     is_one = len(measures) == 1
     parts = [_against_size(rows, size, quantity, families) for quantity in measures]
     named = [
@@ -105,8 +101,6 @@ def picture_figures(rows: pd.DataFrame, twins: Mapping[str, str]) -> list[Figure
 
 
 def _picture_figure(dataset: str, rows: pd.DataFrame, model: str, twin: str) -> Figure:
-    import pandas as pd
-
     wanted = [("original", model, "picture"), (model, model, "reconstruction"), (twin, twin, "reconstruction")]
     wanted.append((COMPONENTS, model, "pca_reconstruction"))
     parts = []
@@ -129,8 +123,6 @@ def _strip(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _against_size(rows: pd.DataFrame, size: str, quantity: str, families: Mapping[str, str]) -> pd.DataFrame:
     """The mean over seeds of a quantity, and of that of principal components, at each size."""
-    import pandas as pd
-
     last = rows.groupby([*RUN, "quantity"])["value"].last().unstack("quantity").reset_index()
     last = last.reindex(columns=[*RUN, size, quantity, f"pca_{quantity}"]).rename(
         columns={"dataset": "panel", size: "x"}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.dag_momentum.figures import course_figure
 from boundcheck.claims.dag_momentum.kl import kl_exponent, local_kl_exponents
@@ -18,9 +19,6 @@ from boundcheck.claims.shared.selection import SelectsCells
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.settings import Positive, settings
 from boundcheck.verdicts import Figure, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @settings(kw_only=True)
@@ -116,8 +114,6 @@ def _path_figures(steps: pd.DataFrame) -> list[Figure]:
 
 def _exponent_figure(steps: pd.DataFrame) -> Figure | None:
     """θ by decade of the gap, and the least θ = 1/2 that a limit allows; None where no run gives one."""
-    import pandas as pd
-
     rows = [(*run, *found) for run, part in steps.groupby(list(RUN)) for found in local_kl_exponents(part)]
     if not rows:
         return None

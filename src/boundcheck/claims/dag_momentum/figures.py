@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.dag_momentum.steps import energy_tolerance, sampling, steps_of
 from boundcheck.claims.dag_momentum.theorems import lyapunov_drops
@@ -16,9 +17,6 @@ from boundcheck.claims.shared.selection import CELL, Selector, SelectsCells, cel
 from boundcheck.claims.shared.theorem_holds import TheoremHolds
 from boundcheck.settings import settings
 from boundcheck.verdicts import Figure, Reason, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NUM_DRAWN = 200
 
@@ -99,8 +97,6 @@ def _prediction_figure(rows: pd.DataFrame, num_left_out: int) -> Figure:
         rows: check rows whose premise holds and whose sides are positive.
         num_left_out: how many other rows have no place on logarithmic axes.
     """
-    import pandas as pd
-
     points = rows.assign(panel=panels(rows), role="measured", x=rows["bound"])
     points = points.rename(columns={"method": "series"}).assign(**dict.fromkeys(("y", "low", "high"), rows["measured"]))
     ends = points.groupby("panel").agg(series=("series", "min"), low=("x", "min"), high=("x", "max")).reset_index()

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.dag_momentum.steps import clipped_s, energy_tolerance
 from boundcheck.claims.dag_momentum.theorems import Inequality, certified_runs, positive_constant, summed_tolerance
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.statistics import log_log_slope
 from boundcheck.theory.dag_momentum import convergence
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RESOLVED = 1e4  # a gap E_k − E_end counts from so many times its rounding error on
 LARGEST_EXPONENT = 0.95

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from boundcheck.claims.dag_momentum.compression import COMPONENTS, families_of, size_figure
 from boundcheck.claims.shared.baselines import Pair, SelectsPairs, SeveralBaselinesError
@@ -15,9 +17,6 @@ from boundcheck.claims.shared.values import absent_runs
 from boundcheck.contracts import NAN
 from boundcheck.settings import settings
 from boundcheck.verdicts import Decision, Figure, Reason, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LABELS = {
     "psnr_hvs_m": "PSNR-HVS-M (dB)",

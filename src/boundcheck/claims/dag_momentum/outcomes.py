@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import CELL
 from boundcheck.claims.shared.statistics import Interval, pool, student_interval
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def per_run(steps: pd.DataFrame, describe: Callable[[pd.DataFrame], Mapping[str, Any]]) -> pd.DataFrame:
     """One row for each run: its keys, and what `describe` says of its steps."""
-    import pandas as pd
-
     runs = steps.groupby(list(RUN))
     return pd.DataFrame([{**dict(zip(RUN, run, strict=True)), **describe(part)} for run, part in runs])
 

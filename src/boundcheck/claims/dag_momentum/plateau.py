@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from boundcheck.claims.dag_momentum.outcomes import by_seed, effect_of, per_cell, pooled
 from boundcheck.claims.dag_momentum.steps import momentum_steps
@@ -15,9 +17,6 @@ from boundcheck.claims.shared.values import absent_runs
 from boundcheck.settings import InnerShare, settings
 from boundcheck.theory.dag_momentum.convergence import stability_plateau
 from boundcheck.verdicts import Figure, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @settings(kw_only=True)
@@ -62,8 +61,6 @@ class StabilityPlateau(SelectsCells):
 
 
 def _plateau_figure(steps: pd.DataFrame) -> Figure:
-    import pandas as pd
-
     measured = steps[steps["level"].notna()]
     parts = [
         over_seeds(measured, x="step", y=name).assign(role=role)

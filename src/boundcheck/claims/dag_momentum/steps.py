@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.kinds import method_of
 from boundcheck.claims.shared.rows import KEYS, RUN
@@ -13,9 +14,6 @@ from boundcheck.claims.shared.selection import Settings, cells_of
 from boundcheck.contracts import NAN
 from boundcheck.optional_members import HasMomentumLaw
 from boundcheck.verdicts import Reason, Tables, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RULES = ("adaptive", "heavy_ball", "nesterov")  # of a `MomentumLaw`
 EVERY_STEP = (

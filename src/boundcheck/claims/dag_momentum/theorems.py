@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.dag_momentum.steps import clipped_s, energy_tolerance, first_objective, summed
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.theory.dag_momentum import baselines, convergence, step
 from boundcheck.verdicts import Sense
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RATIO_TOLERANCE = 5000  # of ratios of order 1, in units of the run's ε; 10⁻¹² in float64
 SUM_TOLERANCE = 1e6  # of long sums, relative, in units of the run's ε

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.rows import RUN, columns_of
 from boundcheck.claims.shared.selection import CellKey
 from boundcheck.contracts import NAN
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TRAIN = "full_train_loss"
 
@@ -53,8 +51,6 @@ def at_common_loss(
 
     Returns: rows like the first of each run, with its `value` there and the column `level`, that training loss.
     """
-    import pandas as pd
-
     losses = columns_of(curves, [*RUN, "step"], [TRAIN]).merge(runs.loc[runs["status"] == "done", [*RUN]])
     both = rows.merge(losses, on=[*RUN, "step"]).dropna(subset=[TRAIN, "value"]).sort_values("step", kind="stable")
     cells = zip(both["dataset"], both["model"], both["method"], strict=True)

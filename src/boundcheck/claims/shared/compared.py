@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.at_loss import TRAIN, at_common_loss
 from boundcheck.claims.shared.baselines import Pair
@@ -16,8 +17,6 @@ from boundcheck.claims.shared.values import AmbiguousValueError, ByCell, quantit
 from boundcheck.verdicts import Reason, Tables, because
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from boundcheck.claims.shared.comparison import Comparison
 
 

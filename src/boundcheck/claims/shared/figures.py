@@ -7,16 +7,14 @@ bound where there are both). In an interval figure y is the effect, `panel` the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.contracts import NAN
 from boundcheck.verdicts import Figure
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COLUMNS = ("panel", "series", "role", "x", "y", "low", "high")
 MAX_POINTS = 200
@@ -27,8 +25,6 @@ LOG_RANGE = 30  # a positive quantity that spans more than this factor is drawn 
 
 def interval_figure(evidence: Sequence[Mapping[str, Any]], label: str, caption: str) -> Figure:
     """One interval per evidence row that has an effect; rows without dataset stand on their own (the pooled one)."""
-    import pandas as pd
-
     rows = [
         {
             "panel": f"{row['dataset']} · {row['model']}" if "dataset" in row else "",
@@ -149,8 +145,6 @@ def is_logarithmic(values: pd.Series) -> bool:
 
 def _sharing_what_was_measured(rows: pd.DataFrame) -> list[pd.DataFrame]:
     """The rows of each theorem, theorems on the same measured numbers together."""
-    import pandas as pd
-
     groups: dict[bytes, list[pd.DataFrame]] = {}
     for _, part in rows.groupby("theorem"):
         ordered = part.sort_values([*RUN, "step", "coordinate"])
@@ -159,8 +153,6 @@ def _sharing_what_was_measured(rows: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def _bound_figure(rows: pd.DataFrame, x: str, x_label: str, y_label: str, where: str) -> Figure:
-    import pandas as pd
-
     theorems = [part for _, part in rows.groupby("theorem")]
     parts = [over_seeds(theorems[0], x, "measured").assign(role="measured")]
     for part in theorems:

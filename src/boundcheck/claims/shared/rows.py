@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.contracts import NAN
 from boundcheck.verdicts import Sense
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import ArrayLike
 
 KEYS = ("dataset", "model", "method", "seed", "step", "epoch")
@@ -46,8 +46,6 @@ def check_rows(
     Raises:
         ValueError: a tolerance is negative or NaN.
     """
-    import pandas as pd
-
     frame = keys.loc[:, list(KEYS)].reset_index(drop=True)
     n = len(frame)
     bound, measured, tolerance, coordinate = (_column(v, n) for v in (bound, measured, tolerance, coordinate))

@@ -13,16 +13,14 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from pydantic import WithJsonSchema
 
 from boundcheck.settings import settings
 from boundcheck.verdicts import Reason, Tables, Views, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CELL = ("dataset", "model", "method")
 MAIN = "main"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
+import pandas as pd
 from pydantic import Field
 
 from boundcheck.claims.shared.figures import bound_figures
@@ -15,9 +16,6 @@ from boundcheck.claims.shared.selection import SelectsCells
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.settings import settings
 from boundcheck.verdicts import Decision, Figure, Reason, Tables, Verdict, because
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @settings(kw_only=True)

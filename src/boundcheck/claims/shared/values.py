@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pandas as pd
 
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import CellKey
 from boundcheck.verdicts import Reason, because
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from boundcheck.verdicts import Tables
 
 Source = Literal["curves", "measurements"]
