@@ -43,7 +43,10 @@ class Splits(NamedTuple):
 
 
 class Dataset(Protocol):
-    """Where examples come from. Only `fetch` may use the network. A field `path` is the folder that it reads.
+    """Where examples come from. Only `fetch` may use the network.
+
+    If there is a field `path`, it is the folder or archive that `fetch` reads; files added, removed or renamed there
+    make it run again.
 
     `fetch` writes `<root>/arrays.safetensors` by `write_arrays` of data/arrays.py (by `new_arrays`, where the examples
     do not fit into memory); `load` returns `read_arrays(root)`.
@@ -62,7 +65,7 @@ class Model(Protocol):
 
 
 class Objective(Protocol):
-    """The L of L(theta): the mean over the examples, one value for each seed of a stack."""
+    """The loss that is minimised: the mean over the examples, one value for each seed of a stack."""
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor: ...  # (..., n, num_outputs), (..., n) -> (...)
     def targets(self, split: Split) -> Tensor: ...  # what the network is asked to give: labels, or the inputs
@@ -76,7 +79,11 @@ class MomentumLaw(NamedTuple):
 
 
 class Method(Protocol):
-    """A way to train. Its optimizer is one of torch's kind whose `step(closure)` may call the closure several times."""
+    """A way to train. Its optimizer is a `torch.optim.Optimizer`; its `step(closure)` calls the closure once or more.
+
+    The closure clears the gradients, computes the loss, calls backward and returns the loss. The learning rate of a
+    step is `lr` of the parameter groups, which the training sets before each step.
+    """
 
     num_gradients: int  # gradient evaluations per step; a Hessian-vector product counts as one
     second_order: bool  # True: the closure returns the loss with its graph and does not call backward
@@ -96,7 +103,7 @@ class Training(Protocol):
     epoch: float
     steps_since_restart: Tensor  # (k,) int64, the seed's own count
     losses: Tensor  # (k,) mini-batch losses of the first pass
-    batch: tuple[Tensor, Tensor]  # what `losses` are of: the network's inputs, and the targets
+    batch: tuple[Tensor, Tensor]  # the inputs and targets of that mini-batch, as the network gets them
 
     def gradient(self) -> Tensor: ...  # (k, p), of the mini-batch loss at the parameters before the step
     def evaluate(self, split: Literal["train", "test"]) -> tuple[Tensor, Tensor]: ...  # loss and accuracy (k,) over it

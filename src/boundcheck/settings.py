@@ -25,7 +25,7 @@ from pydantic_core import ErrorDetails
 
 from boundcheck.setting_words import allowed_words, refusal
 
-Positive = Annotated[float, Gt(0)]  # numbers are finite, and true and false are no numbers
+Positive = Annotated[float, Gt(0)]  # numbers must be finite; true and false are refused
 NotNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Le(1)]
 ShareBelowOne = Annotated[float, Ge(0), Lt(1)]
@@ -48,7 +48,7 @@ def _no_truth(value: Any) -> Any:
     return value
 
 
-NoTruth = BeforeValidator(_no_truth)  # for choices with 0 or 1, to which Python's False and True are equal
+NoTruth = BeforeValidator(_no_truth)  # for choices with 0 or 1: in Python False == 0 and True == 1
 
 
 def among(section: str, *kinds: str) -> WithJsonSchema:
@@ -147,7 +147,7 @@ class TrainingSettings:
     Args:
         loss: what is minimised; `square` is against one-hot targets, or ±1 where there are two classes.
         label_smoothing: s of the targets (1 − s) onehot + s/K.
-        teacher: of `distillation`: in a config, the name of a dataset of kind `teacher`; here its variant and file.
+        teacher: of `distillation`: the name of a dataset of kind `teacher`; a job gets its variant and file.
         temperature: of `distillation`: what both networks' outputs are divided by.
         label_weight: of `distillation`: share of the cross entropy against the labels.
         epochs: passes over the training images.
@@ -156,8 +156,8 @@ class TrainingSettings:
         lr_update: whether it moves every step or every epoch.
         final_lr_factor: where `cosine` and `linear` end, as a share of the initial rate.
         warmup_epochs: epochs of the linear rise at the start.
-        step_epochs: where `step` drops.
-        step_factor: by what factor `step` drops.
+        step_epochs: the epochs at which the schedule `step` lowers the learning rate.
+        step_factor: what the schedule `step` multiplies the rate by each time.
         precision: of weights and sums; `bfloat16` computes the forward pass in bfloat16.
         channels_last: memory layout of convolutions; `auto` where it is faster.
         deterministic: whether a GPU uses deterministic kernels only.

@@ -1,4 +1,4 @@
-"""The cell of a job: its spec resolved into objects, once. Whatever a job calls afterwards gets these objects."""
+"""What a job trains or measures, as objects made from its spec once. Whatever the job calls afterwards gets these."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class FetchedTeacher(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell:
-    """One method on one model and dataset, with the seeds of one batch.
+    """One method on one model and dataset, with those of its seeds that one batch trains.
 
     Args:
         names: of dataset, model and method; random seeds depend on the first two.

@@ -20,7 +20,7 @@ from boundcheck.planning.sweeps import Scope
 
 @dataclass
 class Plan:
-    """All work of one config."""
+    """All work of one config. `skipped`, `resolved` and `claims` are empty until `validated_plan` fills them."""
 
     config: Config
     sources: Sources

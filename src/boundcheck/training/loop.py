@@ -1,4 +1,7 @@
-"""The training loop. It knows seeds, batches and schedules, but no method, model or paper."""
+"""A training: its steps, ends of epochs and restarts. It knows no method, model or paper.
+
+`resumable.run` makes the steps until it is finished; `stack.Stack.step` computes the loss and its gradient.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ class Loop:
     """Trains the seeds of one stack: k of them, k = 1 for a model whose seeds train one after another.
 
     Everything that decides the result is in `state_dict`. So a resumed run equals an uninterrupted one bit for bit, on
-    the same machine with the same threads. A seed that a callback restarts has all its epochs before it again, and ends
+    the same machine with the same threads. A seed that a callback restarts trains for all its epochs again, and ends
     like a run that began with the new learning rate. The other seeds of its stack are not affected.
 
     Args:

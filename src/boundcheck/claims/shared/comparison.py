@@ -25,8 +25,8 @@ class Comparison(SelectsPairs):
     """What the kinds of comparisons share.
 
     Each selected cell gives one difference per seed to its baseline, or the logarithm of their ratio. Diverged runs
-    are counted, never averaged. Models of different names start from different draws, so that pairs of them share the
-    number of the seed and no more.
+    are counted, never averaged. Models of different names get different initial weights, so their pairs share nothing
+    but the number of the seed.
 
     Args:
         quantity: a quantity of the curves or the measurements.
@@ -40,11 +40,11 @@ class Comparison(SelectsPairs):
         coordinate: which coordinate (a radius, say), where the quantity has several.
         analysis: whose measurements, where several analyses measure the quantity.
         until_level: compare the numbers of steps after which the quantity is first at or below this level, which may
-            be given by kind of dataset. A run that never is counts as its last step.
-        until_share: as `until_level`, the level being this share of the first value of each run; a pair of which
-            neither run gets there has no difference.
-        at_equal_loss: compare where the training losses of a baseline and of the cells compared with it are equal: at
-            the least one that all of them reach, the quantity being linear in the loss between two evaluations.
+            be given by kind of dataset. A run that never gets there counts as its last step.
+        until_share: as `until_level`, with this share of the first value of each run as its level. A pair is left out
+            where neither run gets there.
+        at_equal_loss: compare at one training loss: the lowest that the baseline and all cells compared with it reach.
+            Between two evaluations the quantity is interpolated linearly in the loss.
         loss_at_most: the largest training loss at which cells are compared; above it the result is `inconclusive`,
             since what was hardly trained shows no difference.
         show: other quantities of the measurements, each with the name of its coordinate, over which it is drawn at the
@@ -209,8 +209,8 @@ class SimilarValue(Comparison):
     """The ratio to the baseline lies within `margin` of 1; effects are in percent.
 
     `supported` where the 95% interval of the pooled logarithms lies within the margin, `contradicted` where it lies
-    outside, else `inconclusive`, as where any cell's own interval lies outside. Where all seeds give one ratio to nine
-    digits the ratio itself decides.
+    outside, else `inconclusive`. It is `inconclusive` also where the pooled interval lies within, but that of one cell
+    outside. Where all seeds give the same ratio to nine digits, the ratio itself decides.
 
     Args:
         margin: of the ratio, such as 0.02.
