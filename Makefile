@@ -4,6 +4,7 @@ CONFIG ?=
 CORES ?= all
 TARGET ?=
 VENV := .venv
+PACKAGES := $(VENV)/.packages
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 SCHEMA := src/boundcheck/planning/config.schema.json
@@ -18,7 +19,7 @@ help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo "  variables: CONFIG=config/paper.yaml (overlays), CORES=$(CORES), PYTHON=$(PYTHON)"
 
-$(READY): envs/requirements.lock
+$(PACKAGES): envs/requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "boundcheck needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
@@ -26,6 +27,9 @@ $(READY): envs/requirements.lock
 	@echo "creating $(VENV) from envs/requirements.lock (about 6 GB, some minutes)"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/requirements.lock
+	@touch $@
+
+$(READY): $(PACKAGES) pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 

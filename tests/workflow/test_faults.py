@@ -89,8 +89,10 @@ def undisturbed(project, folder):
 def make_resume(project):
     """`make resume`, with the environment that is there."""
     (project.folder / ".venv").mkdir()
-    (project.folder / ".venv/.ready").touch()
-    shutil.copy(ROOT / "Makefile", project.folder)
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, project.folder)
+    for name in (".packages", ".ready"):
+        (project.folder / ".venv" / name).touch()
     variables = [f"CONFIG={' '.join(CONFIGS)}", "CORES=1", "TARGET=train"]
     done = subprocess.run(
         ["make", "resume", *variables],

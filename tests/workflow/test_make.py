@@ -23,8 +23,10 @@ def make(project):
     snakemake.parent.mkdir(parents=True)
     snakemake.write_text('#!/bin/sh\necho "snakemake $*"\n')
     snakemake.chmod(0o755)
-    (project.folder / ".venv/.ready").touch()
-    shutil.copy(ROOT / "Makefile", project.folder)
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, project.folder)
+    for name in (".packages", ".ready"):
+        (project.folder / ".venv" / name).touch()
 
     # what a `make test` above hands down would have this one print its folder
     environment = {key: value for key, value in project.environment.items() if key not in INHERITED}
