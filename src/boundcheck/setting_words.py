@@ -104,7 +104,7 @@ def _advice(value: object, schema: Schema) -> str:
     """How to write a number that YAML reads as a text."""
     texts = [entry for entry in (value if isinstance(value, list | tuple) else [value]) if isinstance(entry, str)]
     for text in texts:
-        if _wants_number(schema) and _is_number(text):
+        if _wants_number(schema) and is_number(text):
             match = SHORT_EXPONENT.fullmatch(text.strip())
             if match is None:
                 return f"; write {text} without quotes"
@@ -118,7 +118,8 @@ def _wants_number(schema: Schema) -> bool:
     return schema.get("type") in ("number", "integer") or any(map(_wants_number, parts))
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a text is a finite number, such as 1e-3, which YAML reads as a text."""
     try:
         return math.isfinite(float(text))
     except ValueError:

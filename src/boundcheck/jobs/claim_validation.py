@@ -11,7 +11,7 @@ from typing import Any
 from boundcheck.analyses import ANALYSES
 from boundcheck.callbacks import CALLBACKS
 from boundcheck.claims import CLAIMS
-from boundcheck.claims.shared.selection import CellKey, Selected, Settings
+from boundcheck.claims.shared.selection import OPERATORS, CellKey, Selected, Settings
 from boundcheck.data import DATASETS
 from boundcheck.methods import METHODS
 from boundcheck.models import MODELS
@@ -19,6 +19,7 @@ from boundcheck.planning.plan import Plan
 from boundcheck.registry import VIEW_KEYS, build, load
 from boundcheck.report.reasons import worded
 from boundcheck.report.wording import plural
+from boundcheck.setting_words import is_number, problem
 from boundcheck.settings import TrainingSettings
 
 SELECTORS: dict[str, tuple[Mapping[str, str], tuple[str, ...]]] = {  # field -> kinds, and settings common to all kinds
@@ -42,6 +43,7 @@ SECTIONS = {  # field -> the section whose variants a text names
     "baseline_model": "models",
     "beside": "models",
 }
+REFERENCE = ("same_as", "times")  # keys of a reference to the compared cell
 TRAINING = tuple(field.name for field in dataclasses.fields(TrainingSettings))
 
 
@@ -66,9 +68,7 @@ def claim_mistakes(claim: Any, checks: Sequence[str], names: Mapping[str, Collec
     analysis = getattr(claim, "analysis", None)
     if analysis is not None and analysis not in names["analyses"]:
         yield f"analysis: no analysis {analysis!r}; allowed: {', '.join(sorted(names['analyses']))}"
-    for name in getattr(claim, "training", {}):
-        if name not in TRAINING:
-            yield f"training: no setting {name!r}; allowed: {', '.join(TRAINING)}"
+    yield from (f"training: {mistake}" for mistake in _training_mistakes(getattr(claim, "training", {})))
 
 
 def selections(
@@ -171,9 +171,37 @@ def _selector_mistakes(selector: Any, registry: Mapping[str, str], common: Seque
     allowed = {"kind", "name", *common, *_settings(registry, *known)}
     for name, wanted in selector.items():
         if name not in allowed:
-            yield f"{' or '.join(known) or 'no kind'} has no setting {name!r}; allowed: {', '.join(sorted(allowed))}"
-        elif isinstance(wanted, Mapping) and "kind" in wanted:
+            lacks = f"{' or '.join(known)} has no" if known else "no kind has a"
+            yield f"{lacks} setting {name!r}; allowed: {', '.join(sorted(allowed))}"
+        elif isinstance(wanted, Mapping) and not set(wanted).isdisjoint({"kind", *_settings(registry)}):
             yield from (f"{name}: {mistake}" for mistake in _selector_mistakes(wanted, registry, common))
+        elif name != "name":
+            yield from (f"{name}: {mistake}" for mistake in _value_mistakes(wanted))
+
+
+def _training_mistakes(selector: Any) -> Iterator[str]:
+    """Errors for settings that a training does not have, and for values that none can have."""
+    for part in [selector] if isinstance(selector, Mapping) else selector:
+        for name, wanted in part.items():
+            if name not in TRAINING:
+                yield f"no setting {name!r}; allowed: {', '.join(TRAINING)}"
+            else:
+                yield from (f"{name}: {mistake}" for mistake in _value_mistakes(wanted))
+
+
+def _value_mistakes(wanted: Any) -> Iterator[str]:
+    """Errors for unknown operators, and for numbers that YAML reads as texts."""
+    if isinstance(wanted, Mapping):
+        for key, operand in wanted.items():
+            if key not in (*OPERATORS, *REFERENCE):
+                yield f"unknown operator {key!r}; allowed: {', '.join((*OPERATORS, *REFERENCE))}"
+            elif not isinstance(operand, Mapping):
+                yield from (f"{key}: {mistake}" for mistake in _value_mistakes(operand))
+    elif isinstance(wanted, list | tuple):
+        for entry in wanted:
+            yield from _value_mistakes(entry)
+    elif isinstance(wanted, str) and is_number(wanted):
+        yield problem(wanted, {"type": "number"})
 
 
 def _unknown_names(selector: Any, names: Collection[str]) -> Iterator[str]:
