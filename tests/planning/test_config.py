@@ -136,6 +136,18 @@ def test_the_error_names_the_overlay_that_sets_the_key(write):
         make_plan([base, overlay])
 
 
+def test_seeds_that_do_not_fit_are_blamed_on_the_command_line_that_changes_them(write):
+    path = write(BASE)
+    for values, message in (
+        ({"seeds_per_job": 2}, "--config: seeds_per_job: got 2; allowed: a divisor of 3, the seeds of own"),
+        ({"studies": {"own": {"grid": [{**BASE["studies"]["own"]["grid"][0], "seeds": 4}]}}}, "--config: studies.own"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            make_plan([path], values)
+        assert str(caught.value).startswith(message)
+        assert str(path) not in str(caught.value)
+
+
 def test_broken_files_are_named(write, tmp_path):
     with pytest.raises(ConfigError, match="not valid YAML"):
         make_plan([write("a: [1")])

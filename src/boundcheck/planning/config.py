@@ -85,6 +85,10 @@ class Sources:
         layer, path = self._holder(keys)
         return ConfigError(f"{layer.label}: {_dotted(path[len(layer.at) :]) or 'the config'}: {problem}")
 
+    def is_from_command_line(self, keys: Sequence[Any]) -> bool:
+        """Whether the value at `keys` is one of `--config`."""
+        return _has(self.config, keys) and self._node(keys).layer.label == VALUES
+
     def _holder(self, keys: Sequence[Any]) -> tuple[Layer, Sequence[Any]]:
         """The layer that sets the value at `keys` (or else the nearest key above it), and the keys in that layer."""
         for path in (keys, *_elsewhere(keys)):

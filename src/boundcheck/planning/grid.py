@@ -57,7 +57,7 @@ def make_plan(
     if not plan.batches and not mistakes:
         mistakes.append(str(sources.error(("studies",), "no study has a grid; allowed: at least one block")))
     if mistakes:
-        raise ConfigError("\n".join(mistakes))
+        raise ConfigError("\n".join(dict.fromkeys(mistakes)))
     return plan
 
 
@@ -85,6 +85,9 @@ def _batches(plan: Plan, where: tuple[Any, ...], block: Config) -> Iterator[Batc
     names = {section: _resolve(plan, where, scope, section, block.get(section, [])) for section in scope.variants}
     per_job: int = {"seeds_per_job": 3, **plan.config, **block}["seeds_per_job"]
     if block["seeds"] % per_job:
+        if "seeds_per_job" not in block and plan.sources.is_from_command_line(("seeds_per_job",)):
+            allowed = f"a divisor of {block['seeds']}, the seeds of {where[1]}"
+            raise plan.sources.error(("seeds_per_job",), f"got {per_job}; allowed: {allowed}")
         allowed = f"a multiple of seeds_per_job ({per_job})"
         raise plan.sources.error((*where, "seeds"), f"got {block['seeds']}; allowed: {allowed}")
     if block.get("analyses") and not block.get("snapshots"):
