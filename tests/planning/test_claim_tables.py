@@ -79,3 +79,24 @@ def test_a_number_in_a_statement_is_that_of_the_setting():
     claim = {"kind": "descent_breaks", "statement": "At {times} times E_{k+1} rises, {s} or not.", "times": 8.0}
     assert words_of(claim) == {"statement": "At 8 times E_{k+1} rises, {s} or not."}
     assert words_of({**claim, "times": 2})["statement"].startswith("At 2 times")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("each", ["gam"]),
+        ("each", {"methods": {"gam": None}}),
+        ("each", {"methods": {1: {}}}),
+        ("except", {"methods": "gam"}),
+        ("with", [{"methods": "gam"}]),
+        ("statement", 3),
+    ],
+)
+def test_a_part_of_another_form_is_named(key, value):
+    table = {"kind": "lower_value", "each": {"methods": {"gam": {}}}, key: value}
+    with pytest.raises(ClaimTableError, match=rf"^mine\.{key}: got .*; allowed: a"):
+        expand_tables({"mine": table})
+
+
+def test_an_entry_that_is_no_claim_is_left_to_the_schema():
+    assert expand_tables({"mine": 3, "other": None}) == {"mine": 3, "other": None}

@@ -101,9 +101,19 @@ def test_an_editor_finds_no_fault_with_the_config_files(request):
     folder, config = FILE.parent, request.config.rootpath / "config"
     registry = Registry().with_resource(FILE.name, Resource.from_contents(schema()))
     study = json.loads((folder / "study.schema.json").read_text(encoding="utf-8"))
-    for path in [*config.glob("*.yaml"), *config.glob("studies/*.yaml")]:
+    for path in config.rglob("*.yaml"):
         hint, content = path.read_text(encoding="utf-8").partition("\n")[::2]
         named = (path.parent / hint.partition("$schema=")[2]).resolve()
-        assert named == (folder / "study.schema.json" if path.parent.name == "studies" else FILE), path
-        validator = Draft202012Validator(study if path.parent.name == "studies" else schema(), registry=registry)
+        is_study = path.is_relative_to(config / "studies")
+        assert named == (folder / "study.schema.json" if is_study else FILE), path
+        validator = Draft202012Validator(study if is_study else schema(), registry=registry)
         assert [error.message for error in validator.iter_errors(yaml.safe_load(content))] == [], path
+
+
+def test_an_editor_finds_no_fault_with_the_claims_of_the_papers():
+    validator = Draft202012Validator({"$defs": schema()["$defs"], "$ref": "#/$defs/study"})
+    for path in (FILE.parents[1] / "claims").glob("*/claims.yaml"):
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        study = {key: content[key] for key in ("checks", "claims") if key in content}
+        assert [error.message for error in validator.iter_errors(study)] == [], path
+    assert not validator.is_valid({"claims": {"mine": {"kind": "lower_value", "statment": "A misspelt key."}}})

@@ -34,6 +34,18 @@ TIMES = {
     "words": "in a method x2, x4, ... times the epochs of the block",
 }
 
+CLAIM_KEYS: dict[str, Schema] = {  # of every claim, beside the settings of its kind
+    "statement": {"description": "the sentence that is decided; only the report uses it", "type": "string"},
+    "reference": {"description": "where it is stated; only the report uses it", "type": "string"},
+    "paper_value": {"description": "the paper's own number; only the report uses it", "type": ["string", "number"]},
+}
+TABLE_KEYS: dict[str, Schema] = {  # of a table of claims, which planning expands before it checks
+    "name": {"description": "the template of the names of the claims of a table", "type": "string"},
+    "each": {"description": "a table of claims: options by axis, one claim for each combination", "type": "object"},
+    "except": {"description": "combinations of options that are left out", "type": "array"},
+    "with": {"description": "further settings of some combinations", "type": "array"},
+}
+
 
 def config_schema() -> Schema:
     """The schema of a config, both of a single file and of all files merged."""
@@ -101,7 +113,7 @@ def _variant(section: str) -> Schema:
     return {
         "type": "object",
         "complete": ["kind"],
-        "properties": {"kind": _names(section)},
+        "properties": {"kind": _names(section), **(CLAIM_KEYS | TABLE_KEYS if section == "claims" else {})},
         "allOf": choice_by_kind(section, registry_of(section)),
         "words": "a variant, {kind: ..., and its settings}",
     }
@@ -119,8 +131,10 @@ def _in_config(section: str, schema: Schema) -> Schema:
         properties |= settings_schema(View)
     if section == "methods":
         properties["training"] = {"description": "settings that override the block's training", **_ref("training")}
+    if section == "claims":
+        properties |= {key: {} for key in CLAIM_KEYS | TABLE_KEYS}  # defined for all kinds of claims at once
     if section in ("checks", "claims"):  # tables of claims give the rest
-        return {**schema, "required": ["kind"]}
+        return {**schema, "properties": properties, "required": ["kind"]}
     if section == "record":
         return schema
     properties["sweep"] = _ref("sweep")

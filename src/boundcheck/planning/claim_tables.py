@@ -26,6 +26,12 @@ from typing import Any
 WORDS = ("statement", "reference", "paper_value")  # used in the report only; the other keys of a claim decide it
 TEMPLATES = ("statement", "reference")
 OF_TABLES = ("each", "except", "with", "name")
+FORMS = {
+    "each": "a mapping from axes to options, each option a mapping of settings",
+    "except": "a list of mappings from axes to options",
+    "with": "a list of mappings, each with the key `of`, a mapping from axes to options",
+    **dict.fromkeys(("name", *TEMPLATES), "a text"),
+}
 Claim = dict[str, Any]
 
 
@@ -33,16 +39,17 @@ class ClaimTableError(ValueError):
     """A mistake in a table of claims; the message names the entry."""
 
 
-def expand_tables(claims: Mapping[str, Mapping[str, Any]]) -> dict[str, Claim]:
+def expand_tables(claims: Mapping[str, Any]) -> dict[str, Any]:
     """Replace each table by its claims.
 
     Raises:
-        ClaimTableError: two claims have one name, an option or axis does not exist, or a template names an axis that
-            does not exist.
+        ClaimTableError: two claims have one name, an option or axis does not exist, a template names an axis that does
+            not exist, or a part of a table does not have its form.
     """
-    expanded: dict[str, Claim] = {}
+    expanded: dict[str, Any] = {}
     for entry, settings in claims.items():
-        for name, claim in _expand(entry, settings) if "each" in settings else [(entry, dict(settings))]:
+        is_table = isinstance(settings, Mapping) and "each" in settings
+        for name, claim in _expand(entry, settings) if is_table else [(entry, settings)]:
             if name in expanded:
                 raise ClaimTableError(f"{entry}: two claims are called {name!r}; allowed: a name for each")
             expanded[name] = claim
@@ -50,6 +57,9 @@ def expand_tables(claims: Mapping[str, Mapping[str, Any]]) -> dict[str, Claim]:
 
 
 def _expand(entry: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Claim]]:
+    for key, form in FORMS.items():
+        if key in table and not _has_form(key, table[key]):
+            raise ClaimTableError(f"{entry}.{key}: got {table[key]!r}; allowed: {form}")
     axes: Mapping[str, Mapping[str, Any]] = table["each"]
     left_out = [_checked(entry, axes, combination) for combination in table.get("except", [])]
     additions = [(addition["of"], addition) for addition in table.get("with", [])]
@@ -74,6 +84,20 @@ def _expand(entry: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Claim]]
             claim["statement"] = claim["statement"][:1].upper() + claim["statement"][1:]
         default = "_".join((entry, *options))
         yield _filled(entry, table.get("name", default), names), claim
+
+
+def _has_form(key: str, value: Any) -> bool:
+    match key:
+        case "each":
+            axes = value.values() if isinstance(value, Mapping) else [None]
+            options = [option for axis in axes for option in (axis.items() if isinstance(axis, Mapping) else [None])]
+            return all(option and isinstance(option[0], str) and isinstance(option[1], Mapping) for option in options)
+        case "except":
+            return isinstance(value, list) and all(isinstance(entry, Mapping) for entry in value)
+        case "with":
+            return _has_form("except", value) and all(isinstance(entry.get("of"), Mapping) for entry in value)
+        case _:
+            return isinstance(value, str)
 
 
 def _checked(entry: str, axes: Mapping[str, Mapping[str, Any]], combination: Mapping[str, Any]) -> Mapping[str, Any]:
