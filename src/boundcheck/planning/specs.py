@@ -45,7 +45,8 @@ def read_spec(file: Path) -> dict[str, Any]:
         advice = "the config has changed since the run began; start Snakemake again"
         raise ConfigError(f"--spec: {file} does not exist: {advice}") from None
     if _digest(text) != file.stem:
-        raise ConfigError(f"--spec: {file} was changed: the digest of its content is {_digest(text)}")
+        advice = "delete the file, Snakemake writes it again"
+        raise ConfigError(f"--spec: {file} was changed: the digest of its content is {_digest(text)}; {advice}")
     return json.loads(text)
 
 
