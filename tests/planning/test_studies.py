@@ -162,3 +162,9 @@ def test_a_paper_brings_its_checks_and_claims(make_config):
         plan.sources.error(("studies", "gam", "claims", "first_order_flatness_dominates"), "wrong")
     )
     assert str(plan.sources.error(("studies", "gam", "claims", "mine"), "wrong")).startswith(str(file))
+
+
+def test_a_mistake_in_a_table_is_named_with_its_study(make_config):
+    tables = {"mine": {"kind": "lower_value", "each": ["gam"]}}
+    with pytest.raises(ConfigError, match=r"config\.yaml: studies\.own\.claims\.mine\.each: got"):
+        Sources([make_config({"name": "tiny", "studies": {"own": {"claims": tables}}})])

@@ -133,20 +133,23 @@ def _with_studies(label: str, content: Config, folder: Path, begins_scale: bool 
 
 def _with_tables_expanded(layer: Layer) -> Layer:
     """The layer with its tables of claims replaced by single claims."""
-    try:
-        if layer.at:
-            return replace(layer, content=_study_expanded(layer.content))
-        studies = {key: _study_expanded(study) for key, study in _mappings(layer.content.get("studies"))}
-    except ClaimTableError as error:
-        raise ConfigError(f"{layer.label}: claims: {error}") from None
+    if layer.at:
+        return replace(layer, content=_study_expanded(layer.content, f"{layer.label}: "))
+    studies = {
+        key: _study_expanded(study, f"{layer.label}: studies.{key}.")
+        for key, study in _mappings(layer.content.get("studies"))
+    }
     if not studies:
         return layer
     return replace(layer, content={**layer.content, "studies": {**layer.content["studies"], **studies}})
 
 
-def _study_expanded(study: Config) -> Config:
+def _study_expanded(study: Config, where: str) -> Config:
     claims = study.get("claims")
-    return {**study, "claims": expand_tables(claims)} if isinstance(claims, dict) else study
+    try:
+        return {**study, "claims": expand_tables(claims)} if isinstance(claims, dict) else study
+    except ClaimTableError as error:
+        raise ConfigError(f"{where}claims.{error}") from None
 
 
 def _claims_layers(layers: Sequence[Layer]) -> list[Layer]:
