@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from boundcheck.contracts import MomentumLaw
     from boundcheck.settings import TrainingSettings
 
-# ---- datasets, models and methods ------------------------------------------------------------------------------------
-
 
 @runtime_checkable
 class KnowsSizes(Protocol):
@@ -64,9 +62,6 @@ class HasWeightDecay(Protocol):
     """A method with a penalty of weight decay: measurements say how large it was, because their loss is without it."""
 
     weight_decay: float
-
-
-# ---- what theorems ask of models and methods -------------------------------------------------------------------------
 
 
 @runtime_checkable
@@ -123,9 +118,6 @@ class PassesGradientsOn(Protocol):
     passes_gradient_on: bool
 
 
-# ---- networks --------------------------------------------------------------------------------------------------------
-
-
 @runtime_checkable
 class HasCode(Protocol):
     """A network with a bottleneck: the analysis `reconstruction` compares it with so many principal components."""
@@ -138,9 +130,6 @@ class KnowsInputDims(Protocol):
     """A stackable network that knows how many axes one input has: batches that all seeds share are told from stacks."""
 
     num_input_dims: int
-
-
-# ---- optimizers ------------------------------------------------------------------------------------------------------
 
 
 @runtime_checkable
@@ -166,9 +155,6 @@ class KnowsStepSize(Protocol):
     """An optimizer that chooses its step size itself: the weight-norm recorder reads it in place of `lr`."""
 
     step_size: Tensor  # (k,), of the last step
-
-
-# ---- callbacks and analyses ------------------------------------------------------------------------------------------
 
 
 @runtime_checkable

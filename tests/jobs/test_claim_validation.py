@@ -6,6 +6,7 @@ import yaml
 from boundcheck.claims import CLAIMS
 from boundcheck.jobs.claim_validation import claim_mistakes, claims_lines
 from boundcheck.jobs.validate import validate
+from boundcheck.planning.config import ConfigError
 from boundcheck.planning.grid import make_plan
 from boundcheck.registry import build
 
@@ -136,3 +137,11 @@ def test_what_claims_select_and_why_some_are_never_decided(answer):
     never = "never decided: no selected cell records trace in the measurements"
     assert f"  smaller_trace: 1 cell of 2 seeds; {never}" in lines
     assert any(line.startswith("  below_sam: 1 cell; never decided: no selected cell has a baseline") for line in lines)
+
+
+def test_the_list_of_claims_may_be_cut_down_by_name(answer):
+    lines = list(claims_lines(answer["claims"], with_cells=False, names=["*trace*"]))
+    assert [line.partition(":")[0].strip() for line in lines] == ["mine", "smaller_trace"]
+    assert len(list(claims_lines(answer["claims"], with_cells=False, names=["mine"]))) == 4
+    with pytest.raises(ConfigError, match="got 'nothing'; allowed: below_sam, flatter, mine, smaller_trace"):
+        list(claims_lines(answer["claims"], with_cells=False, names=["nothing"]))

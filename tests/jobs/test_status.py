@@ -167,7 +167,7 @@ def test_why_names_the_key_and_the_module(plan_of, train, folder, tmp_path):
 
 
 def test_why_knows_its_cells(plan_of, tmp_path):
-    with pytest.raises(ConfigError, match="allowed: gam/digits/mlp/sgd"):
+    with pytest.raises(ConfigError, match="near it: gam/digits/mlp/sgd"):
         why_lines(plan_of(), "gam/digits/mlp/gam", tmp_path)
 
 

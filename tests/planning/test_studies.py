@@ -168,3 +168,9 @@ def test_a_mistake_in_a_table_is_named_with_its_study(make_config):
     tables = {"mine": {"kind": "lower_value", "each": ["gam"]}}
     with pytest.raises(ConfigError, match=r"config\.yaml: studies\.own\.claims\.mine\.each: got"):
         Sources([make_config({"name": "tiny", "studies": {"own": {"claims": tables}}})])
+
+
+def test_a_study_that_no_file_gives_a_grid_is_refused(base, make_config):
+    overlay = make_config({"name": "other", "studies": {"gamm": {"defaults": {"seeds": 5}}}}, "overlay.yaml")
+    with pytest.raises(ConfigError, match=r"overlay.yaml: studies.gamm: no file gives it a grid; allowed: .*"):
+        make_plan([base, overlay])

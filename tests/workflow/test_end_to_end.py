@@ -134,5 +134,5 @@ def test_a_job_of_a_cluster_reads_no_newer_spec_than_it_was_planned_with(finishe
     remote = ["--mode", "remote", "--no-hooks", "--nolock", "--force", "--allowed-rules", "train_batch"]
     project.snakemake(*remote, "--target-jobs", job, expect=1)
     log = (project.folder / "logs/train/small/gam/tiny_digits/tiny_mlp/sgd/seeds_0-2.log").read_text()
-    assert "a job of a config that has changed since its run began; start Snakemake again" in log
+    assert "the config has changed since the run began; start Snakemake again" in log
     assert sorted(project.folder.glob("results/small/specs/*")) == before

@@ -87,7 +87,7 @@ def _claims(options: argparse.Namespace) -> int:
 
     if options.cells:
         plan = validated_plan([CONFIG, *options.configfile])
-        print(*claims_lines(plan.claims, with_cells=True), sep="\n")
+        print(*claims_lines(plan.claims, with_cells=True, names=options.names), sep="\n")
         return 0
     print(claims_text(Sources([CONFIG, *options.configfile]).merged()), end="")
     return 0
@@ -127,6 +127,7 @@ def add_questions(commands: Any) -> None:
     validate.add_argument("--values", default="{}", help="JSON: values of `--config`, which come last")
     validate.add_argument("--json", action="store_true", help="print the answer as JSON")
     claims = add_command(commands, "claims", _claims, "the claims of each study, and the kinds that decide them")
+    claims.add_argument("names", nargs="*", help="with --cells: only these studies and claims (patterns are allowed)")
     claims.add_argument("--cells", action="store_true", help="the cells that each claim uses, and their baselines")
     for command in (status, preview, why, validate, claims):
         command.add_argument("--configfile", type=Path, nargs="*", default=[], help="overlays on config/config.yaml")

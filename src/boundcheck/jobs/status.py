@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,9 @@ def why_lines(plan: Plan, cell: str, root: Path) -> list[str]:
     batches = [batch for batch in plan.batches.values() if cell in (batch.cell, batch.folder)]
     if not batches:
         cells = sorted({batch.cell for batch in plan.batches.values()})
-        raise ConfigError(f"no cell {cell!r} in this config; allowed: {', '.join(cells)}")
+        near = get_close_matches(cell, cells, n=5, cutoff=0.5) or cells[:5]
+        problem = f"no cell {cell!r} in the scale {plan.scale!r}; near it: {', '.join(near)}"
+        raise ConfigError(f"{problem}. `boundcheck status` lists all. Is the --configfile of another scale missing?")
     lines = []
     for batch in batches:
         folder = root / "results" / plan.scale / batch.folder

@@ -60,7 +60,15 @@ def _variant_errors(plan: Plan) -> Iterator[str]:
                     if section == "datasets":
                         _sizes(variant)
                 except (ValueError, TypeError) as error:
-                    yield str(plan.sources.error(where, str(error)))
+                    yield str(plan.sources.error(where, _with_view_keys(section, str(error))))
+
+
+def _with_view_keys(section: str, problem: str) -> str:
+    """An error about an unknown setting of a dataset, which lists the keys of a view too."""
+    head, found, own = problem.partition("has no such setting; allowed: ")
+    if section != "datasets" or not found:
+        return problem
+    return head + found + ", ".join([*([] if own == "none" else [own]), *VIEW_KEYS])
 
 
 def _shape_errors(plan: Plan) -> Iterator[str]:

@@ -85,6 +85,12 @@ class Sources:
         layer, path = self._holder(keys)
         return ConfigError(f"{layer.label}: {_dotted(path[len(layer.at) :]) or 'the config'}: {problem}")
 
+    def has_grid(self, study: str) -> bool:
+        """Whether some layer gives a grid to a study; that of an earlier scale counts too."""
+        contents = [layer.content for layer in self.layers if layer.at == ("studies", study)]
+        contents += [dict(_mappings(layer.content.get("studies"))).get(study, {}) for layer in self.layers]
+        return any("grid" in content for content in contents)
+
     def is_from_command_line(self, keys: Sequence[Any]) -> bool:
         """Whether the value at `keys` is one of `--config`."""
         return _has(self.config, keys) and self._node(keys).layer.label == VALUES

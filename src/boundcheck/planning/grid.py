@@ -68,11 +68,14 @@ def _with_defaults(block: Config, defaults: Config) -> Config:
 
 
 def _name_mistakes(config: Config, sources: Sources) -> list[str]:
-    """Errors for names of studies or scales that are already the name of a rule or a folder."""
+    """Errors for names of studies or scales that mean something else, or nothing: a study that has no grid at all."""
     taken = [key for key in config["studies"] if key in TAKEN]
     mistakes = [sources.error(("studies", key), f"{TAKEN[key]}; taken: {', '.join(TAKEN)}") for key in taken]
     if config["name"] == KEPT_REPORTS:
         mistakes.append(sources.error(("name",), f"{KEPT_REPORTS!r} is where reports are kept; take another"))
+    known = [key for key in config["studies"] if sources.has_grid(key)]
+    problem = f"no file gives it a grid; allowed: a grid, or a study that has one: {', '.join(known)}"
+    mistakes += [sources.error(("studies", key), problem) for key in config["studies"] if key not in known]
     return [str(mistake) for mistake in mistakes]
 
 
