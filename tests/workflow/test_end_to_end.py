@@ -114,7 +114,7 @@ def test_status_and_why_speak_of_the_finished_run(finished):
     said = finished.boundcheck("why", "gam/tiny_digits/tiny_mlp/sgd", *overlays)
     assert said.count("up to date") == 2
     said = finished.boundcheck("why", "gam/nothing", *overlays, expect=1)
-    assert "allowed: gam/tiny_digits/tiny_mlp/gam_exact, gam/tiny_digits/tiny_mlp/sgd" in said
+    assert "near it: gam/tiny_digits/tiny_mlp/gam_exact, gam/tiny_digits/tiny_mlp/sgd" in said
     assert "Traceback" not in said
 
 
