@@ -148,8 +148,7 @@ def _logs(delays: pd.DataFrame) -> pd.Series:
 
 
 def _figure(delays: pd.DataFrame) -> Figure:
-    rows = delays.dropna(subset=["extra"]).rename(columns={"scale": "x"})
-    rows = rows.assign(panel=rows["dataset"] + " · " + rows["model"], series="latent SGD")
+    rows = delays.dropna(subset=["extra"]).rename(columns={"scale": "x"}).assign(series="latent SGD")
     data = pd.concat([averaged(rows, "extra"), averaged(rows, "predicted", "formula")], ignore_index=True)
     caption = "Extra steps until the weights flip, by the scale of the start: measured (dots), ln(s)/α (dotted)."
     return Figure(data, "line", "scale of the start", "extra steps", caption, log_x=True)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from boundcheck.claims.shared.compared import Compared
 from boundcheck.claims.shared.comparison import HigherValue
-from boundcheck.claims.shared.figures import COLUMNS, in_words
+from boundcheck.claims.shared.figures import COLUMNS, averaged, in_words
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.contracts import NAN
 from boundcheck.settings import settings
@@ -66,7 +66,7 @@ def size_figure(
     label = next(iter(measures.values())) if is_one else "mean over the test images"
     what = label if is_one else "Means over the test images"
     caption = f"{what} against {in_words(size)}: mean over seeds; the band is their range."
-    return Figure(data[list(COLUMNS)], "line", in_words(size), label, caption)
+    return Figure(data, "line", in_words(size), label, caption)
 
 
 def families_of(*groups: Iterable[str]) -> dict[str, str]:
@@ -131,5 +131,4 @@ def _against_size(rows: pd.DataFrame, size: str, quantity: str, families: Mappin
     components = last.assign(series=COMPONENTS, y=last[f"pca_{quantity}"])
     points = pd.concat([own, components], ignore_index=True).dropna(subset=["x", "y"])
     points = points[points.groupby("panel")["x"].transform("nunique") > 1]  # one size is no curve
-    data = points.groupby(["panel", "series", "x"])["y"].agg(y="mean", low="min", high="max").reset_index()
-    return data.assign(role="measured")
+    return averaged(points, "y")

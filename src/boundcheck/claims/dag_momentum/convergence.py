@@ -13,7 +13,7 @@ from boundcheck.claims.dag_momentum.figures import course_figure
 from boundcheck.claims.dag_momentum.kl import kl_exponent, local_kl_exponents
 from boundcheck.claims.dag_momentum.outcomes import effect_of, per_cell, per_run, pooled
 from boundcheck.claims.dag_momentum.steps import momentum_steps
-from boundcheck.claims.shared.figures import COLUMNS, over_seeds
+from boundcheck.claims.shared.figures import averaged
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import SelectsCells
 from boundcheck.claims.shared.values import absent_runs
@@ -118,9 +118,8 @@ def _exponent_figure(steps: pd.DataFrame) -> Figure | None:
     if not rows:
         return None
     exponents = pd.DataFrame(rows, columns=[*RUN, "x", "step", "theta"])
-    measured = over_seeds(exponents, x="x", y="theta").assign(role="measured")
-    limit = measured.assign(role="lower bound", y=0.5)
-    data = pd.concat([measured, limit], ignore_index=True)[list(COLUMNS)]
+    measured = averaged(exponents, "theta")
+    data = pd.concat([measured, measured.assign(role="lower bound", y=0.5)], ignore_index=True)
     caption = (
         "KL exponent θ of ‖g‖ ~ (E − E_end)^θ in every decade of the gap (dots; bars: the range of the seeds). Near a "
         "limit it is at least 1/2 (dash-dotted); below it the run has not converged."

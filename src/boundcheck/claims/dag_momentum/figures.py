@@ -11,7 +11,7 @@ import pandas as pd
 
 from boundcheck.claims.dag_momentum.steps import energy_tolerance, sampling, steps_of
 from boundcheck.claims.dag_momentum.theorems import lyapunov_drops
-from boundcheck.claims.shared.figures import COLUMNS, bound_figures, is_logarithmic, over_seeds, panels
+from boundcheck.claims.shared.figures import COLUMNS, as_sentence, averaged, bound_figures, is_logarithmic, panels
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import CELL, Selector, SelectsCells, cells_of, rows_of
 from boundcheck.claims.shared.theorem_holds import TheoremHolds
@@ -141,6 +141,6 @@ def course_figure(steps: pd.DataFrame, quantity: str, label: str) -> Figure:
     places = steps.groupby(list(CELL))["step"]
     every = (places.transform("nunique") // NUM_DRAWN).clip(lower=1)
     drawn = steps[(places.rank("dense") - 1) % every == 0]
-    data = over_seeds(drawn, x="step", y=quantity).assign(role="measured")
-    caption = f"{label[0].upper() + label[1:]} along the run: mean over seeds, and their range."
-    return Figure(data[list(COLUMNS)], "line", "step", label, caption, log_y=is_logarithmic(data["y"]))
+    data = averaged(drawn, quantity, x="step")
+    caption = f"{as_sentence(label)} along the run: mean over seeds, and their range."
+    return Figure(data, "line", "step", label, caption, log_y=is_logarithmic(data["y"]))

@@ -9,7 +9,7 @@ import pandas as pd
 from boundcheck.claims.dag_momentum.outcomes import by_seed, effect_of, per_cell, pooled
 from boundcheck.claims.dag_momentum.steps import momentum_steps
 from boundcheck.claims.shared.decision import side_of_margin
-from boundcheck.claims.shared.figures import COLUMNS, over_seeds
+from boundcheck.claims.shared.figures import averaged
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import SelectsCells
 from boundcheck.claims.shared.statistics import student_interval
@@ -62,13 +62,10 @@ class StabilityPlateau(SelectsCells):
 
 def _plateau_figure(steps: pd.DataFrame) -> Figure:
     measured = steps[steps["level"].notna()]
-    parts = [
-        over_seeds(measured, x="step", y=name).assign(role=role)
-        for name, role in (("level", "measured"), ("plateau", "bound"))
-    ]
+    parts = [averaged(measured, "level", x="step"), averaged(measured, "plateau", "bound", x="step")]
     caption = (
         "λ_max η (dots) and 2(1 + β) with the effective momentum β (dotted): means over seeds; bars are their range."
     )
     data = pd.concat(parts, ignore_index=True)
     # one panel per method: the plateaus of the methods lie close together
-    return Figure(data.assign(panel=data["series"])[list(COLUMNS)], "line", "step", "λ_max η", caption)
+    return Figure(data.assign(panel=data["series"]), "line", "step", "λ_max η", caption)

@@ -54,9 +54,9 @@ def curve_figure(rows: pd.DataFrame, runs: pd.DataFrame, name: str) -> Figure | 
     if rows["epoch"].nunique() > MAX_POINTS:
         rows = rows.assign(epoch=((rows["epoch"] / width).astype(int) + 0.5) * width)
         rows = rows.groupby([*RUN, "epoch"])["value"].mean().reset_index()
-    data = over_seeds(rows, x="epoch", y="value").assign(role="measured")
+    data = averaged(rows, x="epoch")
     caption = f"{as_sentence(name)} during training: mean over seeds; the band is their range."
-    return Figure(data[list(COLUMNS)], "line", "epoch", name, caption, log_y=is_logarithmic(data["y"]))
+    return Figure(data, "line", "epoch", name, caption, log_y=is_logarithmic(data["y"]))
 
 
 def coordinate_figure(rows: pd.DataFrame, runs: pd.DataFrame, name: str, coordinate: str) -> Figure | None:
@@ -74,13 +74,13 @@ def coordinate_figure(rows: pd.DataFrame, runs: pd.DataFrame, name: str, coordin
     what = "mean over seeds; the band is their range"
     if not shared:
         rows, what = rows[rows["seed"] == rows["seed"].min()], f"seed {rows['seed'].min()}"
-    data = over_seeds(rows, x="coordinate", y="value").assign(role="measured")[list(COLUMNS)]
+    data = averaged(rows, x="coordinate")
     caption = f"{as_sentence(name)} at the last snapshot: {what}."
     floor = data["y"].max() * SMALLEST_DRAWN
     if (data["y"] >= 0).all() and (data["y"] < floor).any():  # a density, whose zeros no logarithmic axis can hold
         data = data[data["y"] >= floor]
-    logarithmic = is_logarithmic(data["x"]), is_logarithmic(data["y"])
-    return Figure(data, "line", coordinate, name, caption, log_x=logarithmic[0], log_y=logarithmic[1])
+    log_x, log_y = is_logarithmic(data["x"]), is_logarithmic(data["y"])
+    return Figure(data, "line", coordinate, name, caption, log_x, log_y)
 
 
 def bound_figures(rows: pd.DataFrame, quantity: str, coordinate: str) -> list[Figure]:
@@ -108,21 +108,18 @@ def bound_figures(rows: pd.DataFrame, quantity: str, coordinate: str) -> list[Fi
     return figures
 
 
-def over_seeds(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
-    """Mean, least and greatest over seeds of `y` at each `x`, as panel, series, x, y, low, high."""
-    groups = rows.groupby(["dataset", "model", "method", x])[y]
-    data = groups.agg(["mean", "min", "max"]).reset_index()
-    data = data.rename(columns={x: "x", "method": "series", "mean": "y", "min": "low", "max": "high"})
-    return data.assign(panel=panels(data))
-
-
 def panels(rows: pd.DataFrame) -> pd.Series:
     """The panel of each row: its dataset and model."""
     return rows["dataset"] + " · " + rows["model"]
 
 
-def averaged(rows: pd.DataFrame, value: str = "value", role: str = "measured") -> pd.DataFrame:
-    """Mean, least and greatest of a column at each panel, series and x: the data of a figure."""
+def averaged(rows: pd.DataFrame, value: str = "value", role: str = "measured", x: str = "x") -> pd.DataFrame:
+    """Mean, least and greatest of a column at each panel, series and x: the data of a figure.
+
+    Rows that name no panel are in that of their dataset and model; without a series, the method is theirs.
+    """
+    names = {"panel": panels, "series": lambda rows: rows["method"]}
+    rows = rows.assign(x=rows[x], **{name: of_rows for name, of_rows in names.items() if name not in rows})
     groups = rows.groupby(["panel", "series", "x"])[value]
     return groups.agg(y="mean", low="min", high="max").reset_index().assign(role=role)[list(COLUMNS)]
 
@@ -154,11 +151,11 @@ def _sharing_what_was_measured(rows: pd.DataFrame) -> list[pd.DataFrame]:
 
 def _bound_figure(rows: pd.DataFrame, x: str, x_label: str, y_label: str, where: str) -> Figure:
     theorems = [part for _, part in rows.groupby("theorem")]
-    parts = [over_seeds(theorems[0], x, "measured").assign(role="measured")]
+    parts = [averaged(theorems[0], "measured", x=x)]
     for part in theorems:
         role = "bound" if len(theorems) == 1 else f"{part['sense'].iloc[0]} bound"
-        parts.append(over_seeds(part, x, "bound").assign(role=role))
-    data = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+        parts.append(averaged(part, "bound", role, x))
+    data = pd.concat(parts, ignore_index=True)
     is_line = data["x"].nunique() > 1
     looks = {"upper": "upper dotted", "lower": "lower dash-dotted"}
     there = ", ".join(look for sense, look in looks.items() if (rows["sense"] == sense).any())

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import pandas as pd
 
 from boundcheck.claims.shared.decision import DECISION_OF_CELL
-from boundcheck.claims.shared.figures import COLUMNS, in_words, interval_figure, is_logarithmic
+from boundcheck.claims.shared.figures import COLUMNS, in_words, interval_figure, is_logarithmic, panels
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import SelectsCells
 from boundcheck.claims.shared.statistics import Interval, pooled_rank_correlation, rank_correlation
@@ -83,10 +83,9 @@ class PredictsGap(SelectsCells):
 
     def _figures(self, points: pd.DataFrame, evidence: Sequence[dict[str, Any]]) -> list[Figure]:
         name = in_words(self.quantity)
-        data = points.assign(panel=points["dataset"] + " · " + points["model"], series=points["method"])
-        data = data.assign(role="measured", low=NAN, high=NAN)[list(COLUMNS)]
+        data = points.assign(panel=panels(points), series=points["method"], role="measured", low=NAN, high=NAN)
         caption = f"Generalisation gap ({self.gap}) against {name}: a dot per run."
-        scatter = Figure(data, "points", name, f"{self.gap} gap", caption, log_x=is_logarithmic(data["x"]))
+        scatter = Figure(data[[*COLUMNS]], "points", name, f"{self.gap} gap", caption, is_logarithmic(data["x"]))
         label = f"rank correlation of {name} and {self.gap} gap"
         return [interval_figure(evidence, label, "Rank correlation and its 95% interval."), scatter]
 
