@@ -140,8 +140,6 @@ WORDINGS: dict[str, Wording] = {
     "no_smooth_network": "R¹, ‖g‖ and γ₂ were measured on no smooth network",
     "curvature_accuracy": "with the γ₂ that was measured R¹/ρ² is ‖H‖ ± {accuracy:.3g}% (median of {num} runs)",
     "curvature_outside": "‖H‖ lies outside in {num} runs",
-    "no_noise": "no flatness and weight noise were measured on equal examples",
-    "risk_bound_violated": "{num} rows violate it",
     "risk_bound_exceeds": "at {num} of {num_points} points it exceeds M, the largest loss measured on any example",
     # decisions
     "sides": _sides,

@@ -137,15 +137,3 @@ def test_a_panel_for_each_measure(decided):
     assert data.loc[("digits · PSNR (dB)", "seq", 4.0), "y"] == pytest.approx(21)
     assert data.loc[("digits · MSE", "dag", 2.0), "low"] == pytest.approx(0.079)
     assert (figure.x_label, figure.y_label) == ("code size", "mean over the test images")
-
-
-@pytest.mark.parametrize(
-    ("settings", "field"),
-    [
-        ({"measures": ["psnr", "loss"]}, "measures"),
-        ({"measures": ["psnr"]}, "measures"),
-    ],
-)
-def test_settings_without_meaning_are_rejected(settings, field):
-    with pytest.raises(ValueError, match=f"^{field}: got .*; allowed: "):
-        MeasuresAgree(**CLAIM | settings)

@@ -3,9 +3,10 @@
 import pytest
 
 from boundcheck.claims import CLAIMS
-from boundcheck.claims.shared.baselines import SelectsPairs, SeveralBaselinesError
+from boundcheck.claims.shared.baselines import SelectsPairs
 from boundcheck.claims.shared.selection import CELL as NAMES
 from boundcheck.claims.shared.selection import SelectsCells, matches, only_cells, only_runs
+from boundcheck.claims.shared.values import UndecidableError
 from boundcheck.registry import build
 from boundcheck.report.reasons import worded
 from boundcheck.verdicts import Views
@@ -122,7 +123,7 @@ def test_a_baseline_may_be_told_by_its_recorders():
     cells = grid(*(cell(f"sgd@{rule}", record=record) for rule, record in of_rule.items()))
     selected = {"record": {"rule": "sharp"}, "baseline": {"others": "same"}}
     assert pairs(cells, **selected, baseline_record={"rule": "paper"}) == {"sgd@sharp": "sgd@paper"}
-    with pytest.raises(SeveralBaselinesError):
+    with pytest.raises(UndecidableError):
         pairs(cells, **selected)
 
 
@@ -141,7 +142,7 @@ def test_the_rows_of_the_selected_cells(make_tables):
 
 
 def test_several_baselines_are_named():
-    with pytest.raises(SeveralBaselinesError) as several:
+    with pytest.raises(UndecidableError) as several:
         pairs(ALL, methods="gam", baseline={"kind": "sam"})
     assert worded([several.value.reason]).endswith("must name one: d/m/sam, d/m/sam_0.1")
 

@@ -23,9 +23,7 @@ COLUMNS = (*KEYS, "twins", "training", "steps", "differing", "weights", "flips",
 def comparisons(tables: Tables, pairs: Sequence[Twins]) -> pd.DataFrame:
     """Each pair of cells that has the bits of both, by seed, at the steps that both recorded.
 
-    Args:
-        tables: the results.
-        pairs: pairs of cells with equal training settings, so that their steps are the same ones.
+    Their training settings are equal, so that the steps are the same ones.
 
     Returns:
         A row for each pair and seed. Its keys are those of a check's row: `method` names both methods, `step` is the

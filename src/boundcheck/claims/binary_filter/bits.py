@@ -116,7 +116,6 @@ class BitsDiffer(SelectsTwins):
     everywhere: bool = True
 
     def decide(self, tables: Tables) -> Verdict:
-        """`supported` where bits differ in all runs, or in one if not `everywhere`; `contradicted` where in none."""
         cells = cells_of(tables.runs)
         compared, absent = _compared(self, tables)
         runs = zip(compared["twins"], compared["seed"], strict=True)

@@ -18,26 +18,22 @@ from boundcheck.claims.shared.selection import CELL, CellKey, Cells, SelectsCell
 from boundcheck.claims.shared.statistics import student_interval
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.contracts import NAN
+from boundcheck.optional_members import FiltersGradients, PassesGradientsOn
 from boundcheck.settings import NotNegative, settings
 from boundcheck.theory.binary_filter.flips import filter_flip_ratio
 from boundcheck.verdicts import Figure, Tables, Verdict, because
 
 
 def predicted_ratios(cell: Settings, factors: np.ndarray, gradient_std: float) -> np.ndarray | None:
-    """Flip ratio (T,) of a cell by theory; None where there is no formula.
+    """Flip ratio (T,) of a cell by theory, at factors (T,) of the learning rate; None where there is no formula.
 
     There is none for what is no filter of the gradient alone (see `as_filter` of the method), and for layers whose
-    latent weights do not get the gradient of their bits.
-
-    Args:
-        cell: its resolved settings.
-        factors: the factors of the learning rate's schedule, (T,).
-        gradient_std: standard deviation of a weight's gradient, for a start that is remembered.
+    latent weights do not get the gradient of their bits. For a start that is remembered the standard deviation of a
+    weight's gradient counts.
     """
     method, model = method_of(cell), model_of(cell)
-    if not (hasattr(method, "as_filter") and hasattr(model, "passes_gradient_on")):
-        return None
-    mapped = method.as_filter(factors) if model.passes_gradient_on else None
+    has_formula = isinstance(method, FiltersGradients) and isinstance(model, PassesGradientsOn)
+    mapped = method.as_filter(factors) if has_formula and model.passes_gradient_on else None
     if mapped is None:
         return None
     start = model.latent_variance(method.init_scale) / gradient_std**2 if gradient_std > 0 else 0.0
@@ -87,7 +83,11 @@ class FlipRatioFormula(SelectsCells):
         beyond = [cell for cell, own in of_cells.items() if side_of_range(*own[1:3], -limit, limit) == "contradicted"]
         if decision == "supported" and beyond:
             decision = "inconclusive"
-        cells = _evidence(means)
+        table = means.groupby(list(CELL)).agg(
+            measured=("measured", "mean"), predicted=("predicted", "mean"), n=("seed", "nunique"), log=("log", "mean")
+        )
+        table["measured / predicted"] = np.exp(table.pop("log"))
+        cells = records(table.reset_index())
         num = sum(1 / self.factor <= cell["measured / predicted"] <= self.factor for cell in cells)
         reasons = [because("within_factor", factor=self.factor, num=num, num_cells=len(cells), beyond=beyond)]
         if left_out := sorted(_cells_in(curves[curves["quantity"] == self.quantity]) - _cells_in(courses)):
@@ -95,11 +95,7 @@ class FlipRatioFormula(SelectsCells):
         return Verdict(
             decision,
             reasons,
-            math.exp(interval.mean),
-            math.exp(interval.low),
-            math.exp(interval.high),
-            unit="measured / predicted",
-            num_runs=interval.num,
+            **interval.exp().as_effect("measured / predicted"),
             cells=cells,
             figures=_figures(curves, courses),
         )
@@ -128,14 +124,6 @@ def _predicted(cell: Settings, table: pd.DataFrame) -> np.ndarray | None:
     factors = np.repeat(table["lr_factor"].to_numpy(), steps)
     ratios = predicted_ratios(cell, factors, float(table["gradient_rms"].iloc[0]))
     return None if ratios is None else np.array([part.mean() for part in np.split(ratios, np.cumsum(steps)[:-1])])
-
-
-def _evidence(means: pd.DataFrame) -> list[dict[str, Any]]:
-    """A row for each cell: the means over its runs."""
-    table = means.groupby(list(CELL)).agg({"measured": "mean", "predicted": "mean", "log": "mean", "seed": "nunique"})
-    ratio = np.exp(table["log"])
-    table = table.rename(columns={"seed": "n"}).drop(columns="log")
-    return records(table.assign(**{"measured / predicted": ratio}).reset_index())
 
 
 def _figures(curves: pd.DataFrame, courses: pd.DataFrame) -> list[Figure]:

@@ -72,11 +72,7 @@ class InitDelays(SelectsCells):
         return Verdict(
             "contradicted" if num_far else "supported",
             [because("delays", factor=self.factor, **numbers, num_unended=num_unended), *too_small],
-            math.exp(interval.mean),
-            math.exp(interval.low),
-            math.exp(interval.high),
-            unit="measured / predicted delay",
-            num_runs=interval.num,
+            **interval.exp().as_effect("measured / predicted delay"),
             cells=self._evidence(delays, means),
             figures=[_figure(delays)],
         )

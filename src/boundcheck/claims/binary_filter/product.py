@@ -13,17 +13,7 @@ from boundcheck.claims.binary_filter.bit_comparisons import comparisons
 from boundcheck.claims.binary_filter.relations import MAGNITUDES, are_comparable, are_equal_but
 from boundcheck.claims.shared.figures import COLUMNS
 from boundcheck.claims.shared.rows import ends
-from boundcheck.claims.shared.selection import (
-    CELL,
-    CellKey,
-    Cells,
-    Recorded,
-    Selected,
-    Selector,
-    SelectsCells,
-    cells_of,
-    matches,
-)
+from boundcheck.claims.shared.selection import CELL, CellKey, Cells, Selector, SelectsCells, cells_of, matches
 from boundcheck.claims.shared.statistics import student_interval
 from boundcheck.claims.shared.values import absent_runs, quantity_rows, values_of_runs
 from boundcheck.contracts import NAN
@@ -80,12 +70,10 @@ class ActThroughProduct(SelectsCells):
         """The cells of the grid, sorted."""
         return sorted({key for family in self._families(cells).values() for key in family})
 
-    def selects(self, cells: Cells, recorded: Recorded | None = None) -> Selected:
-        """See SelectsCells; never decided also where the grid has no two cells that act alike."""
-        plain, families = super().selects(cells, recorded), self._families(cells).values()
-        found = [{a.acts_like(b) for a, b in combinations(family.values(), 2)} for family in families]
-        is_grid = {True, False} in found
-        return plain if is_grid or plain.never else plain._replace(never=[because("no_grid")])
+    def why_never(self, cells: Cells) -> list[Reason]:
+        families = self._families(cells).values()
+        acts_alike = [{a.acts_like(b) for a, b in combinations(family.values(), 2)} for family in families]
+        return [] if {True, False} in acts_alike else [because("no_grid")]
 
     def decide(self, tables: Tables) -> Verdict:
         tables = self.only(tables)
@@ -106,9 +94,7 @@ class ActThroughProduct(SelectsCells):
         return Verdict(
             decision,
             [reason, because("spread_of_accuracy", points=interval.mean), *absent],
-            *interval[:3],
-            unit="points, the largest difference at one fixed w₀",
-            num_runs=interval.num,
+            **interval.as_effect("points, the largest difference at one fixed w₀"),
             cells=table,
             figures=_figures(pd.DataFrame(table), positions[centre]),
         )

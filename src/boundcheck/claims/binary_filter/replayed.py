@@ -47,24 +47,22 @@ class ReplayedMappings(SelectsCells):
         rows = rows.assign(mapping=[MAPPINGS[int(i)] for i in rows["index"]])
         settings_of = cells_of(tables.runs)
         cells: list[dict[str, Any]] = []
-        unexpected: dict[bool, list[list[str]]] = {True: [], False: []}  # by whether it should be exact
+        wrong: list[list[str]] = []  # bits, by a mapping that should be exact
+        lucky: list[list[str]] = []  # no bit, by one that should not
         groups: Any = rows.groupby([*CELL, "index", "mapping"])
         for (*key, _, mapping), part in groups:
-            is_constant = has_constant_rate(settings_of[key[0], key[1], key[2]]["training"])
+            is_constant = has_constant_rate(settings_of[*key]["training"])
             should_be_exact, share = is_exact(mapping, is_constant), float(part["value"].mean())
             if (share == 0) != should_be_exact:
-                unexpected[should_be_exact].append([IN_WORDS[mapping], *key])
-            cells.append(
-                {
-                    **dict(zip(CELL, key, strict=True)),
-                    "mapping": IN_WORDS[mapping],
-                    "lr": "constant" if is_constant else "scheduled",
-                    "bits wrong per step (%)": 100 * share,
-                    "exact by theory": "yes" if should_be_exact else "no",
-                    "n": part["seed"].nunique(),
-                }
-            )
-        wrong, lucky = unexpected[True], unexpected[False]
+                (wrong if should_be_exact else lucky).append([IN_WORDS[mapping], *key])
+            row = {
+                "mapping": IN_WORDS[mapping],
+                "lr": "constant" if is_constant else "scheduled",
+                "bits wrong per step (%)": 100 * share,
+                "exact by theory": "yes" if should_be_exact else "no",
+                "n": part["seed"].nunique(),
+            }
+            cells.append(dict(zip(CELL, key, strict=True)) | row)
         decision: Decision = "contradicted" if wrong else "inconclusive" if lucky else "supported"
         return Verdict(
             decision,

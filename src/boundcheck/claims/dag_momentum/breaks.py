@@ -11,19 +11,10 @@ import numpy as np
 import pandas as pd
 from annotated_types import Ge
 
-from boundcheck.claims.dag_momentum.outcomes import effect_of, per_cell, per_run, pooled
+from boundcheck.claims.dag_momentum.outcomes import per_cell, per_run, pooled
 from boundcheck.claims.dag_momentum.steps import energy_tolerance, momentum_steps, sampling
 from boundcheck.claims.shared.figures import curve_figure
-from boundcheck.claims.shared.selection import (
-    MAIN,
-    CellKey,
-    Selector,
-    SelectsCells,
-    cells_of,
-    has_recorder,
-    has_role,
-    only_runs,
-)
+from boundcheck.claims.shared.selection import CellKey, Selector, SelectsCells, cells_of, only_runs
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.settings import settings
 from boundcheck.theory.dag_momentum.baselines import heavy_ball_step_limit
@@ -56,7 +47,6 @@ class DescentBreaks(SelectsCells):
     times: Annotated[float, Ge(1)] = 1.0
 
     def decide(self, tables: Tables) -> Verdict:
-        """Count the steps at which E rises by more than rounding."""
         sides = self._sides(tables)
         both = [
             momentum_steps(only_runs(tables, [key for key, at in sides.items() if at == side]))
@@ -72,7 +62,7 @@ class DescentBreaks(SelectsCells):
         return Verdict(
             decision,
             [*reasons, sampling(both[1]), *absent],
-            **effect_of(pooled(beyond, "share of rises"), "% of steps"),
+            **pooled(beyond, "share of rises").as_effect("% of steps"),
             cells=[*_evidence(beyond, "beyond"), *_evidence(within, "within")],
             figures=_figures(tables, sides),
         )
@@ -82,11 +72,7 @@ class DescentBreaks(SelectsCells):
         cells = cells_of(tables.runs)
         beyond = self.chosen(cells)
         datasets = {key[0] for key in beyond}
-        within = [
-            key
-            for key, cell in cells.items()
-            if key[0] in datasets and has_role(cell, [MAIN]) and has_recorder(cell, self.certified)
-        ]
+        within = [key for key in SelectsCells(record=self.certified).chosen(cells) if key[0] in datasets]
         return {**dict.fromkeys(within, "within"), **dict.fromkeys(beyond, "beyond")}
 
     def _decided(self, beyond: pd.DataFrame, within: pd.DataFrame) -> tuple[Decision, list[Reason]]:

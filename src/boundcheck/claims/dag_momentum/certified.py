@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from boundcheck.claims.dag_momentum.outcomes import effect_of, per_cell, per_run, pooled
+from boundcheck.claims.dag_momentum.outcomes import per_cell, per_run, pooled
 from boundcheck.claims.dag_momentum.steps import energy_tolerance, momentum_steps
 from boundcheck.claims.shared.figures import curve_figure
 from boundcheck.claims.shared.rows import RUN
@@ -34,7 +34,6 @@ class CertifiedMode(SelectsCells):
     least_progress: ShareBelowOne = 0.05
 
     def decide(self, tables: Tables) -> Verdict:
-        """Hold every run to its guarantee, and say how far it came."""
         tables = self.only_runs(tables)
         steps, absent = momentum_steps(tables, ["adaptive"]), absent_runs(tables.runs)
         steps = steps[(steps["weight_decay"] > 0) & steps["curvature"].notna()]
@@ -48,7 +47,7 @@ class CertifiedMode(SelectsCells):
         return Verdict(
             next((d for d in ("contradicted", "vacuous") if d in decisions), "supported"),
             [*map(_guaranteed, evidence), *absent],
-            **effect_of(pooled(runs, "E falls (%)"), "% of E_λ(w⁰)"),
+            **pooled(runs, "E falls (%)").as_effect("% of E_λ(w⁰)"),
             tightness=float((runs["L(R)"] / runs["largest λ_max"]).median()),
             cells=evidence,
             figures=[] if figure is None else [figure],

@@ -10,7 +10,7 @@ import pandas as pd
 from boundcheck.claims.dag_momentum import kl, theorems
 from boundcheck.claims.dag_momentum.steps import RULES, momentum_steps, worst_of_stretches
 from boundcheck.claims.dag_momentum.theorems import Inequality
-from boundcheck.claims.shared.rows import KEYS, check_rows, wide
+from boundcheck.claims.shared.rows import check_rows, wide
 from boundcheck.claims.shared.selection import SelectsCells
 from boundcheck.settings import Count, settings
 from boundcheck.verdicts import Tables
@@ -71,13 +71,11 @@ class PathSumBound(SelectsCells):
         """Two rows per run and snapshot: the bound from the norms at θ, and the one for its sublevel set."""
         tables = self.only(tables)
         names = [*PATH_BOUNDS, "spectral_norm"]
-        rows = tables.measurements[tables.measurements["quantity"].isin(names)]
         # the bounds and the spectrum come from two analyses; the claim's config has them on the same examples
-        found = wide(rows.assign(analysis="both"), names, by_coordinate=False).dropna(subset=names)
-        norm = found["spectral_norm"]
-        tolerance = found["spectral_norm_error"].fillna(0.0) + 1e-9 * norm
+        both = wide(tables.measurements.assign(analysis="both"), names, by_coordinate=False).dropna(subset=names)
+        norm = both["spectral_norm"]
+        tolerance = both["spectral_norm_error"].fillna(0.0) + 1e-9 * norm
         parts = [
-            check_rows(found[list(KEYS)], theorem, "upper", found[name], norm, tolerance)
-            for name, theorem in PATH_BOUNDS.items()
+            check_rows(both, theorem, "upper", both[name], norm, tolerance) for name, theorem in PATH_BOUNDS.items()
         ]
         return pd.concat(parts, ignore_index=True)

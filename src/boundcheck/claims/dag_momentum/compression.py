@@ -11,7 +11,7 @@ import pandas as pd
 
 from boundcheck.claims.shared.compared import Compared
 from boundcheck.claims.shared.comparison import HigherValue
-from boundcheck.claims.shared.figures import COLUMNS, averaged, in_words
+from boundcheck.claims.shared.figures import COLUMNS, as_sentence, averaged, in_words
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.contracts import NAN
 from boundcheck.settings import settings
@@ -54,19 +54,14 @@ def size_figure(
         measures: the quantities on the ordinate with their labels, a panel each; `pca_<quantity>` is drawn too.
         families: of each model.
     """
-    is_one = len(measures) == 1
-    parts = [_against_size(rows, size, quantity, families) for quantity in measures]
-    named = [
-        part if is_one else part.assign(panel=part["panel"] + f" · {label}")
-        for part, label in zip(parts, measures.values(), strict=True)
-    ]
-    data = pd.concat(named, ignore_index=True)
+    parts = [_against_size(rows, size, quantity, families).assign(label=label) for quantity, label in measures.items()]
+    data, label = pd.concat(parts, ignore_index=True), next(iter(measures.values()))
     if not len(data):
         return None
-    label = next(iter(measures.values())) if is_one else "mean over the test images"
-    what = label if is_one else "Means over the test images"
-    caption = f"{what} against {in_words(size)}: mean over seeds; the band is their range."
-    return Figure(data, "line", in_words(size), label, caption)
+    if len(measures) > 1:
+        data["panel"], label = data["panel"] + " · " + data["label"], "mean over the test images"
+    caption = f"{as_sentence(label)} against {in_words(size)}: mean over seeds; the band is their range."
+    return Figure(data[list(COLUMNS)], "line", in_words(size), label, caption)
 
 
 def families_of(*groups: Iterable[str]) -> dict[str, str]:
@@ -86,13 +81,11 @@ def families_of(*groups: Iterable[str]) -> dict[str, str]:
 def picture_figures(rows: pd.DataFrame, twins: Mapping[str, str]) -> list[Figure]:
     """For each dataset some pictures: originals and, below each, what a model, its twin and principal components make.
 
-    Args:
-        rows: measurements with `picture`, `reconstruction` and `pca_reconstruction`.
-        twins: the twin of each model; the last pair that has pictures is shown, of its first seed.
+    Of the models and their twins the last pair that has pictures is shown, of its first seed.
     """
-    found = rows[rows["quantity"].isin(["picture", "reconstruction", "pca_reconstruction"])]
+    pictures = rows[rows["quantity"].isin(["picture", "reconstruction", "pca_reconstruction"])]
     figures = []
-    for dataset, part in found.groupby("dataset"):
+    for dataset, part in pictures.groupby("dataset"):
         there = set(part["model"])
         shown = [model for model, twin in twins.items() if {model, twin} <= there]
         if shown:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from boundcheck.claims.dag_momentum.figures import course_figure
 from boundcheck.claims.dag_momentum.kl import kl_exponent, local_kl_exponents
-from boundcheck.claims.dag_momentum.outcomes import effect_of, per_cell, per_run, pooled
+from boundcheck.claims.dag_momentum.outcomes import per_cell, per_run, pooled
 from boundcheck.claims.dag_momentum.steps import momentum_steps
 from boundcheck.claims.shared.figures import averaged
 from boundcheck.claims.shared.rows import RUN
@@ -41,21 +41,20 @@ class WeightsConverge(SelectsCells):
     stationary: Positive = 1e-3
 
     def decide(self, tables: Tables) -> Verdict:
-        """Measure the tails."""
         tables = self.only_runs(tables)
         steps, absent = momentum_steps(tables), absent_runs(tables.runs)
         if not len(steps):
             return Verdict("not run", [because("no_steps"), *absent])
         lowest = _last_eigenvalues(tables)
-        found = per_run(steps, lambda part: self._end(part, lowest))
-        num, points = int(found["converged"].sum()), found["point"].value_counts().sort_index()
+        runs = per_run(steps, lambda part: self._end(part, lowest))
+        num, points = int(runs["converged"].sum()), runs["point"].value_counts().sort_index()
         limits = {"tail_percent": 100 * self.tail_share, "stationary": self.stationary}
         ends = {str(name): int(count) for name, count in points.items()}
         return Verdict(
-            "supported" if num == len(found) else "inconclusive",
-            [because("converged", num=num, num_runs=len(found), ends=ends, **limits), *absent],
-            **effect_of(pooled(found, "tail share (%)"), "% of the path"),
-            cells=[_row(cell, part) for cell, part in per_cell(found)],
+            "supported" if num == len(runs) else "inconclusive",
+            [because("converged", num=num, num_runs=len(runs), ends=ends, **limits), *absent],
+            **pooled(runs, "tail share (%)").as_effect("% of the path"),
+            cells=[_row(cell, part) for cell, part in per_cell(runs)],
             figures=_path_figures(steps),
         )
 
@@ -114,7 +113,7 @@ def _path_figures(steps: pd.DataFrame) -> list[Figure]:
 
 def _exponent_figure(steps: pd.DataFrame) -> Figure | None:
     """θ by decade of the gap, and the least θ = 1/2 that a limit allows; None where no run gives one."""
-    rows = [(*run, *found) for run, part in steps.groupby(list(RUN)) for found in local_kl_exponents(part)]
+    rows = [(*run, *of_decade) for run, part in steps.groupby(list(RUN)) for of_decade in local_kl_exponents(part)]
     if not rows:
         return None
     exponents = pd.DataFrame(rows, columns=[*RUN, "x", "step", "theta"])

@@ -67,11 +67,9 @@ class LyapunovDescent(StepTheorem):
     from E. Shown besides: how far E and V rise at each step of the run in which E rises most often.
     """
 
-    def decide(self, tables: Tables) -> Verdict:
-        """As `step_theorem`, undecided where E never rises."""
-        verdict = super().decide(tables)
-        parts = [part for part in verdict.reason if isinstance(part, Reason) and part.kind == "loss_rises"]
-        if verdict.decision == "supported" and not any(part.values["num"] for part in parts):
+    def weighed(self, verdict: Verdict, tables: Tables, rows: pd.DataFrame) -> Verdict:
+        """Undecided where E never rises."""
+        if verdict.decision == "supported" and not _with_rises(tables, rows[rows["premise_holds"]])["rises"].any():
             return replace(verdict, decision="inconclusive")
         return verdict
 
@@ -91,12 +89,7 @@ class LyapunovDescent(StepTheorem):
 
 
 def _prediction_figure(rows: pd.DataFrame, num_left_out: int) -> Figure:
-    """The actual decrease of steps against the predicted one, and the line that it must not fall below.
-
-    Args:
-        rows: check rows whose premise holds and whose sides are positive.
-        num_left_out: how many other rows have no place on logarithmic axes.
-    """
+    """The actual decrease of steps against the predicted one, both positive, and the line that bounds it from below."""
     points = rows.assign(panel=panels(rows), role="measured", x=rows["bound"])
     points = points.rename(columns={"method": "series"}).assign(**dict.fromkeys(("y", "low", "high"), rows["measured"]))
     ends = points.groupby("panel").agg(series=("series", "min"), low=("x", "min"), high=("x", "max")).reset_index()

@@ -80,13 +80,13 @@ def local_kl_exponents(run: pd.DataFrame) -> list[tuple[float, int, float]]:
     """Along a run, for every decade of the gap E − E_end: its upper end as a share of the first gap, the first step
     in it, and θ, the slope of log ‖g‖ against log (E − E_end) there."""
     E, g, step = (run[name].to_numpy(np.float64) for name in ("objective", "gradient_norm", "step"))
-    gap, found = E - E[-1], []
+    gap, exponents = E - E[-1], []
     for decade in range(round(-np.log10(FITTED[1]))):
         upper = 10.0**-decade
         theta = _fitted(gap, g, upper / 10 * gap[0], upper * gap[0])
         if not math.isnan(theta):
-            found.append((upper, int(step[(gap <= upper * gap[0]) & (gap > 0)].min()), theta))
-    return found
+            exponents.append((upper, int(step[(gap <= upper * gap[0]) & (gap > 0)].min()), theta))
+    return exponents
 
 
 def _fitted(gap: np.ndarray, g: np.ndarray, low: float, high: float) -> float:
@@ -103,6 +103,6 @@ def _from_the_end(values: pd.Series, keys: Sequence[pd.Series]) -> Any:
 
 def _exponents(steps: pd.DataFrame) -> np.ndarray:
     """The exponent of each step's run; 1/2 where it cannot be fitted."""
-    found = {run: kl_exponent(part) for run, part in steps.groupby(list(RUN))}
+    exponents = {run: kl_exponent(part) for run, part in steps.groupby(list(RUN))}
     runs = zip(*(steps[key] for key in RUN), strict=True)
-    return np.nan_to_num(np.array([found[run] for run in runs]), nan=0.5)
+    return np.nan_to_num(np.array([exponents[run] for run in runs]), nan=0.5)

@@ -24,17 +24,7 @@ def per_cell(runs: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]
         yield dict(zip(CELL, cell, strict=True)), part
 
 
-def by_seed(runs: pd.DataFrame, effect: str) -> dict[int, float]:
-    """A column of the runs of one cell, by seed."""
-    return dict(zip(runs["seed"], runs[effect], strict=True))
-
-
 def pooled(runs: pd.DataFrame, effect: str) -> Interval:
     """The interval of a column's per-seed means over the cells."""
-    return student_interval(list(pool([by_seed(part, effect) for _, part in per_cell(runs)]).values()))
-
-
-def effect_of(interval: Interval, unit: str) -> dict[str, Any]:
-    """The fields of a verdict that tell its effect."""
-    mean, low, high, _, num = interval
-    return {"effect": mean, "low": low, "high": high, "unit": unit, "num_runs": num}
+    by_seed = [dict(zip(part["seed"], part[effect], strict=True)) for _, part in per_cell(runs)]
+    return student_interval(list(pool(by_seed).values()))

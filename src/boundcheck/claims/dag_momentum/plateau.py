@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from boundcheck.claims.dag_momentum.outcomes import by_seed, effect_of, per_cell, pooled
+from boundcheck.claims.dag_momentum.outcomes import per_cell, pooled
 from boundcheck.claims.dag_momentum.steps import momentum_steps
 from boundcheck.claims.shared.decision import side_of_margin
 from boundcheck.claims.shared.figures import averaged
@@ -34,7 +34,6 @@ class StabilityPlateau(SelectsCells):
     margin: InnerShare = 0.2
 
     def decide(self, tables: Tables) -> Verdict:
-        """Compare the plateau of every run with the law."""
         tables = self.only_runs(tables)
         steps, absent = momentum_steps(tables, ["adaptive"]), absent_runs(tables.runs)
         if not len(steps) or not steps["sharpness"].notna().any():
@@ -45,19 +44,18 @@ class StabilityPlateau(SelectsCells):
         runs = late.groupby(list(RUN)).agg(level=("level", "mean"), plateau=("plateau", "mean")).reset_index()
         runs["ratio"] = 100 * (runs["level"] / runs["plateau"] - 1)
         evidence = [{**cell, **self._row(part)} for cell, part in per_cell(runs)]
-        found = pooled(runs, "ratio")
-        decision = side_of_margin(found.mean, found.low, found.high, self.margin)
+        ratio = pooled(runs, "ratio")
+        decision = side_of_margin(*ratio[:3], self.margin)
         if decision == "supported" and any(row["decision"] == "contradicted" for row in evidence):
             decision = "inconclusive"
-        reason = because("plateau", effect=found.mean, margin=100 * self.margin)
+        reason = because("plateau", effect=ratio.mean, margin=100 * self.margin)
         shown = [_plateau_figure(steps)]
-        return Verdict(decision, [reason, *absent], **effect_of(found, "%"), cells=evidence, figures=shown)
+        return Verdict(decision, [reason, *absent], **ratio.as_effect("%"), cells=evidence, figures=shown)
 
     def _row(self, part: pd.DataFrame) -> dict[str, Any]:
-        interval = student_interval(list(by_seed(part, "ratio").values()))
-        row = {"λ_max η": part["level"].mean(), "2(1 + β)": part["plateau"].mean()}
-        row |= {"effect": interval.mean, "low": interval.low, "high": interval.high, "n": len(part)}
-        return {**row, "decision": side_of_margin(interval.mean, interval.low, interval.high, self.margin)}
+        interval = student_interval(part["ratio"])
+        row = {"λ_max η": part["level"].mean(), "2(1 + β)": part["plateau"].mean(), **interval.as_evidence()}
+        return {**row, "decision": side_of_margin(*interval[:3], self.margin)}
 
 
 def _plateau_figure(steps: pd.DataFrame) -> Figure:

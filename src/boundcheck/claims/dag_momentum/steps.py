@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from boundcheck.claims.shared.kinds import method_of
-from boundcheck.claims.shared.rows import KEYS, RUN
+from boundcheck.claims.shared.rows import KEYS, RUN, columns_of
 from boundcheck.claims.shared.selection import Settings, cells_of
 from boundcheck.contracts import NAN
 from boundcheck.optional_members import HasMomentumLaw
@@ -33,11 +33,9 @@ ROUNDINGS = 64  # of a difference of losses, in units of ε E
 
 
 def momentum_steps(tables: Tables, rules: Sequence[str] = RULES) -> pd.DataFrame:
-    """One row per step of those runs of the table of runs whose method has a momentum law.
+    """One row per step of those runs of the table of runs whose method has one of these momentum laws.
 
-    Args:
-        tables: curves with the quantities that the callback `updates` records, and `curvature` or `certificate`.
-        rules: which momentum laws.
+    Its quantities are those that the callback `updates` records, and `curvature` or `certificate`.
 
     Returns: the keys of a check, EVERY_STEP and MEASURED (NaN where there is none), and `next_objective` E_{k+1},
         `decrease` E_k − E_{k+1}, `previous_update` ‖Δ_k‖, `slope` ⟨g_k, Δ_{k+1}⟩, `s` of adaptive momentum, `momentum`
@@ -45,15 +43,14 @@ def momentum_steps(tables: Tables, rules: Sequence[str] = RULES) -> pd.DataFrame
         (the last L̂ where a certificate was held, else the largest curvature that was measured), and `certified`,
         whether every measured curvature of the run is at most L.
     """
-
     steps, run_of = tables.view(tables.curves, _recorded)
-    found = {
+    of_run = {
         run_of[run]: numbers
         for run, numbers in tables.view(tables.runs, _numbers).items()
         if run in run_of and numbers["rule"] in rules
     }
-    steps = steps[steps["run"].isin(list(found))]
-    return steps.assign(**{name: steps["run"].map({run: of[name] for run, of in found.items()}) for name in OF_METHOD})
+    steps = steps[steps["run"].isin(list(of_run))]
+    return steps.assign(**{name: steps["run"].map({run: of[name] for run, of in of_run.items()}) for name in OF_METHOD})
 
 
 def worst_of_stretches(steps: pd.DataFrame, slack: Any, num_stretches: int) -> pd.DataFrame:
@@ -97,12 +94,7 @@ def energy_tolerance(steps: pd.DataFrame) -> pd.Series:
 
 
 def steps_of(tables: Tables, runs: pd.DataFrame) -> pd.DataFrame:
-    """The steps of these runs, whatever their momentum law.
-
-    Args:
-        tables: the results.
-        runs: rows with the keys of a run.
-    """
+    """The steps of these runs (rows with the keys of a run), whatever their momentum law."""
     return momentum_steps(tables).merge(runs[list(RUN)].drop_duplicates(), on=list(RUN))
 
 
@@ -130,10 +122,7 @@ def _of_cell(cell: Settings) -> dict[str, Any]:
 
 def _recorded(curves: pd.DataFrame) -> tuple[pd.DataFrame, dict[Any, int]]:
     """The steps of all runs, with a number `run` for each run, and that number by run."""
-    rows = curves[curves["quantity"].isin([*EVERY_STEP, *MEASURED])]
-    table: Any = rows.set_index([*KEYS, "quantity"])["value"].unstack("quantity")
-    table = table.reindex(columns=[*EVERY_STEP, *MEASURED]).astype(np.float64).reset_index()
-    table = table.sort_values([*RUN, "step"], ignore_index=True)
+    table = columns_of(curves, KEYS, [*EVERY_STEP, *MEASURED]).sort_values([*RUN, "step"], ignore_index=True)
     table["run"] = table.groupby(list(RUN)).ngroup()
     firsts = table.drop_duplicates("run")
     run_of = dict(zip(zip(*(firsts[key] for key in RUN), strict=True), firsts["run"].tolist(), strict=True))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -46,7 +44,9 @@ class CertifiesCurvature(SelectsCells):
         decision: Decision = "supported" if accuracy < self.accuracy else "vacuous"
         if len(outside):
             decision, reasons = "contradicted", [because("curvature_outside", num=len(outside)), *reasons]
-        return Verdict(decision, [*reasons, *absent], num_runs=len(best), cells=_cells(best))
+        cells = best.groupby(list(CELL))
+        evidence = records(cells[list(SHOWN)].mean().assign(n=cells.size()).reset_index())
+        return Verdict(decision, [*reasons, *absent], num_runs=len(best), cells=evidence)
 
 
 def intervals(tables: Tables) -> pd.DataFrame:
@@ -70,8 +70,3 @@ def intervals(tables: Tables) -> pd.DataFrame:
             "error": points["spectral_norm_error"].fillna(0.0),
         }
     )
-
-
-def _cells(best: pd.DataFrame) -> list[dict[str, Any]]:
-    cells = best.groupby(list(CELL))
-    return records(cells[list(SHOWN)].mean().assign(n=cells.size()).reset_index())

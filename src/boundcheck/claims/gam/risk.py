@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from boundcheck.claims.shared.figures import bound_figures
 from boundcheck.claims.shared.rows import KEYS, RUN, check_rows, records, wide
-from boundcheck.claims.shared.selection import CELL, SelectsCells
-from boundcheck.claims.shared.values import absent_runs
+from boundcheck.claims.shared.selection import CELL
+from boundcheck.claims.shared.theorem_holds import TheoremHolds
 from boundcheck.settings import InnerShare, settings
 from boundcheck.theory.gam.risk import RiskBound, pac_bayes_bound, tail_probability_bound
-from boundcheck.verdicts import Decision, Tables, Verdict, because
+from boundcheck.verdicts import Tables, Verdict, because
 
 NOISE = ("noisy_test_loss", "noise_tail", "largest_loss")
 SIZES = ("num_parameters", "num_samples", "parameter_norm", "loss")
@@ -63,41 +63,30 @@ class PacBayes:
 
 
 @settings(kw_only=True)
-class RiskBoundSays(SelectsCells):
-    """The PAC-Bayes bound holds, and says more than that no loss exceeds M; else it is vacuous.
+class RiskBoundSays(TheoremHolds):
+    """`theorem_holds` of a `pac_bayes` check, vacuous where the bound never says more than that no loss exceeds M.
 
     Args:
-        check: the name of a `pac_bayes` check.
         delta: as of the check.
     """
 
-    check: str
     delta: InnerShare = 0.05
+    quantity: str = "loss, probability"
+    coordinate: str = "radius ρ"
+    tightness_of: str = "E L(θ + ε) *"
 
-    def decide(self, tables: Tables) -> Verdict:
-        """Every term at the last snapshot, averaged over seeds."""
-        tables = self.only(tables)
-        rows = tables.checks[tables.checks["check"] == self.check]
-        absent, points = absent_runs(tables.runs), terms(tables)
-        if rows.empty or points.empty:
-            return Verdict("not run", [because("no_noise"), *absent])
-        held = rows[rows["premise_holds"]]
+    def weighed(self, verdict: Verdict, tables: Tables, rows: pd.DataFrame) -> Verdict:
+        """Against M; the evidence has every term at the last snapshot, averaged over seeds."""
+        points = terms(tables)
         bound = risk_bound(points, self.delta)
-        num_violated, num_vacuous = int((~held["holds"].astype(bool)).sum()), int(bound.is_vacuous.sum())
+        num_vacuous = int(bound.is_vacuous.sum())
+        is_vacuous = verdict.decision == "supported" and num_vacuous == len(points)
         says = because("risk_bound_exceeds", num=num_vacuous, num_points=len(points))
-        if num_violated:
-            decision: Decision = "contradicted"
-            reasons = [because("risk_bound_violated", num=num_violated)]
-        else:
-            decision = "vacuous" if num_vacuous == len(points) else "supported"
-            reasons = [because("holds"), says]
-        return Verdict(
-            decision,
-            [*reasons, *absent],
-            num_runs=len(held[list(RUN)].drop_duplicates()),
-            tightness=float(held.loc[held["theorem"].str.startswith("E"), "tightness"].median()),
+        return replace(
+            verdict,
+            decision="vacuous" if is_vacuous else verdict.decision,
+            reason=[*verdict.reason, says],
             cells=_cells(points, bound, self.delta),
-            figures=bound_figures(held, "loss, probability", "radius ρ"),
         )
 
 

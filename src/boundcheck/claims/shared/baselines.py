@@ -20,6 +20,7 @@ from boundcheck.claims.shared.selection import (
     is_equal,
     matches,
 )
+from boundcheck.claims.shared.values import UndecidableError
 from boundcheck.settings import settings
 from boundcheck.verdicts import Reason, because
 
@@ -45,14 +46,6 @@ class Pair:
         if self.baseline is None:
             return ""
         return "/".join(theirs for theirs, own in zip(self.baseline[1:], self.cell[1:], strict=True) if theirs != own)
-
-
-class SeveralBaselinesError(ValueError):
-    """A cell has several baselines, so that the claim does not say which is meant."""
-
-    def __init__(self, cell: CellKey, baselines: Sequence[CellKey]) -> None:
-        super().__init__(f"{'/'.join(cell)}: {len(baselines)} baselines")
-        self.reason = because("several_baselines", cell=cell, baselines=list(baselines))
 
 
 @settings(kw_only=True)
@@ -82,7 +75,7 @@ class SelectsPairs(SelectsCells):
         """The selected cells with their baselines, sorted; a cell that is a baseline is not compared with itself.
 
         Raises:
-            SeveralBaselinesError: more than one cell is the baseline of a selected one.
+            UndecidableError: more than one cell is the baseline of a selected one.
         """
         chosen = self.chosen(cells)
         if self.baseline == "same" and self.baseline_model == "same":
@@ -91,7 +84,7 @@ class SelectsPairs(SelectsCells):
         for key in chosen:
             candidates = self._baselines(key, cells)
             if len(candidates) > 1:
-                raise SeveralBaselinesError(key, candidates)
+                raise UndecidableError(because("several_baselines", cell=key, baselines=candidates))
             if candidates != [key]:
                 pairs.append(Pair(key, candidates[0] if candidates else None))
         return pairs
@@ -101,7 +94,7 @@ class SelectsPairs(SelectsCells):
         plain = super().selects(cells, recorded)
         try:
             pairs = self.pairs(cells)
-        except SeveralBaselinesError as several:
+        except UndecidableError as several:
             return plain._replace(never=[*plain.never, several.reason])
         common = [
             len(set(cells[pair.cell]["seeds"]) & set(cells[pair.baseline]["seeds"])) for pair in pairs if pair.baseline
@@ -139,22 +132,12 @@ class SelectsPairs(SelectsCells):
 
     def wanted(self) -> dict[str, Any]:
         """What baselines are looked for, for a reason."""
-        own = {
-            "baseline": self.baseline,
-            "baseline_model": self.baseline_model,
-            "budget": self.budget,
-            "roles": self.baseline_roles,
-        }
-        return {name: value for name, value in own.items() if value != "same"}
+        own = {name: getattr(self, name) for name in ("baseline", "baseline_model", "budget")}
+        return {name: value for name, value in own.items() if value != "same"} | {"roles": self.baseline_roles}
 
 
 def bound(selector: Selector, compared: Settings) -> Selector:
-    """The selector with its references replaced by the settings of the compared cell.
-
-    Args:
-        selector: of a baseline.
-        compared: the resolved settings of the compared cell's method, or model.
-    """
+    """A baseline's selector with its references replaced by the settings of the compared cell's method, or model."""
     if selector == "same":
         return _equal_to({"name": compared["name"]})
     if selector == "base":

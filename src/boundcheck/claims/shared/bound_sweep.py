@@ -14,6 +14,7 @@ from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import CELL, CellKey, Selector, SelectsCells, cells_of, rows_of
 from boundcheck.claims.shared.sweeps import setting_label, sweep_rows
 from boundcheck.claims.shared.theorem_holds import TheoremHolds
+from boundcheck.optional_members import OutsideTheory
 from boundcheck.settings import settings
 from boundcheck.verdicts import Figure, Reason, Tables, because
 
@@ -69,7 +70,8 @@ class BoundSweep(TheoremHolds):
         """Why cells without any bound are outside the theory, as their model says."""
         rows, cells = tables.checks[tables.checks["check"] == self.check], cells_of(tables.runs)
         bounded = rows["bound"].notna().groupby([rows[key] for key in CELL]).any()
-        reasons = {cell: getattr(model_of(cells[cell]), "outside_theory", None) for cell in bounded.index[~bounded]}
+        models = {cell: model_of(cells[cell]) for cell in bounded.index[~bounded]}
+        reasons = {cell: model.outside_theory for cell, model in models.items() if isinstance(model, OutsideTheory)}
         return {cell: reason for cell, reason in reasons.items() if reason is not None}
 
     def _figure(self, rows: pd.DataFrame, runs: pd.DataFrame, x: str) -> Figure | None:

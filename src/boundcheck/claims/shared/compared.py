@@ -13,7 +13,7 @@ from boundcheck.claims.shared.at_loss import TRAIN, at_common_loss
 from boundcheck.claims.shared.baselines import Pair
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import CellKey, cells_of, only_cells, rows_of
-from boundcheck.claims.shared.values import AmbiguousValueError, ByCell, quantity_rows, values_by_cell
+from boundcheck.claims.shared.values import ByCell, quantity_rows, require_one_value, values_by_cell
 from boundcheck.verdicts import Reason, Tables, because
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def compare(tables: Tables, pairs: Sequence[Pair], claim: Comparison) -> Compare
     """The values of the cells and of their baselines.
 
     Raises:
-        AmbiguousValueError: a run has several values at one step.
+        UndecidableError: a run has several values at one step.
     """
     tables = only_cells(tables, {key for pair in pairs for key in pair.cells})
     names = (claim.quantity, claim.baseline_quantity or claim.quantity)
@@ -100,8 +100,7 @@ def steps_to_level(rows: pd.DataFrame, levels: Mapping[str, float], of_first: bo
 
 def _at_equal_loss(rows: pd.DataFrame, tables: Tables, pairs: Sequence[Pair]) -> tuple[pd.DataFrame, ByCell]:
     """The rows where training losses are equal among a baseline and the cells compared with it, and those losses."""
-    if rows.duplicated([*RUN, "step"]).any():
-        raise AmbiguousValueError(str(rows["quantity"].iloc[0]))
+    require_one_value(rows)
     groups: dict[CellKey, CellKey] = {}
     for pair in pairs:
         if pair.baseline is not None:

@@ -8,13 +8,13 @@ from dataclasses import field
 from statistics import fmean
 from typing import Any, ClassVar
 
-from boundcheck.claims.shared.baselines import Pair, SelectsPairs, SeveralBaselinesError
+from boundcheck.claims.shared.baselines import Pair, SelectsPairs
 from boundcheck.claims.shared.compared import Compared, compare
 from boundcheck.claims.shared.comparison_figures import comparison_figures
 from boundcheck.claims.shared.decision import Decided, Differences, decide_sign, side_of_margin
 from boundcheck.claims.shared.selection import cells_of, rows_of
 from boundcheck.claims.shared.statistics import Interval
-from boundcheck.claims.shared.values import AmbiguousValueError, At, Source, absent_runs
+from boundcheck.claims.shared.values import At, Source, UndecidableError, absent_runs
 from boundcheck.contracts import NAN
 from boundcheck.settings import Positive, ShareBelowOne, settings
 from boundcheck.verdicts import Decision, Figure, Reason, Tables, Verdict, because
@@ -85,13 +85,12 @@ class Comparison(SelectsPairs):
             raise ValueError(f"baseline: got {got}; allowed: {allowed}")
 
     def decide(self, tables: Tables) -> Verdict:
-        """Compare every selected cell with its baseline."""
         try:
             pairs = self.pairs(cells_of(tables.runs))
             if not pairs:
                 return self._not_run([because("no_cell")], tables)
             compared = compare(tables, pairs, self)
-        except (SeveralBaselinesError, AmbiguousValueError) as problem:
+        except UndecidableError as problem:
             return self._not_run([problem.reason], tables)
         differences = {pair.cell: self._differences(pair, compared) for pair in pairs}
         if not any(differences.values()):
@@ -101,18 +100,14 @@ class Comparison(SelectsPairs):
             decided = self._where_trained(decided, compared)
         shown = [pair for pair in pairs if self.baseline_value is None or differences[pair.cell]]
         evidence = [self._evidence(pair, compared, decided) for pair in shown]
-        mean, low, high = (self.effect(value) for value in decided.pooled[:3])
+        pooled = self.effect(decided.pooled)
         return Verdict(
             decided.decision,
             [*decided.reasons, *compared.reasons, *absent_runs(compared.tables.runs)],
-            mean,
-            low,
-            high,
-            unit=self.effect_unit,
-            num_runs=decided.pooled.num,
+            **pooled.as_effect(self.effect_unit),
             num_runs_needed=decided.num_runs_needed,
             cells=evidence,
-            figures=self.figures(compared, [*evidence, {"method": "pooled", "effect": mean, "low": low, "high": high}]),
+            figures=self.figures(compared, [*evidence, {"method": "pooled", **pooled.as_evidence()}]),
         )
 
     @property
@@ -140,9 +135,10 @@ class Comparison(SelectsPairs):
             return {s: math.log(value / base) for s, (value, base) in values.items() if value > 0 and base > 0}
         return {seed: self.scale * (value - base) for seed, (value, base) in values.items()}
 
-    def effect(self, difference: float) -> float:
-        """A difference in the unit of the effect."""
-        return 100 * math.expm1(difference) if self.relative else difference
+    def effect(self, of: Interval) -> Interval:
+        """The interval of differences in the unit of the effect."""
+        mean, low, high = (100 * math.expm1(end) if self.relative else end for end in of[:3])
+        return of._replace(mean=mean, low=low, high=high)
 
     def _evidence(self, pair: Pair, compared: Compared, decided: Decided) -> dict[str, Any]:
         interval, values = decided.intervals[pair.cell], compared.common_seeds(pair).values()
@@ -151,10 +147,7 @@ class Comparison(SelectsPairs):
             "baseline": pair.baseline_name or self.baseline_quantity or self.baseline_value,
             "value": self.scale * _mean([value for value, _ in values]),
             "value of baseline": self.scale * _mean([base for _, base in values]),
-            "effect": self.effect(interval.mean),
-            "low": self.effect(interval.low),
-            "high": self.effect(interval.high),
-            "n": interval.num,
+            **self.effect(interval).as_evidence(),
             "diverged": compared.num_diverged(pair),
             "decision": decided.decisions[pair.cell],
         }
@@ -230,12 +223,11 @@ class SimilarValue(Comparison):
             return plain
         if decision == "supported" and "contradicted" in decisions.values():
             decision = "inconclusive"
-        reason = because("margin", effect=self.effect(plain.pooled.mean), margin=100 * self.margin)
+        reason = because("margin", effect=self.effect(plain.pooled).mean, margin=100 * self.margin)
         return Decided(decision, [reason], plain.pooled, plain.intervals, decisions)
 
     def _side(self, interval: Interval) -> Decision:
-        mean, low, high = (self.effect(value) for value in interval[:3])
-        return side_of_margin(mean, low, high, self.margin)
+        return side_of_margin(*self.effect(interval)[:3], self.margin)
 
 
 def _training_loss(pair: Pair, compared: Compared) -> float:

@@ -16,13 +16,7 @@ if TYPE_CHECKING:
 
 
 def comparison_figures(compared: Compared, claim: Comparison, evidence: Sequence[Mapping[str, Any]]) -> list[Figure]:
-    """An interval for each cell, curves over the epochs, and the quantities that are shown over a coordinate.
-
-    Args:
-        compared: what was compared.
-        claim: what compared it.
-        evidence: a row for each pair, and the pooled one.
-    """
+    """An interval for each row of evidence, curves over the epochs, and the quantities shown over a coordinate."""
     name = in_words(claim.quantity)
     what = name + _until(claim, compared)
     baseline, seeds = _common_name(compared), "paired seeds"

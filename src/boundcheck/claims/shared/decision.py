@@ -64,13 +64,8 @@ def side_of_range(low: float, high: float, least: float, most: float) -> Decisio
 def side_of_margin(effect: float, low: float, high: float, margin: float) -> Decision:
     """Whether an effect in percent lies within ±margin (`supported`), beyond it (`contradicted`), or across.
 
-    Without an interval the effect itself counts; without an effect it is "not run".
-
-    Args:
-        effect: in percent.
-        low: lower end of its interval, in percent.
-        high: upper end.
-        margin: as a share, such as 0.02.
+    Without an interval, in percent too, the effect itself counts; without an effect it is "not run". The margin is a
+    share, such as 0.02.
     """
     if math.isnan(effect):
         return "not run"

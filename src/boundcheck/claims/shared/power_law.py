@@ -11,19 +11,12 @@ import pandas as pd
 from boundcheck.claims.shared.decision import side_of_range
 from boundcheck.claims.shared.figures import as_sentence, averaged, in_words
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.claims.shared.selection import Cells, Recorded, Selected, SelectsCells
+from boundcheck.claims.shared.selection import Cells, SelectsCells
 from boundcheck.claims.shared.statistics import Slope, log_log_slope
-from boundcheck.claims.shared.sweeps import LEAST_VALUES, setting_label, sweep_rows, without_sweep
-from boundcheck.claims.shared.values import (
-    AmbiguousValueError,
-    At,
-    Source,
-    absent_runs,
-    quantity_rows,
-    values_of_runs,
-)
+from boundcheck.claims.shared.sweeps import LEAST_VALUES, no_sweep, setting_label, sweep_rows
+from boundcheck.claims.shared.values import At, Source, UndecidableError, absent_runs, quantity_rows, values_of_runs
 from boundcheck.settings import settings
-from boundcheck.verdicts import Decision, Figure, Tables, Verdict, because
+from boundcheck.verdicts import Decision, Figure, Reason, Tables, Verdict, because
 
 
 @settings(kw_only=True)
@@ -66,26 +59,20 @@ class PowerLaw(SelectsCells):
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
             raise ValueError(f"at_least: got {self.at_least:g}; allowed: at most at_most ({self.at_most:g})")
 
-    def selects(self, cells: Cells, recorded: Recorded | None = None) -> Selected:
-        """As of any claim; never decided where the setting is not swept."""
-        return without_sweep(super().selects(cells, recorded), cells, self.x, self.quantity)
+    def why_never(self, cells: Cells) -> list[Reason]:
+        return no_sweep(cells, self.x, self.quantity)
 
     def decide(self, tables: Tables) -> Verdict:
         tables = self.only(tables)
         rows = quantity_rows(tables, self.source, self.quantity, self.analysis)
         try:
             values = values_of_runs(rows[rows["index"] < 0], tables.runs, self.at, higher_is_better=False)
-        except AmbiguousValueError as ambiguous:
+        except UndecidableError as ambiguous:
             return Verdict("not run", [ambiguous.reason])
         return self.of_points(sweep_rows(values, tables.runs, self.x), tables.runs)
 
     def of_points(self, points: pd.DataFrame, runs: pd.DataFrame) -> Verdict:
-        """What the slopes of these points say.
-
-        Args:
-            points: one `value` per run, with the keys of runs and the columns `x` and `group`.
-            runs: the selected runs, for those that are not there.
-        """
+        """What the slopes of these points say: one `value` per run, with the run's keys, `x` and `group`."""
         fits = {str(name): self._fit(part) for name, part in points.groupby("group")}
         slopes = {name: fit for name, fit in fits.items() if fit is not None}
         if not slopes:
@@ -102,7 +89,8 @@ class PowerLaw(SelectsCells):
         ]
         names = ("quantity", "x", "logarithmic", "at_least", "at_most", "vacuous_below")
         groups = {group: [sides[group], *fit[:3]] for group, fit in slopes.items()}
-        nearest = min(slopes, key=lambda group: self._margin(slopes[group]))
+        low, high = self._limits
+        nearest = min(slopes, key=lambda group: min(slopes[group].slope - low, high - slopes[group].slope))
         return Verdict(
             of_groups([*sides.values()]),
             [because("slopes", **{name: getattr(self, name) for name in names}, groups=groups), *absent_runs(runs)],
@@ -131,11 +119,6 @@ class PowerLaw(SelectsCells):
         at_least = -math.inf if self.at_least is None else self.at_least
         return at_least, math.inf if self.at_most is None else self.at_most
 
-    def _margin(self, fit: Slope) -> float:
-        """How far inside the range the slope lies, below 0 outside."""
-        low, high = self._limits
-        return min(fit.slope - low, high - fit.slope)
-
     def _figure(self, slopes: Mapping[str, Slope], points: pd.DataFrame) -> Figure:
         name, setting = in_words(self.quantity), setting_label(self.x)
         points = points.assign(panel=name, series=points["group"])
@@ -152,9 +135,9 @@ class PowerLaw(SelectsCells):
 
 def of_groups(decisions: Sequence[Decision]) -> Decision:
     """What a claim is whose groups are so: supported where all are that are not vacuous, and some are."""
-    found = set(decisions)
-    if found == {"vacuous"}:
+    kinds = set(decisions)
+    if kinds == {"vacuous"}:
         return "vacuous"
-    if found <= {"supported", "vacuous"}:
+    if kinds <= {"supported", "vacuous"}:
         return "supported"
-    return "contradicted" if "contradicted" in found and "supported" not in found else "inconclusive"
+    return "contradicted" if "contradicted" in kinds and "supported" not in kinds else "inconclusive"

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import pandas as pd
 
 from boundcheck.claims.shared.decision import DECISION_OF_CELL
 from boundcheck.claims.shared.figures import COLUMNS, in_words, interval_figure, is_logarithmic, panels
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.claims.shared.selection import SelectsCells
+from boundcheck.claims.shared.selection import CELL, SelectsCells
 from boundcheck.claims.shared.statistics import Interval, pooled_rank_correlation, rank_correlation
-from boundcheck.claims.shared.values import AmbiguousValueError, absent_runs, quantity_rows, values_of_runs
+from boundcheck.claims.shared.values import UndecidableError, absent_runs, quantity_rows, values_of_runs
 from boundcheck.contracts import NAN
 from boundcheck.settings import settings
 from boundcheck.verdicts import Figure, Tables, Verdict, because
 
-GAPS = {"loss": ("test_loss", "full_train_loss"), "accuracy": ("train_accuracy", "test_accuracy")}
+LOSSES = ("test_loss", "full_train_loss")
 BETWEEN, WITHIN = "between methods", "within methods"
 
 
 @settings(kw_only=True)
 class PredictsGap(SelectsCells):
-    """A larger value of a measurement goes with a larger generalisation gap, over the methods of each network.
+    """A larger value of a measurement goes with a larger test minus training loss, over the methods of each network.
 
     The verdict is that of the rank correlation between methods (their means over seeds, so that n counts methods and
     not runs), pooled over the (dataset, model) pairs in Fisher's z. Beside it stands the correlation within methods:
@@ -32,13 +32,11 @@ class PredictsGap(SelectsCells):
 
     Args:
         quantity: the measurement, at the last snapshot of each run.
-        gap: "loss", the test loss minus the training loss, or "accuracy", training minus test accuracy; at the end.
         coordinate: which coordinate (a radius, say), where the quantity has several.
         analysis: whose measurements, where several analyses measure the quantity.
     """
 
     quantity: str
-    gap: Literal["loss", "accuracy"] = "loss"
     coordinate: float | None = None
     analysis: str | None = None
 
@@ -48,7 +46,7 @@ class PredictsGap(SelectsCells):
         tables = self.only(tables)
         try:
             points = self._points(tables)
-        except AmbiguousValueError as ambiguous:
+        except UndecidableError as ambiguous:
             return Verdict("not run", [ambiguous.reason])
         intervals = _intervals(points)
         between, within = ([i for *_, name, i in intervals if name == wanted] for wanted in (BETWEEN, WITHIN))
@@ -61,13 +59,14 @@ class PredictsGap(SelectsCells):
             for name, interval in ((BETWEEN, pooled), (WITHIN, pooled_rank_correlation(within)))
             if interval.num
         ]
-        evidence = [_row(*row) for row in intervals]
+        evidence = [
+            dict(zip(CELL, cell, strict=True)) | of.as_evidence() | {"decision": DECISION_OF_CELL[of.sign]}
+            for *cell, of in intervals
+        ]
         return Verdict(
             DECISION_OF_CELL[pooled.sign],
             [*reasons, *absent_runs(tables.runs)],
-            *pooled[:3],
-            unit="rank correlation",
-            num_runs=pooled.num,
+            **pooled.as_effect("rank correlation"),
             cells=evidence,
             figures=self._figures(points, evidence),
         )
@@ -76,17 +75,17 @@ class PredictsGap(SelectsCells):
         """A row per run: dataset, model, method, seed, x (the measurement), y (the gap)."""
         rows = quantity_rows(tables, "measurements", self.quantity, self.analysis, self.coordinate)
         points = values_of_runs(rows, tables.runs, "last").rename(columns={"value": "x"})
-        for side, name in zip(("larger", "smaller"), GAPS[self.gap], strict=True):
+        for name in LOSSES:
             values = values_of_runs(quantity_rows(tables, "curves", name), tables.runs, "last")
-            points = points.merge(values.rename(columns={"value": side}), on=list(RUN))
-        return points.assign(y=points["larger"] - points["smaller"])
+            points = points.merge(values.rename(columns={"value": name}), on=list(RUN))
+        return points.assign(y=points["test_loss"] - points["full_train_loss"])
 
     def _figures(self, points: pd.DataFrame, evidence: Sequence[dict[str, Any]]) -> list[Figure]:
         name = in_words(self.quantity)
         data = points.assign(panel=panels(points), series=points["method"], role="measured", low=NAN, high=NAN)
-        caption = f"Generalisation gap ({self.gap}) against {name}: a dot per run."
-        scatter = Figure(data[[*COLUMNS]], "points", name, f"{self.gap} gap", caption, is_logarithmic(data["x"]))
-        label = f"rank correlation of {name} and {self.gap} gap"
+        caption = f"Generalisation gap (loss) against {name}: a dot per run."
+        scatter = Figure(data[[*COLUMNS]], "points", name, "loss gap", caption, is_logarithmic(data["x"]))
+        label = f"rank correlation of {name} and loss gap"
         return [interval_figure(evidence, label, "Rank correlation and its 95% interval."), scatter]
 
 
@@ -102,16 +101,3 @@ def _intervals(points: pd.DataFrame) -> list[tuple[str, str, str, Interval]]:
             if interval.num:
                 intervals.append((str(dataset), str(model), name, interval))
     return intervals
-
-
-def _row(dataset: str, model: str, name: str, interval: Interval) -> dict[str, Any]:
-    return {
-        "dataset": dataset,
-        "model": model,
-        "method": name,
-        "effect": interval.mean,
-        "low": interval.low,
-        "high": interval.high,
-        "n": interval.num,
-        "decision": DECISION_OF_CELL[interval.sign],
-    }

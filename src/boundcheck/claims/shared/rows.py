@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from boundcheck.contracts import NAN
 from boundcheck.verdicts import Sense
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 KEYS = ("dataset", "model", "method", "seed", "step", "epoch")
 RUN = ("dataset", "model", "method", "seed")
@@ -88,12 +86,8 @@ def wide(measurements: pd.DataFrame, quantities: Sequence[str], by_coordinate: b
     """Measurements as one column per quantity, a row per (run, snapshot, analysis[, coordinate]).
 
     Only one analysis' numbers meet in a row, for only they were taken on the same examples. A column `<name>_error`
-    goes with each quantity. Quantities that were never measured give columns of NaN.
-
-    Args:
-        measurements: the tidy table of `verdicts.Tables`.
-        quantities: the names wanted.
-        by_coordinate: whether the quantities depend on a coordinate, which is then a key.
+    goes with each quantity. Quantities that were never measured give columns of NaN. The coordinate is a key where
+    the quantities depend on one.
     """
     keys = [*KEYS, "analysis", *(["coordinate"] if by_coordinate else [])]
     rows = measurements[measurements["quantity"].isin(quantities)]

@@ -126,13 +126,7 @@ def only_runs(tables: Tables, cells: Iterable[CellKey]) -> Tables:
 
 
 def rows_of(frame: pd.DataFrame, cells: Collection[CellKey], tables: Tables | None = None) -> pd.DataFrame:
-    """The rows of these cells; of none of them, the columns alone.
-
-    Args:
-        frame: with columns that name the cell.
-        cells: those wanted.
-        tables: what the frame is one of, if it is, so that its cells are numbered once.
-    """
+    """The rows of these cells; of none, the columns alone. The cells of a frame of `tables` are numbered once."""
     numbers, number_of = _cell_numbers(frame) if tables is None else tables.view(frame, _cell_numbers)
     return frame[np.isin(numbers, [number for key, number in number_of.items() if key in cells])]
 
@@ -184,18 +178,22 @@ class SelectsCells:
             cells: the resolved settings of each cell, with its `seeds` (a list).
             recorded: the quantities that a cell will have; None: do not look at quantities.
         """
-        chosen = self.chosen(cells)
-        never = [] if chosen else [because("no_cell")]
+        chosen = {key: cells[key] for key in self.chosen(cells)}
+        never = self.why_never(chosen) if chosen else [because("no_cell")]
         if chosen and recorded is not None:
-            never += self._unrecorded([cells[key] for key in chosen], recorded)
-        return Selected(chosen, {}, min((len(cells[key]["seeds"]) for key in chosen), default=0), never)
+            never += self._unrecorded(chosen.values(), recorded)
+        return Selected([*chosen], {}, min((len(cell["seeds"]) for cell in chosen.values()), default=0), never)
+
+    def why_never(self, cells: Cells) -> list[Reason]:
+        """Why these cells, those selected, can never decide it, whatever comes out; empty where they can."""
+        return []
 
     def _is_selected(self, cell: Settings) -> bool:
         selectors = ("dataset", self.datasets), ("model", self.models), ("method", self.methods)
         named = all(matches(selector, cell[key]) for key, selector in selectors)
         return named and matches(self.training, cell["training"]) and has_recorder(cell, self.record)
 
-    def _unrecorded(self, cells: Sequence[Settings], recorded: Recorded) -> list[Reason]:
+    def _unrecorded(self, cells: Collection[Settings], recorded: Recorded) -> list[Reason]:
         """Why nothing can be decided where no cell has the quantity."""
         quantity, source = getattr(self, "quantity", None), getattr(self, "source", None)
         if quantity is None or source is None:

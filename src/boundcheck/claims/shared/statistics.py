@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from boundcheck.contracts import NAN
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 CONFIDENCE = 0.95
 QUANTILE = (1 + CONFIDENCE) / 2
@@ -31,6 +30,18 @@ class Interval(NamedTuple):
     def sign(self) -> int:
         """+1 or −1 where the whole interval lies above or below 0; else 0 (also where there is no interval)."""
         return int(self.low > 0) - int(self.high < 0)
+
+    def exp(self) -> Interval:
+        """Of the interval of a logarithm, that of what it is the logarithm of."""
+        return self._replace(mean=math.exp(self.mean), low=math.exp(self.low), high=math.exp(self.high))
+
+    def as_effect(self, unit: str) -> dict[str, Any]:
+        """The fields of a verdict that tell its effect."""
+        return {"effect": self.mean, "low": self.low, "high": self.high, "unit": unit, "num_runs": self.num}
+
+    def as_evidence(self) -> dict[str, Any]:
+        """The columns of a row of evidence that tell its effect."""
+        return {"effect": self.mean, "low": self.low, "high": self.high, "n": self.num}
 
 
 class Slope(NamedTuple):
@@ -82,12 +93,7 @@ def student_interval(values: ArrayLike) -> Interval:
 def num_runs_needed(mean: float, std: float) -> int | None:
     """The least n whose 95% interval excludes 0 at this mean and spread: t₀.₉₇₅(n−1) s/√n < |x̄|.
 
-    Args:
-        mean: x̄, the measured mean difference.
-        std: s, the measured standard deviation between seeds, in the unit of the mean.
-
-    Returns:
-        n ≥ 2; None where the mean is 0, the spread is unknown, or n would exceed a million.
+    None where the mean x̄ is 0, the standard deviation s between seeds is unknown, or n would exceed a million.
     """
     from scipy.special import ndtri
 

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.claims.shared.selection import CELL, CellKey, Cells, Selected, cells_of
-from boundcheck.verdicts import because
+from boundcheck.claims.shared.selection import CELL, CellKey, Cells, cells_of
+from boundcheck.verdicts import Reason, because
 
 LEAST_VALUES = 3  # of a setting: any line fits two
 LABELS = {  # of settings whose name says less
@@ -34,32 +34,30 @@ def sweep_rows(rows: pd.DataFrame, runs: pd.DataFrame, setting: str) -> pd.DataF
     done = runs[runs["status"] == "done"]
     swept = swept_cells(cells_of(done), setting)
     labels = _described({group for _, group in swept.values()})
-    found = [(*cell, x, labels[group]) for cell, (x, group) in swept.items()]
-    return rows.merge(done[[*RUN]]).merge(pd.DataFrame(found, columns=[*CELL, "x", "group"]), on=[*CELL])
+    entries = [(*cell, x, labels[group]) for cell, (x, group) in swept.items()]
+    return rows.merge(done[[*RUN]]).merge(pd.DataFrame(entries, columns=[*CELL, "x", "group"]), on=[*CELL])
 
 
 def swept_cells(cells: Cells, setting: str) -> dict[CellKey, tuple[float, str]]:
     """The value of a setting in each cell of a sweep, and what is common to the cells of the sweep, as JSON."""
     part, _, name = setting.rpartition(".")
     swept = part or "model"
-    found: dict[CellKey, tuple[float, str]] = {}
+    entries: dict[CellKey, tuple[float, str]] = {}
     for key, cell in cells.items():
         common = {field: value for field, value in cell[swept].items() if field != "name"}
         x = common.pop(name, None)
         if isinstance(x, int | float) and not isinstance(x, bool):
             names = {place: of_place for place, of_place in zip(CELL, key, strict=True) if place != swept}
-            found[key] = float(x), json.dumps(names | common, sort_keys=True)
+            entries[key] = float(x), json.dumps(names | common, sort_keys=True)
     values: dict[str, set[float]] = {}
-    for x, group in found.values():
+    for x, group in entries.values():
         values.setdefault(group, set()).add(x)
-    return {key: (x, group) for key, (x, group) in found.items() if len(values[group]) >= LEAST_VALUES}
+    return {key: (x, group) for key, (x, group) in entries.items() if len(values[group]) >= LEAST_VALUES}
 
 
-def without_sweep(selected: Selected, cells: Cells, setting: str, quantity: str) -> Selected:
-    """What a claim about a sweep would look at; it can never be decided where no sweep is planned."""
-    planned = swept_cells({key: cells[key] for key in selected.cells}, setting)
-    never = [] if planned else [because("no_sweep", x=setting, quantity=quantity)]
-    return selected._replace(never=[*selected.never, *never])
+def no_sweep(cells: Cells, setting: str, quantity: str) -> list[Reason]:
+    """Why a claim about a sweep can never be decided where these cells have none."""
+    return [] if swept_cells(cells, setting) else [because("no_sweep", x=setting, quantity=quantity)]
 
 
 def setting_label(setting: str) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import Field
 
 from boundcheck.claims.shared.figures import bound_figures
-from boundcheck.claims.shared.rows import RUN
+from boundcheck.claims.shared.rows import RUN, records
 from boundcheck.claims.shared.selection import SelectsCells
 from boundcheck.claims.shared.values import absent_runs
 from boundcheck.settings import settings
@@ -41,7 +41,6 @@ class TheoremHolds(SelectsCells):
     tightness_of: str = "*"
 
     def decide(self, tables: Tables) -> Verdict:
-        """Count the rows, the violations among those whose premise holds, and their tightness."""
         tables = self.only(tables)
         rows = tables.checks[tables.checks["check"] == self.check]
         absent = absent_runs(tables.runs)
@@ -49,7 +48,7 @@ class TheoremHolds(SelectsCells):
             return Verdict("not run", [because("nothing_to_check", check=self.check), *absent])
         held = rows[rows["premise_holds"]]
         decision, reasons, tightness = self._decided(rows, held)
-        return Verdict(
+        verdict = Verdict(
             decision,
             [*reasons, *self.more_reasons(tables, held), *absent],
             tightness=tightness,
@@ -57,6 +56,11 @@ class TheoremHolds(SelectsCells):
             cells=self.evidence(tables, rows),
             figures=self.figures(tables, rows),
         )
+        return self.weighed(verdict, tables, rows)
+
+    def weighed(self, verdict: Verdict, tables: Tables, rows: pd.DataFrame) -> Verdict:
+        """The verdict with what is worth knowing of a bound that holds; `rows` are those of the check."""
+        return verdict
 
     def evidence(self, tables: Tables, rows: pd.DataFrame) -> list[dict[str, Any]]:
         """For each cell and inequality the rows, the violations and the tightness."""
@@ -82,9 +86,7 @@ class TheoremHolds(SelectsCells):
         if table["theorem"].nunique() == 1:
             table = table.drop(columns="theorem")
         names = {"held": "premise holds", "worst": "worst tightness", "median": "median tightness"}
-        return [
-            {str(key): value for key, value in row.items()} for row in table.rename(columns=names).to_dict("records")
-        ]
+        return records(table.rename(columns=names))
 
     def figures(self, tables: Tables, rows: pd.DataFrame) -> list[Figure]:
         """The bounds beside what was measured."""

@@ -9,22 +9,14 @@ from typing import Any, ClassVar
 
 from boundcheck.claims.shared.decision import side_of_range
 from boundcheck.claims.shared.figures import in_words, interval_figure
-from boundcheck.claims.shared.selection import (
-    CellKey,
-    Cells,
-    Recorded,
-    Selected,
-    Selector,
-    SelectsCells,
-    cells_of,
-    matches,
-)
+from boundcheck.claims.shared.selection import CELL, CellKey, Cells, Selector, SelectsCells, cells_of, matches
 from boundcheck.claims.shared.statistics import Interval, pool, student_interval
 from boundcheck.claims.shared.values import absent_runs, quantity_rows, values_by_cell
 from boundcheck.settings import Positive, settings
 from boundcheck.verdicts import Decision, Figure, Reason, Tables, Verdict, because
 
 BySeed = dict[int, float]
+Groups = dict[str, dict[str, BySeed]]  # by group, then by method
 Network = tuple[str, str]  # dataset and model
 
 
@@ -69,14 +61,12 @@ class SimilarWhenTuned(SelectsCells):
         """The selected cells of all groups, sorted."""
         return [key for key in super().chosen(cells) if self._groups_of(key, cells)]
 
-    def selects(self, cells: Cells, recorded: Recorded | None = None) -> Selected:
-        """See SelectsCells; never decided also where no network has the reference group and another."""
-        plain = super().selects(cells, recorded)
+    def why_never(self, cells: Cells) -> list[Reason]:
         beside: dict[Network, set[str]] = {}
-        for key in plain.cells:
+        for key in cells:
             beside.setdefault(key[:2], set()).update(self._groups_of(key, cells))
         is_compared = any(self.reference_group in groups and len(groups) > 1 for groups in beside.values())
-        return plain if is_compared or plain.never else plain._replace(never=[because("no_two_groups")])
+        return [] if is_compared else [because("no_two_groups")]
 
     def decide(self, tables: Tables) -> Verdict:
         values = self._values(tables)
@@ -87,12 +77,13 @@ class SimilarWhenTuned(SelectsCells):
         rows: list[dict[str, Any]] = []
         pooled: dict[str, Interval] = {}
         for name in (group for group in self.groups if group != self.reference_group):
-            differences = {network: self._differences(groups, name) for network, groups in tuned.items()}
-            found = {network: by_seed for network, by_seed in differences.items() if by_seed}
-            if found:
-                pooled[name] = student_interval(list(pool(list(found.values())).values()))
-            for network, by_seed in found.items():
-                rows.append(self._row(network, name, values[network], tuned[network], by_seed))
+            of_networks = ((network, self._differences(groups, name)) for network, groups in tuned.items())
+            differences = {network: by_seed for network, by_seed in of_networks if by_seed}
+            if differences:
+                pooled[name] = student_interval(list(pool(list(differences.values())).values()))
+            for network, by_seed in differences.items():
+                cell, interval = dict(zip(CELL, (*network, name), strict=True)), student_interval([*by_seed.values()])
+                rows.append({**cell, **self._row(name, values[network], tuned[network]), **_rounded(interval)})
         if not rows:
             return Verdict("not run", absent_runs(self.only(tables).runs) or [because("no_two_groups")])
         decision, reason = self._decision(pooled)
@@ -100,9 +91,7 @@ class SimilarWhenTuned(SelectsCells):
         return Verdict(
             decision,
             [reason],
-            *worst[:3],
-            unit=f"{self.unit} from {against}".strip(),
-            num_runs=worst.num,
+            **worst.as_effect(f"{self.unit} from {against}".strip()),
             cells=rows,
             figures=[self._figure(rows, pooled)],
         )
@@ -110,11 +99,11 @@ class SimilarWhenTuned(SelectsCells):
     def _groups_of(self, key: CellKey, cells: Cells) -> list[str]:
         return [name for name, selector in self.groups.items() if matches(selector, cells[key]["method"])]
 
-    def _values(self, tables: Tables) -> dict[Network, dict[str, dict[str, BySeed]]]:
+    def _values(self, tables: Tables) -> dict[Network, Groups]:
         """By network, then by group, then by method, then by seed."""
         tables = self.only(tables)
         cells, rows = cells_of(tables.runs), quantity_rows(tables, "curves", self.quantity)
-        values: dict[Network, dict[str, dict[str, BySeed]]] = {}
+        values: dict[Network, Groups] = {}
         for key, by_seed in sorted(values_by_cell(rows, tables.runs, "last").items()):
             for group in self._groups_of(key, cells):
                 of_group = values.setdefault(key[:2], {}).setdefault(group, {})
@@ -155,25 +144,14 @@ class SimilarWhenTuned(SelectsCells):
         worst_first: Sequence[Decision] = ("contradicted", "inconclusive", "supported")
         return next(side for side in worst_first if side in sides.values()), reason
 
-    def _row(
-        self,
-        network: Network,
-        name: str,
-        groups: Mapping[str, Mapping[str, BySeed]],
-        tuned: Mapping[str, BySeed],
-        differences: BySeed,
-    ) -> dict[str, Any]:
-        interval, reference = student_interval(list(differences.values())), self.reference_group
+    def _row(self, name: str, groups: Groups, tuned: Mapping[str, BySeed]) -> dict[str, float]:
+        """The numbers of settings and the values of a group and of the reference group, at their best."""
+        reference = self.reference_group
         return {
-            "dataset": network[0],
-            "model": network[1],
-            "method": name,
             "settings": len(groups[name]),
             f"settings of {reference}": len(groups[reference]),
             "value": fmean(tuned[name].values()),
             f"value of {reference}": fmean(tuned[reference].values()),
-            **_interval(interval),
-            "n": interval.num,
         }
 
     def _figure(self, rows: Sequence[Mapping[str, Any]], pooled: Mapping[str, Interval]) -> Figure:
@@ -185,7 +163,7 @@ class SimilarWhenTuned(SelectsCells):
             f"Difference of {self.reference_group} from each other method{best}: mean over seeds and its 95% interval; "
             f"the margin is {'−' if self.at_least else '±'}{self.margin:g}."
         )
-        evidence = [*rows, *({"method": f"pooled, {n}", **_interval(i)} for n, i in pooled.items())]
+        evidence = [*rows, *({"method": f"pooled, {n}", **_rounded(i)} for n, i in pooled.items())]
         return interval_figure(evidence, label, caption)
 
 
@@ -194,5 +172,5 @@ def _mean_without(by_seed: BySeed, seed: int) -> float:
     return fmean(others) if others else by_seed[seed]
 
 
-def _interval(interval: Interval) -> dict[str, float]:
-    return {"effect": round(interval.mean, 9) + 0.0, "low": interval.low, "high": interval.high}
+def _rounded(interval: Interval) -> dict[str, float]:
+    return {**interval.as_evidence(), "effect": round(interval.mean, 9) + 0.0}

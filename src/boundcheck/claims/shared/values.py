@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import CellKey
-from boundcheck.verdicts import Reason, because
-
-if TYPE_CHECKING:
-    from boundcheck.verdicts import Tables
+from boundcheck.verdicts import Reason, Tables, because
 
 Source = Literal["curves", "measurements"]
 At = Literal["last", "best"] | int | float  # the last or best recorded value of a run, or that at an epoch
 ByCell = dict[CellKey, dict[int, float]]  # by cell, then by seed
 
 
-class AmbiguousValueError(ValueError):
-    """A quantity has several values at one step of one run, and the claim does not say which."""
+class UndecidableError(ValueError):
+    """The claim does not say which of several numbers, or cells, it means; `reason` tells what is to be named."""
 
-    def __init__(self, quantity: str = "") -> None:
-        super().__init__(f"{quantity} has several values at one step; name the coordinate or the analysis")
-        self.reason = because("ambiguous_quantity", quantity=quantity)
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def quantity_rows(
     tables: Tables, source: Source, quantity: str, analysis: str | None = None, coordinate: float | None = None
 ) -> pd.DataFrame:
-    """The tidy rows of one quantity; of one analysis and one coordinate where they are given.
-
-    Args:
-        tables: the results.
-        source: the table that has the quantity.
-        quantity: its name.
-        analysis: whose measurements; None: any.
-        coordinate: at which coordinate; None: any.
-    """
+    """The tidy rows of one quantity; of one analysis and one coordinate where they are given."""
     rows = getattr(tables, source)
     rows = rows[rows["quantity"] == quantity]
     if analysis is not None:
@@ -66,16 +55,21 @@ def values_of_runs(rows: pd.DataFrame, runs: pd.DataFrame, at: At, higher_is_bet
         higher_is_better: what "best" means.
 
     Raises:
-        AmbiguousValueError: a run has several values at one step.
+        UndecidableError: a run has several values at one step.
     """
     done = runs.loc[runs["status"] == "done", list(RUN)]
     rows = rows[np.isfinite(rows["value"])].merge(done, on=list(RUN))
-    if rows.duplicated([*RUN, "step"]).any():
-        raise AmbiguousValueError(str(rows["quantity"].iloc[0]))
+    require_one_value(rows)
     if not isinstance(at, str):
         rows = rows[np.isclose(rows["epoch"], float(at), rtol=0, atol=1e-9)]
     which = "last" if at != "best" else "max" if higher_is_better else "min"
     return rows.sort_values("step", kind="stable").groupby(list(RUN))["value"].agg(which).reset_index()
+
+
+def require_one_value(rows: pd.DataFrame) -> None:
+    """Raise an UndecidableError where a run has several values of the quantity at one step."""
+    if rows.duplicated([*RUN, "step"]).any():
+        raise UndecidableError(because("ambiguous_quantity", quantity=str(rows["quantity"].iloc[0])))
 
 
 def absent_runs(runs: pd.DataFrame) -> list[Reason]:

@@ -44,18 +44,18 @@ class PredictorBounds:
         """One row per run, snapshot, example and bound."""
         measured = f"predictor_{self.of}_norm"
         names = {f"{self.of}_bound_{name}": label for name, label in (BOUNDS | CLOSED[self.of]).items()}
-        found = _by_index(tables, [measured, *names]).dropna(subset=[measured])
-        has_none = found[[*names]].isna().all(axis=None)
+        points = _by_index(tables, [measured, *names]).dropna(subset=[measured])
+        has_none = points[[*names]].isna().all(axis=None)
         theorems = {name: f"{SYMBOLS[self.of]} ≤ {label}" for name, label in names.items()}
-        kept = [name for name in names if has_none or found[name].notna().any()]
-        return self._rows([(found, theorems[name], name, measured) for name in kept])
+        kept = [name for name in names if has_none or points[name].notna().any()]
+        return self._rows([(points, theorems[name], name, measured) for name in kept])
 
     def _rows(self, inequalities: Sequence[tuple[pd.DataFrame, str, str, str]]) -> pd.DataFrame:
         """Of each inequality the rows, its words, and the columns of the bound and of what is below it."""
         frames = []
-        for found, theorem, bound, measured in inequalities:
-            tolerance = self.tolerance * np.nan_to_num(found[bound].abs(), posinf=0.0)
-            frames.append(check_rows(found, theorem, "upper", found[bound], found[measured], tolerance))
+        for points, theorem, bound, measured in inequalities:
+            tolerance = self.tolerance * np.nan_to_num(points[bound].abs(), posinf=0.0)
+            frames.append(check_rows(points, theorem, "upper", points[bound], points[measured], tolerance))
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*KEYS])
 
 
@@ -73,10 +73,10 @@ class NestedBounds(PredictorBounds):
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, example and pair of neighbours that are both there."""
         names = [f"{self.of}_bound_{name}" for name in BOUNDS]
-        found = _by_index(tables, names)
+        points = _by_index(tables, names)
         theorems = [f"{below} ≤ {above}" for below, above in pairwise(BOUNDS.values())]
         pairs = zip(theorems, pairwise(names), strict=True)
-        return self._rows([(found.dropna(subset=[*pair]), theorem, pair[1], pair[0]) for theorem, pair in pairs])
+        return self._rows([(points.dropna(subset=[*pair]), theorem, pair[1], pair[0]) for theorem, pair in pairs])
 
 
 def _by_index(tables: Tables, quantities: list[str]) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -37,10 +37,10 @@ class RestrictedConvexityHolds:
         rows = tables.measurements
         sampled = rows[rows["quantity"] == "sampled_curvature"]
         alpha = rows.loc[rows["quantity"] == "convexity", [*KEYS, "coordinate", "value"]]
-        found = sampled.merge(alpha, on=[*KEYS, "coordinate"], suffixes=("", "_alpha"))
-        bound, radius = found["value_alpha"], found["coordinate"]
+        points = sampled.merge(alpha, on=[*KEYS, "coordinate"], suffixes=("", "_alpha"))
+        bound, radius = points["value_alpha"], points["coordinate"]
         tolerance = self.tolerance * bound.abs()
-        return check_rows(found, "δᵀ∇²Lδ ≥ α‖δ‖²", "lower", bound, found["value"], tolerance, bound > 0, radius)
+        return check_rows(points, "δᵀ∇²Lδ ≥ α‖δ‖²", "lower", bound, points["value"], tolerance, bound > 0, radius)
 
 
 @settings(kw_only=True)
@@ -52,17 +52,15 @@ class ConvexityReached(SelectsCells):
     the cell is `inconclusive`; the claim likewise over the cells. The effect is the share of snapshots with α > 0.
 
     Args:
-        quantity: which α: convexity_limit, or convexity.
         shown: selectors of the `datasets`, `models` and `methods` in the figures.
     """
 
-    quantity: Literal["convexity_limit", "convexity"] = "convexity_limit"
     shown: Shown = field(default_factory=dict)
 
     def decide(self, tables: Tables) -> Verdict:
         tables = self.only(tables)
         done = tables.runs.loc[tables.runs["status"] == "done", list(RUN)]
-        rows = quantity_rows(tables, "measurements", self.quantity).merge(done, on=list(RUN))
+        rows = quantity_rows(tables, "measurements", "convexity_limit").merge(done, on=list(RUN))
         if not len(rows):
             return Verdict("not run", [because("no_convexity"), *absent_runs(tables.runs)])
         cells = _evidence(rows, quantity_rows(tables, "measurements", "sampled_curvature"))

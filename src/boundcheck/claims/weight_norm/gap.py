@@ -26,9 +26,9 @@ class GapBound:
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run and snapshot; the coordinate is n. The premise fails where a network has no bound."""
         names = ["gap", "gap_bound", "num_samples"]
-        found = wide(tables.measurements, names, by_coordinate=False).dropna(subset=["gap", "num_samples"])
-        gap, bound, num = (found[name] for name in names)
-        return check_rows(found, "L_D − L̂ ≤ bound", "upper", bound, gap, self.tolerance, True, num)
+        points = wide(tables.measurements, names, by_coordinate=False).dropna(subset=["gap", "num_samples"])
+        gap, bound, num = (points[name] for name in names)
+        return check_rows(points, "L_D − L̂ ≤ bound", "upper", bound, gap, self.tolerance, True, num)
 
 
 @settings(kw_only=True)
@@ -39,22 +39,21 @@ class GapBoundSays(BoundSweep):
     at which number of examples it would fall below that loss.
     """
 
-    def decide(self, tables: Tables) -> Verdict:
-        """As `bound_sweep`; a bound that holds is weighed against the loss of predicting 0."""
-        verdict = super().decide(tables)
+    def weighed(self, verdict: Verdict, tables: Tables, rows: pd.DataFrame) -> Verdict:
+        """Against the loss of predicting 0."""
         names = ["gap", "gap_bound", "zero_loss", "num_samples", "num_samples_needed"]
-        found = wide(self.only(tables).measurements, names, by_coordinate=False).dropna(subset=names)
-        if verdict.decision not in ("supported", "vacuous") or not len(found):
+        points = wide(tables.measurements, names, by_coordinate=False).dropna(subset=names)
+        if verdict.decision not in ("supported", "vacuous") or not len(points):
             return verdict
-        excess = found["gap_bound"] / found["zero_loss"]
+        excess = points["gap_bound"] / points["zero_loss"]
         num_informative = int((excess < 1).sum())
         weighed = because(
             "gap_bound",
             excess=ends(excess),
             num_informative=num_informative,
-            num_rows=len(found),
-            num_samples=ends(found["num_samples_needed"]),
-            gaps=ends(found["gap"]),
+            num_rows=len(points),
+            num_samples=ends(points["num_samples_needed"]),
+            gaps=ends(points["gap"]),
         )
         return replace(
             verdict,

@@ -11,9 +11,9 @@ import pandas as pd
 from boundcheck.claims.shared.at_loss import at_common_loss
 from boundcheck.claims.shared.power_law import PowerLaw, of_groups
 from boundcheck.claims.shared.rows import RUN
-from boundcheck.claims.shared.selection import CELL, Cells, Recorded, Selected, SelectsCells
+from boundcheck.claims.shared.selection import CELL, Cells, SelectsCells
 from boundcheck.claims.shared.statistics import student_interval
-from boundcheck.claims.shared.sweeps import sweep_rows, without_sweep
+from boundcheck.claims.shared.sweeps import no_sweep, sweep_rows
 from boundcheck.claims.shared.values import quantity_rows
 from boundcheck.settings import Positive, settings
 from boundcheck.verdicts import Reason, Tables, Verdict, because
@@ -43,23 +43,22 @@ class GapAtEqualLoss(SelectsCells):
     loss_at_most: Positive
     at_most: float = 0.0
 
-    def selects(self, cells: Cells, recorded: Recorded | None = None) -> Selected:
-        """As of any claim; never decided where the setting is not swept."""
-        return without_sweep(super().selects(cells, recorded), cells, self.x, TEST)
+    def why_never(self, cells: Cells) -> list[Reason]:
+        return no_sweep(cells, self.x, TEST)
 
     def decide(self, tables: Tables) -> Verdict:
         tables = self.only(tables)
-        found = self._gaps(tables)
-        problems = {str(group): self._problem(str(group), part) for group, part in found.groupby("group")}
+        gaps = self._gaps(tables)
+        problems = {str(group): self._problem(str(group), part) for group, part in gaps.groupby("group")}
         left_out = {group: why for group, why in problems.items() if why is not None}
-        points = found[~found["group"].isin(left_out)]
+        points = gaps[~gaps["group"].isin(left_out)]
         law = PowerLaw(x=self.x, quantity=QUANTITY, at_most=self.at_most, logarithmic=False)
         verdict = law.of_points(points, tables.runs)
-        if not len(found):
+        if not len(gaps):
             return verdict
         cells: list[Mapping[str, Any]] = [*verdict.cells]
         cells += [{"group": group, "decision": "inconclusive"} for group in left_out]
-        groups = found.groupby("group")
+        groups = gaps.groupby("group")
         means = groups[["level", "gap"]].mean().rename(columns={"level": "training loss", "gap": "mean gap"})
         of_group: Any = means.assign(n=groups.size()).to_dict("index")
         return replace(
@@ -81,10 +80,10 @@ class GapAtEqualLoss(SelectsCells):
         rows = rows[of_seed == of_group]
         cells = zip(*(rows[key] for key in CELL), strict=True)
         groups = {cell: (group,) for cell, group in zip(cells, rows["group"], strict=True)}
-        found = at_common_loss(rows, tables.curves, tables.runs, groups)
-        found["gap"] = found["value"] - found["level"]
-        percent = 100 * found["gap"] / found.groupby("group")["gap"].transform("mean")
-        return found.assign(value=percent).sort_values(list(RUN), ignore_index=True)
+        gaps = at_common_loss(rows, tables.curves, tables.runs, groups)
+        gaps["gap"] = gaps["value"] - gaps["level"]
+        percent = 100 * gaps["gap"] / gaps.groupby("group")["gap"].transform("mean")
+        return gaps.assign(value=percent).sort_values(list(RUN), ignore_index=True)
 
     def _problem(self, group: str, part: pd.DataFrame) -> Reason | None:
         """Why a group is not fitted; None where it is."""

@@ -33,11 +33,11 @@ class LinearRate:
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot and radius (the coordinate)."""
-        found = _with_loss(tables.measurements)
-        theorem, radius = "L(θ) − L(θ⁺) ≥ (αω(2−ω)/β)(L(θ) − L′)", found["coordinate"]
-        promised, decrease = found["loss"] - found["rate_bound"], found["loss"] - found["loss_after_step"]
+        points = _with_loss(tables.measurements)
+        theorem, radius = "L(θ) − L(θ⁺) ≥ (αω(2−ω)/β)(L(θ) − L′)", points["coordinate"]
+        promised, decrease = points["loss"] - points["rate_bound"], points["loss"] - points["loss_after_step"]
         premise = promised > self.tolerance
-        return check_rows(found, theorem, "lower", promised, decrease, self.tolerance, premise, radius)
+        return check_rows(points, theorem, "lower", promised, decrease, self.tolerance, premise, radius)
 
 
 @settings(kw_only=True)
@@ -51,20 +51,16 @@ class RateBoundSays(BoundSweep):
         """No cell: where there is no rate the theory holds all the same, and certifies none."""
         return {}
 
-    def decide(self, tables: Tables) -> Verdict:
-        """As `bound_sweep`; the reason has the rate, and the evidence of each cell why it is not certified."""
-        verdict, tables = super().decide(tables), self.only(tables)
-        checks = tables.checks[tables.checks["check"] == self.check]
-        if not len(checks):
-            return verdict
+    def weighed(self, verdict: Verdict, tables: Tables, rows: pd.DataFrame) -> Verdict:
+        """With the rate in the reason, and in the evidence of each cell why it is not certified."""
         keys = [*KEYS, "coordinate"]
-        found = _with_loss(tables.measurements).merge(checks[[*keys, "premise_holds"]], on=keys)
-        certified = found[found["premise_holds"].astype(bool)]
-        num_positive = int((found["convexity"] > 0).sum())
+        points = _with_loss(tables.measurements).merge(rows[[*keys, "premise_holds"]], on=keys)
+        certified = points[points["premise_holds"].astype(bool)]
+        num_positive = int((points["convexity"] > 0).sum())
         not_certified = because(
             "not_certified",
-            not_positive=len(found) - num_positive,
-            num_rows=len(found),
+            not_positive=len(points) - num_positive,
+            num_rows=len(points),
             no_lower_loss=num_positive - len(certified),
         )
         return replace(
@@ -72,15 +68,15 @@ class RateBoundSays(BoundSweep):
             reason=[*_rates(certified), not_certified, *verdict.reason],
             effect=100 * float(certified["certified_rate"].median()),
             unit="% of L − L′ per step",
-            cells=[{**cell, "not certified": _why(cell, found)} for cell in verdict.cells],
+            cells=[{**cell, "not certified": _why(cell, points)} for cell in verdict.cells],
         )
 
 
 def _with_loss(measurements: pd.DataFrame) -> pd.DataFrame:
     """What was found at each radius, with the loss at θ."""
-    found = wide(measurements, NAMES, by_coordinate=True).dropna(subset=["convexity"])
+    points = wide(measurements, NAMES, by_coordinate=True).dropna(subset=["convexity"])
     start = wide(measurements, ["loss"], by_coordinate=False).dropna(subset=["loss"])
-    return found.merge(start[[*KEYS, "analysis", "loss"]], on=[*KEYS, "analysis"])
+    return points.merge(start[[*KEYS, "analysis", "loss"]], on=[*KEYS, "analysis"])
 
 
 def _rates(certified: pd.DataFrame) -> list[Reason]:
@@ -91,9 +87,9 @@ def _rates(certified: pd.DataFrame) -> list[Reason]:
     return [because("certified_rate", rate=ends(rate), below=ends(share), decrease=ends(rate * share))]
 
 
-def _why(cell: Mapping[str, Any], found: pd.DataFrame) -> str:
+def _why(cell: Mapping[str, Any], points: pd.DataFrame) -> str:
     """Why no row of a cell is certified; "–" where one is."""
-    rows = found[np.logical_and.reduce([found[key] == cell[key] for key in CELL])]
+    rows = points[np.logical_and.reduce([points[key] == cell[key] for key in CELL])]
     if rows["premise_holds"].astype(bool).any():
         return "–"
     return "no noticeably lower loss found" if (rows["convexity"] > 0).any() else "α ≤ 0"

@@ -29,9 +29,9 @@ class OrthogonalRows:
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run and snapshot: the largest of all rows."""
         name = "row_gradient_cosine"
-        found = wide(tables.measurements, [name], by_coordinate=False).dropna(subset=[name])
-        premise = of_runs(found, tables.runs, normalises_rows)
-        return check_rows(found, "w·∇_w L = 0", "equal", 0.0, found[name], self.tolerance, premise)
+        points = wide(tables.measurements, [name], by_coordinate=False).dropna(subset=[name])
+        premise = of_runs(points, tables.runs, normalises_rows)
+        return check_rows(points, "w·∇_w L = 0", "equal", 0.0, points[name], self.tolerance, premise)
 
 
 @settings
@@ -52,13 +52,11 @@ class RowNormsGrow:
         curves = tables.curves[tables.curves["quantity"] == "row_norm_min"]
         curves = curves.sort_values([*RUN, "index", "step"], kind="stable").reset_index(drop=True)
         before = curves.groupby([*RUN, "index"])["value"].shift()
-        found, before = curves[before.notna()], before.dropna()
-        premise, tolerance = (
-            of_runs(found, tables.runs, normalises_rows, follows_past_gradients),
-            self.tolerance * before,
-        )
-        theorem, layer = "min_i‖w_i‖ never falls", found["index"]
-        return check_rows(found, theorem, "lower", before, found["value"], tolerance, premise, layer)
+        points, before = curves[before.notna()], before.dropna()
+        premise = of_runs(points, tables.runs, normalises_rows, follows_past_gradients)
+        tolerance = self.tolerance * before
+        theorem, layer = "min_i‖w_i‖ never falls", points["index"]
+        return check_rows(points, theorem, "lower", before, points["value"], tolerance, premise, layer)
 
 
 @settings
@@ -82,13 +80,13 @@ class RowScalingLaw:
         )
         frames = []
         for quantity, power, theorem in laws:
-            found = wide(tables.measurements, [quantity], by_coordinate=True).dropna(subset=[quantity, "coordinate"])
-            unit = found[found["coordinate"] == 1][[*KEYS, "analysis", quantity]]
-            found = found[found["coordinate"] != 1].merge(unit, on=[*KEYS, "analysis"], suffixes=("", "_at_1"))
-            c, premise = found["coordinate"], of_runs(found, tables.runs, normalises_rows)
-            expected = found[f"{quantity}_at_1"] / c**power
+            points = wide(tables.measurements, [quantity], by_coordinate=True).dropna(subset=[quantity, "coordinate"])
+            unit = points[points["coordinate"] == 1][[*KEYS, "analysis", quantity]]
+            points = points[points["coordinate"] != 1].merge(unit, on=[*KEYS, "analysis"], suffixes=("", "_at_1"))
+            c, premise = points["coordinate"], of_runs(points, tables.runs, normalises_rows)
+            expected = points[f"{quantity}_at_1"] / c**power
             tolerance = self.tolerance * expected.abs()
-            frames.append(check_rows(found, theorem, "equal", expected, found[quantity], tolerance, premise, c))
+            frames.append(check_rows(points, theorem, "equal", expected, points[quantity], tolerance, premise, c))
         return pd.concat(frames, ignore_index=True)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from boundcheck.claims.shared.kinds import method_of, model_of
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import Settings, cells_of
+from boundcheck.optional_members import FollowsGradients, NormalisesRows
 
 
 def of_runs(rows: pd.DataFrame, runs: pd.DataFrame, *holds: Callable[[Settings], bool]) -> np.ndarray:
@@ -22,17 +23,18 @@ def of_runs(rows: pd.DataFrame, runs: pd.DataFrame, *holds: Callable[[Settings],
 
 def normalises_rows(cell: Settings) -> bool:
     """Whether the model has normalised rows."""
-    return getattr(model_of(cell), "normalises_rows", False)
+    model = model_of(cell)
+    return isinstance(model, NormalisesRows) and model.normalises_rows
 
 
 def follows_gradient(cell: Settings) -> bool:
     """Whether each step is −η times the gradient of its batch: no momentum, decay or scaling of coordinates."""
-    return getattr(method_of(cell), "follows", None) == "gradient"
+    return _follows(cell) == "gradient"
 
 
 def follows_past_gradients(cell: Settings) -> bool:
     """Whether no step can shorten normalised rows: gradient descent, also with heavy-ball momentum, without decay."""
-    return getattr(method_of(cell), "follows", None) in ("gradient", "past gradients")
+    return _follows(cell) in ("gradient", "past gradients")
 
 
 def is_full_batch(cell: Settings) -> bool:
@@ -43,3 +45,8 @@ def is_full_batch(cell: Settings) -> bool:
 def is_square_on_sphere(cell: Settings) -> bool:
     """Whether the loss is the square loss and all inputs have the length √d, as the smoothness β assumes."""
     return cell["training"]["loss"] == "square" and cell["dataset"]["normalise"] == "sphere"
+
+
+def _follows(cell: Settings) -> str | None:
+    method = method_of(cell)
+    return method.follows if isinstance(method, FollowsGradients) else None

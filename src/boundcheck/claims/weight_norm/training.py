@@ -29,11 +29,8 @@ class Sharpness:
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run and snapshot that has both, on the same examples."""
-        found = [
-            wide(tables.measurements, [name], by_coordinate=False).dropna(subset=[name]).drop(columns="analysis")
-            for name in ("sharpness", "loss_smoothness")
-        ]
-        both = found[0].merge(found[1], on=[*KEYS])
+        names = ["sharpness", "loss_smoothness"]  # of two analyses
+        both = wide(tables.measurements.assign(analysis="both"), names, by_coordinate=False).dropna(subset=names)
         beta, sharpness = both["loss_smoothness"].to_numpy(), both["sharpness"].to_numpy()
         return check_rows(both, "λ_max(∇²L) ≤ β", "upper", beta, sharpness, self.tolerance * np.abs(beta))
 
@@ -55,14 +52,14 @@ class Descent:
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run and recorded step."""
         names = ["smoothness", "step_size", "gradient_norm_total"]
-        found = columns_of(tables.curves, KEYS, [*names, "train_loss"])
-        later = found[[*RUN, "step", "train_loss"]].assign(step=found["step"] - 1)
-        found = found.merge(later, on=[*RUN, "step"], suffixes=("", "_after"))
-        found = found.dropna(subset=[*names, "train_loss", "train_loss_after"])
-        loss, after, beta, lr, norm = (found[name].to_numpy() for name in ("train_loss", "train_loss_after", *names))
+        points = columns_of(tables.curves, KEYS, [*names, "train_loss"])
+        later = points[[*RUN, "step", "train_loss"]].assign(step=points["step"] - 1)
+        points = points.merge(later, on=[*RUN, "step"], suffixes=("", "_after"))
+        points = points.dropna(subset=[*names, "train_loss", "train_loss_after"])
+        loss, after, beta, lr, norm = (points[name].to_numpy() for name in ("train_loss", "train_loss_after", *names))
         promised = loss - np.asarray(descent_bound(loss, norm, lr, beta))
-        premise = of_runs(found, tables.runs, is_full_batch, follows_gradient, is_square_on_sphere)
-        rows = check_rows(found, DESCENT, "lower", promised, loss - after, self.tolerance * np.abs(loss), premise)
+        premise = of_runs(points, tables.runs, is_full_batch, follows_gradient, is_square_on_sphere)
+        rows = check_rows(points, DESCENT, "lower", promised, loss - after, self.tolerance * np.abs(loss), premise)
         promises = lr * beta < 2
         tightness = rows["tightness"].where(promises, NAN)
         return rows.assign(theorem=np.where(promises, DESCENT, RISE), tightness=tightness)
