@@ -23,7 +23,7 @@ BETWEEN, WITHIN = "between methods", "within methods"
 
 @settings(kw_only=True)
 class PredictsGap(SelectsCells):
-    """A larger value of a measurement goes with a larger test minus training loss, over the methods of each network.
+    """A larger value of a measurement goes with a larger gap, test minus training loss, over each network's methods.
 
     The verdict is that of the rank correlation between methods (their means over seeds, so that n counts methods and
     not runs), pooled over the (dataset, model) pairs in Fisher's z. Beside it stands the correlation within methods:
