@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from boundcheck.claims import CLAIMS
-from boundcheck.jobs.claim_validation import claim_mistakes, claims_lines
+from boundcheck.jobs.claim_lists import claims_lines
+from boundcheck.jobs.claim_validation import claim_mistakes
 from boundcheck.jobs.validate import validate
 from boundcheck.planning.config import ConfigError
 from boundcheck.planning.grid import make_plan

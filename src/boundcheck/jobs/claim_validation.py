@@ -15,11 +15,9 @@ from boundcheck.claims.shared.selection import OPERATORS, CellKey, Selected, Set
 from boundcheck.data import DATASETS
 from boundcheck.methods import METHODS
 from boundcheck.models import MODELS
-from boundcheck.planning.config import ConfigError
 from boundcheck.planning.plan import Plan
 from boundcheck.registry import VIEW_KEYS, build, load
 from boundcheck.report.reasons import worded
-from boundcheck.report.wording import plural
 from boundcheck.setting_words import is_number, problem
 from boundcheck.settings import TrainingSettings
 
@@ -105,46 +103,6 @@ def recorded_quantities(cell: Settings, source: str) -> list[str]:
     """The names, or patterns, of the quantities that a cell will have in its curves or measurements."""
     registry, entries = (CALLBACKS, cell["record"]) if source == "curves" else (ANALYSES, cell["analyses"])
     return [name for entry in entries for name in load(registry, entry["kind"]).quantities.split()]
-
-
-def claims_lines(
-    selected: Mapping[str, Mapping[str, Mapping[str, Any]]], with_cells: bool, names: Sequence[str] = ()
-) -> Iterator[str]:
-    """One line for each claim: its number of cells and seeds, and the reason if it can never be decided.
-
-    Args:
-        selected: by study and claim, from `selections`.
-        with_cells: list the cells and their baselines too.
-        names: only these studies and claims (patterns are allowed); by default all.
-
-    Raises:
-        ConfigError: no study or claim has one of the names.
-    """
-    known = {name for study, claims in selected.items() for name in (study, *claims)}
-    for pattern in names:
-        if not any(fnmatchcase(name, pattern) for name in known):
-            raise ConfigError(f"got {pattern!r}; allowed: {', '.join(sorted(known))}, or patterns such as *sharpness*")
-    for study, claims in selected.items():
-        wanted = {name: claims[name] for name in claims if not names or _is_named((study, name), names)}
-        if wanted:
-            yield f"{study}:"
-            yield from _study_lines(wanted, with_cells)
-
-
-def _is_named(own: Sequence[str], patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for name in own for pattern in patterns)
-
-
-def _study_lines(claims: Mapping[str, Mapping[str, Any]], with_cells: bool) -> Iterator[str]:
-    for name, selected in claims.items():
-        seeds = f" of {plural(selected['seeds'], 'seed', 'seeds')}" if selected["seeds"] else ""
-        never = f"; never decided: {selected['never']}" if selected["never"] else ""
-        alone = sum(selected["baselines"].get(cell, cell) == "" for cell in selected["cells"])
-        without = f", {alone} without a baseline" if alone and not never else ""
-        yield f"  {name}: {plural(len(selected['cells']), 'cell', 'cells')}{seeds}{without}{never}"
-        for cell in selected["cells"] if with_cells else ():
-            beside = f" against {selected['baselines'][cell] or 'nothing'}" if cell in selected["baselines"] else ""
-            yield f"    {cell}{beside}"
 
 
 def _plain(selected: Selected) -> dict[str, Any]:

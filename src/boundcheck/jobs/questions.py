@@ -46,7 +46,7 @@ def _why(options: argparse.Namespace) -> int:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    from boundcheck.jobs.claim_validation import claims_lines
+    from boundcheck.jobs.claim_lists import claims_lines
     from boundcheck.jobs.compiler import skip_compiler
     from boundcheck.jobs.validate import validate
     from boundcheck.planning.grid import make_plan
@@ -80,7 +80,7 @@ def _schema(_: argparse.Namespace) -> int:
 
 
 def _claims(options: argparse.Namespace) -> int:
-    from boundcheck.jobs.claim_validation import claims_lines
+    from boundcheck.jobs.claim_lists import claims_lines
     from boundcheck.jobs.kind_pages import claims_text
     from boundcheck.planning.config import Sources
     from boundcheck.planning.validation import validated_plan
