@@ -133,4 +133,5 @@ class Verdict:
 class Claim(Protocol):
     """Decides one statement of a paper. The words of the statement are used in the report only."""
 
-    def decide(self, tables: Tables) -> Verdict: ...
+    def decide(self, tables: Tables) -> Verdict:
+        """The verdict on the cells that the claim selects. It is "not run" where they have no results."""
