@@ -74,6 +74,7 @@ class BitsAgree(SelectsTwins):
     check: str
 
     def decide(self, tables: Tables) -> Verdict:
+        """Count the bits that differ, over the pairs whose premise holds."""
         compared, absent = _compared(self, tables)
         rows = tables.checks[tables.checks["check"] == self.check]
         compared = compared.merge(rows[[*RUN, "premise_holds"]], on=list(RUN))
@@ -116,6 +117,7 @@ class BitsDiffer(SelectsTwins):
     everywhere: bool = True
 
     def decide(self, tables: Tables) -> Verdict:
+        """Count the runs in which bits differ."""
         cells = cells_of(tables.runs)
         compared, absent = _compared(self, tables)
         runs = zip(compared["twins"], compared["seed"], strict=True)

@@ -67,6 +67,7 @@ class FlipRatioFormula(SelectsCells):
         return one_of_equals(cells, super().chosen(cells))
 
     def decide(self, tables: Tables) -> Verdict:
+        """Predict the flip ratio of every run at its epochs, and compare it with the measured one."""
         tables, limit = self.only(tables), math.log(self.factor)
         done = tables.runs.loc[tables.runs["status"] == "done", list(RUN)]
         curves = tables.curves.merge(done)

@@ -52,6 +52,7 @@ class InitDelays(SelectsCells):
         return sorted({one for one, other in pairs if _is_family(cells[one], cells[other])})
 
     def decide(self, tables: Tables) -> Verdict:
+        """Compare the delays of all scales with those of the smallest scale."""
         tables = self.only(tables)
         runs = pd.DataFrame(self._runs(tables), columns=[*RUN, "scale", "alpha", "is_remembered", "delay", "bits"])
         forgotten = sorted(set(runs.loc[runs["is_remembered"].eq(False), "scale"]))

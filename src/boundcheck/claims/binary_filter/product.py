@@ -71,11 +71,13 @@ class ActThroughProduct(SelectsCells):
         return sorted({key for family in self._families(cells).values() for key in family})
 
     def why_never(self, cells: Cells) -> list[Reason]:
+        """A reason unless some pairs of cells act alike and others do not."""
         families = self._families(cells).values()
         acts_alike = [{a.acts_like(b) for a, b in combinations(family.values(), 2)} for family in families]
         return [] if {True, False} in acts_alike else [because("no_grid")]
 
     def decide(self, tables: Tables) -> Verdict:
+        """Compare all pairs of cells."""
         tables = self.only(tables)
         cells = cells_of(tables.runs)
         centre, families = self._centre(cells), self._families(cells)

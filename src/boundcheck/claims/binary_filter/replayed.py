@@ -38,6 +38,7 @@ class ReplayedMappings(SelectsCells):
     source: ClassVar[str] = "curves"
 
     def decide(self, tables: Tables) -> Verdict:
+        """Count the wrong bits of every mapping, on every run that replayed its gradients."""
         from boundcheck.methods.mapped_filter import MAPPINGS, is_exact
 
         tables = self.only(tables)

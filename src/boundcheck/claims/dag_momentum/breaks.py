@@ -47,6 +47,7 @@ class DescentBreaks(SelectsCells):
     times: Annotated[float, Ge(1)] = 1.0
 
     def decide(self, tables: Tables) -> Verdict:
+        """Count the steps at which E rises by more than rounding."""
         sides = self._sides(tables)
         both = [
             momentum_steps(only_runs(tables, [key for key, at in sides.items() if at == side]))

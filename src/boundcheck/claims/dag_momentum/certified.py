@@ -34,6 +34,7 @@ class CertifiedMode(SelectsCells):
     least_progress: ShareBelowOne = 0.05
 
     def decide(self, tables: Tables) -> Verdict:
+        """Hold every run to its guarantee, and say how far the loss fell."""
         tables = self.only_runs(tables)
         steps, absent = momentum_steps(tables, ["adaptive"]), absent_runs(tables.runs)
         steps = steps[(steps["weight_decay"] > 0) & steps["curvature"].notna()]

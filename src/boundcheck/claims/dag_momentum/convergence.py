@@ -41,6 +41,7 @@ class WeightsConverge(SelectsCells):
     stationary: Positive = 1e-3
 
     def decide(self, tables: Tables) -> Verdict:
+        """Measure how far the weights still move at the end of each run."""
         tables = self.only_runs(tables)
         steps, absent = momentum_steps(tables), absent_runs(tables.runs)
         if not len(steps):

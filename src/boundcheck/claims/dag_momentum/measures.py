@@ -47,6 +47,7 @@ class MeasuresAgree(SelectsCells):
     beside: Sequence[Selector]
 
     def decide(self, tables: Tables) -> Verdict:
+        """Compare the sign that every other measure gives with that of the leading one."""
         try:
             pairs = self._pairs(cells_of(tables.runs))
         except UndecidableError as several:

@@ -34,6 +34,7 @@ class StabilityPlateau(SelectsCells):
     margin: InnerShare = 0.2
 
     def decide(self, tables: Tables) -> Verdict:
+        """Compare the plateau of every run with the law."""
         tables = self.only_runs(tables)
         steps, absent = momentum_steps(tables, ["adaptive"]), absent_runs(tables.runs)
         if not len(steps) or not steps["sharpness"].notna().any():

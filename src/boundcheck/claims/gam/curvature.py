@@ -32,6 +32,7 @@ class CertifiesCurvature(SelectsCells):
     accuracy: Positive = 1.0
 
     def decide(self, tables: Tables) -> Verdict:
+        """Take the best interval of each run, and test whether ‖H‖ lies in it."""
         tables = self.only(tables)
         absent = absent_runs(tables.runs)
         points = intervals(tables)

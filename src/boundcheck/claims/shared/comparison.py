@@ -85,6 +85,7 @@ class Comparison(SelectsPairs):
             raise ValueError(f"baseline: got {got}; allowed: {allowed}")
 
     def decide(self, tables: Tables) -> Verdict:
+        """Compare every selected cell with its baseline."""
         try:
             pairs = self.pairs(cells_of(tables.runs))
             if not pairs:

@@ -28,6 +28,7 @@ class CounterExample(SelectsCells):
     check: str
 
     def decide(self, tables: Tables) -> Verdict:
+        """Look for rows outside the bound, among those whose premise fails."""
         tables = self.only(tables)
         rows = tables.checks[tables.checks["check"] == self.check]
         rows = rows[~rows["premise_holds"].astype(bool) & rows["bound"].notna() & rows["measured"].notna()]

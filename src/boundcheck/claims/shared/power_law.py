@@ -60,9 +60,11 @@ class PowerLaw(SelectsCells):
             raise ValueError(f"at_least: got {self.at_least:g}; allowed: at most at_most ({self.at_most:g})")
 
     def why_never(self, cells: Cells) -> list[Reason]:
+        """A reason if the grid has no sweep of the setting."""
         return no_sweep(cells, self.x, self.quantity)
 
     def decide(self, tables: Tables) -> Verdict:
+        """Fit the exponent of every group."""
         tables = self.only(tables)
         rows = quantity_rows(tables, self.source, self.quantity, self.analysis)
         try:

@@ -43,6 +43,7 @@ class PredictsGap(SelectsCells):
     source: ClassVar[str] = "measurements"
 
     def decide(self, tables: Tables) -> Verdict:
+        """Correlate over all finished runs that have both numbers."""
         tables = self.only(tables)
         try:
             points = self._points(tables)

@@ -41,6 +41,7 @@ class TheoremHolds(SelectsCells):
     tightness_of: str = "*"
 
     def decide(self, tables: Tables) -> Verdict:
+        """Count the rows and the violations where the premise holds, and take the tightness."""
         tables = self.only(tables)
         rows = tables.checks[tables.checks["check"] == self.check]
         absent = absent_runs(tables.runs)

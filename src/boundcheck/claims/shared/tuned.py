@@ -62,6 +62,7 @@ class SimilarWhenTuned(SelectsCells):
         return [key for key in super().chosen(cells) if self._groups_of(key, cells)]
 
     def why_never(self, cells: Cells) -> list[Reason]:
+        """A reason if no dataset and model has two groups to compare."""
         beside: dict[Network, set[str]] = {}
         for key in cells:
             beside.setdefault(key[:2], set()).update(self._groups_of(key, cells))
@@ -69,6 +70,7 @@ class SimilarWhenTuned(SelectsCells):
         return [] if is_compared else [because("no_two_groups")]
 
     def decide(self, tables: Tables) -> Verdict:
+        """Tune each group, then compare it with the reference group."""
         values = self._values(tables)
         tuned = {
             network: {name: self._tuned(methods) for name, methods in groups.items()}

@@ -58,6 +58,7 @@ class ConvexityReached(SelectsCells):
     shown: Shown = field(default_factory=dict)
 
     def decide(self, tables: Tables) -> Verdict:
+        """Count the snapshots with a positive α."""
         tables = self.only(tables)
         done = tables.runs.loc[tables.runs["status"] == "done", list(RUN)]
         rows = quantity_rows(tables, "measurements", "convexity_limit").merge(done, on=list(RUN))

@@ -44,9 +44,11 @@ class GapAtEqualLoss(SelectsCells):
     at_most: float = 0.0
 
     def why_never(self, cells: Cells) -> list[Reason]:
+        """A reason if the grid has no sweep of the setting."""
         return no_sweep(cells, self.x, TEST)
 
     def decide(self, tables: Tables) -> Verdict:
+        """Fit the groups that have learned enough."""
         tables = self.only(tables)
         gaps = self._gaps(tables)
         problems = {str(group): self._problem(str(group), part) for group, part in gaps.groupby("group")}
