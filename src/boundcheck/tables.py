@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from boundcheck.atomic_files import replacing
+from boundcheck.manifests import verified_bytes
 
-METADATA = b"boundcheck"
 TIDY = pa.schema(
     [
         ("seed", pa.int32()),
@@ -50,25 +49,32 @@ CHECKS = pa.schema(
 )
 
 
-def write(columns: Mapping[str, Any], schema: pa.Schema, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
+def write(columns: Mapping[str, Any], schema: pa.Schema, path: Path) -> None:
     """Write columns (sequences of equal length) as a Parquet file, atomically.
 
     Args:
         columns: the values by column name.
         schema: the columns and their types.
         path: the file.
-        metadata: what the file was made from; stored as JSON, and returned by `read_metadata`.
     """
     table = pa.table({name: _array(columns[name], schema.field(name).type) for name in schema.names}, schema=schema)
-    if metadata is not None:
-        table = table.replace_schema_metadata({METADATA: json.dumps(metadata, sort_keys=True)})
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
-    """The `metadata` that `write` stored in a file."""
-    return json.loads(pq.read_schema(path).metadata[METADATA])
+def read(path: Path, schema: pa.Schema, manifest: Mapping[str, Any]) -> pa.Table:
+    """The table in a file that `write` wrote.
+
+    Args:
+        path: the file.
+        schema: the columns to read.
+        manifest: the manifest beside it (`manifests.read_manifest`), with the sha256 of the file.
+
+    Raises:
+        ResultError: the file is missing, damaged, or not the one in the manifest.
+    """
+    content = verified_bytes(path, manifest, path.parent)
+    return pq.read_table(pa.BufferReader(content), columns=schema.names).cast(schema)
 
 
 RUNS = pa.schema(
@@ -92,6 +98,7 @@ RUNS = pa.schema(
         ("device", pa.string()),
         ("threads", pa.int32()),
         ("code", pa.string()),
+        ("measure_code", pa.string()),
         ("versions", pa.string()),  # JSON, as the specs
         ("dataset_spec", pa.string()),
         ("model_spec", pa.string()),

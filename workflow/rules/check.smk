@@ -5,11 +5,13 @@ rule check_study:
         snapshots=study_snapshots,
         provenance=study_provenance,
         measurements=study_measurements,
+        measured=study_measured,
     output:
         checks=f"results/{SCALE}/{{study}}/checks.parquet",
         claims=f"results/{SCALE}/{{study}}/claims.parquet",
         figures=f"results/{SCALE}/{{study}}/figures.parquet",
         runs=f"results/{SCALE}/{{study}}/runs.parquet",
+        provenance=f"results/{SCALE}/{{study}}/check_provenance.json",
     log:
         f"logs/check/{SCALE}/{{study}}.log",
     conda:
@@ -23,7 +25,7 @@ rule check_study:
         code=check_code,
         folder=subpath(output.claims, parent=True),
     shell:
-        "python -m boundcheck check --spec {params.spec:q} --results {params.folder:q} > {log:q} 2>&1"
+        "python -m boundcheck check --spec {params.spec:q} --code {params.code:q} --results {params.folder:q} > {log:q} 2>&1"
 
 
 rule check:

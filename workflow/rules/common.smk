@@ -90,6 +90,11 @@ def teacher_arrays(wildcards):
     return [f"data/{data}/arrays.safetensors" for data in PLAN.batches[batch_folder(wildcards)].data[1:]]
 
 
+def data_provenance(wildcards):
+    """What the examples and the teacher of a batch were made from."""
+    return [f"data/{data}/provenance.json" for data in PLAN.batches[batch_folder(wildcards)].data]
+
+
 def refuse_missing_sources(jobs):
     """Stop before the first job if the folder or archive of a dataset does not exist.
 
@@ -147,16 +152,16 @@ def report_spec(wildcards):
 
 
 def batch_files(name, study=None):
-    """The files of one name, of all batches or those of a study. Only batches with analyses have measurements."""
+    """The files of one name, of all batches or those of a study. Only batches with analyses are measured."""
     batches = [batch for batch in PLAN.batches.values() if study in (None, batch.study)]
-    if name == "measurements.parquet":
+    if name.startswith("measure"):
         batches = [batch for batch in batches if batch.analyses]
     return [f"results/{SCALE}/{batch.folder}/{name}" for batch in batches]
 
 
 def result_files():
     """All files of all batches."""
-    names = ("curves.parquet", "snapshots", "provenance.json", "measurements.parquet")
+    names = ("curves.parquet", "snapshots", "provenance.json", "measurements.parquet", "measure_provenance.json")
     return [file for name in names for file in batch_files(name)]
 
 
@@ -174,6 +179,10 @@ def study_provenance(wildcards):
 
 def study_measurements(wildcards):
     return batch_files("measurements.parquet", wildcards.study)
+
+
+def study_measured(wildcards):
+    return batch_files("measure_provenance.json", wildcards.study)
 
 
 def gathered(target, files):

@@ -3,9 +3,12 @@ rule measure_batch:
     input:
         arrays=arrays,
         teacher=teacher_arrays,
+        data=data_provenance,
         snapshots=rules.train_batch.output.snapshots,
+        provenance=rules.train_batch.output.provenance,
     output:
         measurements=f"results/{BATCH}/measurements.parquet",
+        provenance=f"results/{BATCH}/measure_provenance.json",
     log:
         f"logs/measure/{BATCH}.log",
     conda:
@@ -19,7 +22,7 @@ rule measure_batch:
         spec=measure_spec,
         code=measure_code,
     shell:
-        "python -m boundcheck measure --spec {params.spec:q} --threads {threads} --data {input.arrays:q}"
+        "python -m boundcheck measure --spec {params.spec:q} --code {params.code:q} --threads {threads} --data {input.arrays:q}"
         " --snapshots {input.snapshots:q} --output {output.measurements:q} > {log:q} 2>&1"
 
 

@@ -5,6 +5,7 @@ rule report:
         checks=expand(rules.check_study.output.checks, study=PLAN.studies),
         figures=expand(rules.check_study.output.figures, study=PLAN.studies),
         runs=expand(rules.check_study.output.runs, study=PLAN.studies),
+        provenance=expand(rules.check_study.output.provenance, study=PLAN.studies),
     output:
         page=report(
             f"reports/{SCALE}/index.html",
@@ -26,6 +27,7 @@ rule report:
             category="Tables",
             labels={"table": "{name}"},
         ),
+        provenance=f"reports/{SCALE}/provenance.json",
     log:
         f"logs/report/{SCALE}.log",
     conda:
@@ -40,5 +42,5 @@ rule report:
         results=subpath(input[0], ancestor=2),
         folder=subpath(output.page, parent=True),
     shell:
-        "python -m boundcheck report --spec {params.spec:q} --results {params.results:q}"
+        "python -m boundcheck report --spec {params.spec:q} --code {params.code:q} --results {params.results:q}"
         " --threads {threads} --output {params.folder:q} > {log:q} 2>&1"

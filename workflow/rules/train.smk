@@ -3,6 +3,7 @@ rule train_batch:
     input:
         arrays=arrays,
         teacher=teacher_arrays,
+        provenance=data_provenance,
     output:
         curves=f"results/{BATCH}/curves.parquet",
         snapshots=directory(f"results/{BATCH}/snapshots"),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from boundcheck.atomic_files import write_text
 from boundcheck.contracts import Dataset
 from boundcheck.data import DATASETS
-from boundcheck.data.arrays import FILE_NAME
+from boundcheck.data.arrays import FILE_NAME, arrays_digest
 from boundcheck.data.errors import DataError, require
+from boundcheck.manifests import PROVENANCE, write_manifest
 from boundcheck.registry import build
 
 
@@ -36,5 +35,5 @@ def fetch(
     if not output.is_file():
         advice = "its `fetch` must write it, by boundcheck.data.arrays.write_arrays"
         raise DataError(f"{output}: the kind {spec['kind']!r} wrote no such file; {advice}")
-    provenance = {"spec": dict(spec), "modules": dict(modules or {}), "source": source}
-    write_text(json.dumps(provenance, indent=1), output.with_name("provenance.json"))
+    provenance = {"spec": spec, "modules": modules or {}, "source": source, "arrays": arrays_digest(output)}
+    write_manifest(output.with_name(PROVENANCE), provenance, outputs=())

@@ -16,6 +16,7 @@ from boundcheck.data.errors import DataError
 from boundcheck.jobs.devices import leased_gpu
 from boundcheck.jobs.imports import quick_imports
 from boundcheck.jobs.questions import add_command, add_questions
+from boundcheck.manifests import ResultError
 from boundcheck.planning.overlays import refuse_repeated_configfile
 from boundcheck.planning.specs import read_spec
 from boundcheck.planning.yaml_files import ConfigError
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command in JOBS and code == 0:
             print(_cost(time.perf_counter() - begin), flush=True)
         return code
-    except (ConfigError, DataError, MemoryError, OSError) as error:
+    except (ConfigError, DataError, ResultError, MemoryError, OSError) as error:
         print(f"boundcheck {options.command}: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except Exception as error:  # a defect: print the traceback, and last the line that `status` looks for
@@ -94,7 +95,7 @@ def _measure(options: argparse.Namespace) -> int:
     modules = reached_from(*measure_modules(spec))
     skip_compiler()
     with leased_gpu():
-        measure(spec, options.data, options.snapshots, options.output, modules, options.threads)
+        measure(spec, options.data, options.snapshots, options.output, modules, options.threads, options.code)
     return 0
 
 
@@ -102,7 +103,7 @@ def _check(options: argparse.Namespace) -> int:
     with quick_imports():
         from boundcheck.report.check import check
 
-    check(read_spec(options.spec), options.results, options.results)
+    check(read_spec(options.spec), options.results, options.results, options.code)
     return 0
 
 
@@ -110,7 +111,7 @@ def _report(options: argparse.Namespace) -> int:
     with quick_imports():
         from boundcheck.report.report import report
 
-    report(read_spec(options.spec), options.results, options.output, options.threads)
+    report(read_spec(options.spec), options.results, options.output, options.threads, options.code)
     return 0
 
 
@@ -138,7 +139,8 @@ def _add_jobs(commands: Any) -> None:
         command.add_argument("--data", type=Path, required=True, help="the dataset's array file")
     for command in (train, measure, report):
         command.add_argument("--threads", type=int, default=1, help="torch threads; processes that draw the report")
-    train.add_argument("--code", default="", help="version of the code, part of a checkpoint's identity")
+    for command in (train, measure, check, report):
+        command.add_argument("--code", default="", help="version of the code, for the provenance")
     train.add_argument("--checkpoint-seconds", type=float, default=60, help="seconds between checkpoints")
     measure.add_argument("--snapshots", type=Path, required=True, help="the batch's snapshots folder")
     check.add_argument("--results", type=Path, required=True, help="results/<scale>/<study>")

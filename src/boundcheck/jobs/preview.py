@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from boundcheck.jobs.status import state_of
+from boundcheck.manifests import digest_of
 from boundcheck.planning.plan import Batch, Plan
 from boundcheck.report.check import check
 from boundcheck.report.report import report
@@ -31,16 +32,17 @@ def preview(plan: Plan, root: Path) -> Path:
     usable = [folder for folder, (state, detail) in states.items() if _is_usable(state, detail)]
     output = root / "reports" / plan.scale / "preview"
     with TemporaryDirectory() as temporary:
-        results = Path(temporary)
+        results, specs = Path(temporary), {}
         for folder in usable:
             link = results / folder
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to((root / "results" / plan.scale / folder).resolve(), target_is_directory=True)
         for study in plan.studies:
-            reasons = _reasons(plan.of_study(study), states, root)
-            check({**plan.check_spec(study), "reasons": reasons}, results / study, results / study)
+            specs[study] = {**plan.check_spec(study), **_absent(plan.of_study(study), states, root)}
+            check(specs[study], results / study, results / study)
         unfinished = f"{plan.scale}, unfinished: {len(usable)} of {len(plan.batches)} batches are there"
-        report({**plan.report_spec(), "scale": unfinished}, results, output)
+        checks = {study: digest_of(spec) for study, spec in specs.items()}
+        report({**plan.report_spec(), "scale": unfinished, "checks": checks}, results, output)
     return output / "index.html"
 
 
@@ -49,15 +51,19 @@ def _is_usable(state: str, detail: str) -> bool:
     return state in USABLE or (state == "failed" and Path(detail).parts[:2] == ("logs", "measure"))
 
 
-def _reasons(batches: list[Batch], states: Mapping[str, tuple[str, str]], root: Path) -> dict[str, str]:
-    """Why each unusable batch is missing, by its folder within the study; for a failure, the last line of its log."""
-    reasons = {}
+def _absent(batches: list[Batch], states: Mapping[str, tuple[str, str]], root: Path) -> dict[str, dict[str, str]]:
+    """The batches that are `missing` or `unmeasured`, by their folder within the study, with the reason.
+
+    For a failure the reason is the last line of its log.
+    """
+    absent: dict[str, dict[str, str]] = {"missing": {}, "unmeasured": {}}
     for batch in batches:
         state, detail = states[batch.folder]
-        if not _is_usable(state, detail):
+        if state not in ("done", "diverged"):
             why = f"{detail}: {_last_line(root / detail)}" if state == "failed" else detail
-            reasons[batch.folder.partition("/")[2]] = f"{state}; {why}" if why else state
-    return reasons
+            kind = "unmeasured" if _is_usable(state, detail) else "missing"
+            absent[kind][batch.folder.partition("/")[2]] = f"{state}; {why}" if why else state
+    return absent
 
 
 def _last_line(log: Path) -> str:

@@ -9,11 +9,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from boundcheck.manifests import MEASURE_PROVENANCE, read_manifest
 from boundcheck.planning.code_version import reached_from
 from boundcheck.planning.config import ConfigError
 from boundcheck.planning.job_code import fetch_modules, measure_modules, train_modules
 from boundcheck.planning.plan import Batch, Plan
-from boundcheck.tables import read_metadata
 from boundcheck.training.progress import read_progress
 
 OUTPUTS = ("curves.parquet", "snapshots", "provenance.json")
@@ -168,7 +168,7 @@ def measure_reasons(batch: Batch, folder: Path) -> list[str]:
     if not path.exists():
         return ["missing measurements.parquet"]
     spec = {**batch.train, "analyses": list(batch.analyses)}
-    return _differences(read_metadata(path), spec, measure_modules(spec))
+    return _differences(read_manifest(folder / MEASURE_PROVENANCE), spec, measure_modules(spec))
 
 
 def _differences(job: Mapping[str, Any], spec: Mapping[str, Any], modules: list[str]) -> list[str]:

@@ -8,15 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from boundcheck import tables
 from boundcheck.cells.cell import Cell
 from boundcheck.cells.examples import Examples, NetworkInputs, load_examples, prepared_device
+from boundcheck.cells.machine import machine
 from boundcheck.cells.networks import build_network, cell_objective
 from boundcheck.cells.resource_errors import explained_resource_errors
 from boundcheck.contracts import Analysis, Snapshot, Split
+from boundcheck.manifests import MEASURE_PROVENANCE, write_manifest
+from boundcheck.measuring.snapshot_files import Snapshots
 from boundcheck.models.stacking import load_slice
 from boundcheck.optional_members import HasWeightDecay, UsesSamples, UsesTestSamples
 
@@ -28,28 +30,37 @@ def measure(
     output: Path,
     modules: Mapping[str, str] | None = None,
     threads: int = 1,
+    code: str = "",
 ) -> None:
-    """Write the measurements of a batch to the Parquet file `output`. A network that diverged has none.
+    """Write the measurements of a batch to the Parquet file `output`, and `measure_provenance.json` beside it.
+
+    A network that diverged has none.
 
     Args:
         spec: as for training, with `analyses`: a list of variants with their names.
         arrays: the dataset's array file.
         snapshots: the folder of the batch's snapshots.
         output: where the tidy rows go.
-        modules: versions of the modules that decide the numbers, kept in the file.
+        modules: versions of the modules that decide the numbers, kept in the provenance.
         threads: torch's threads.
+        code: version of the code that decides the numbers, kept in the provenance.
 
     Raises:
         MemoryError: memory ran out; the message names the cell and what to lower.
         OSError: the disk is full.
+        ResultError: the data or the snapshots are damaged, or of another training than the spec describes.
     """
     cell, device = Cell.from_spec(spec), prepared_device(threads)
-    job = {"spec": spec, "modules": dict(modules or {}), "threads": threads, "device": device.type}
+    batch = Snapshots.of(spec, arrays, snapshots)
     with explained_resource_errors(cell.names, "the samples of its analyses"):
-        tables.write(_columns(cell, load_examples(cell, arrays, device), snapshots), tables.MEASURED, output, job)
+        tables.write(_columns(cell, load_examples(cell, arrays, device), batch), tables.MEASURED, output)
+    job = {"spec": spec, "code": code, "modules": modules or {}, "threads": threads, "device": device.type}
+    write_manifest(
+        output.with_name(MEASURE_PROVENANCE), {**job, "machine": machine(), "inputs": batch.inputs}, [output]
+    )
 
 
-def _columns(cell: Cell, examples: Examples, folder: Path) -> dict[str, list[Any]]:
+def _columns(cell: Cell, examples: Examples, snapshots: Snapshots) -> dict[str, list[Any]]:
     """The columns of the tidy table of all measurements."""
     train, test = _measured_splits([*cell.analyses.values()], examples)
     objective = cell_objective(cell, examples)
@@ -58,7 +69,7 @@ def _columns(cell: Cell, examples: Examples, folder: Path) -> dict[str, list[Any
     settings = {name: _settings(analysis, cell, num_examples) for name, analysis in cell.analyses.items()}
     columns: dict[str, list[Any]] = {name: [] for name in tables.MEASURED.names}
     for epoch in cell.snapshots:
-        for seed, model in _networks(cell, examples, folder / f"epoch_{epoch}.safetensors"):
+        for seed, model in _networks(cell, examples, snapshots.at(epoch, epoch * steps_per_epoch)):
             print(f"seed {seed}, epoch {epoch}", flush=True)
             keys = {"seed": seed, "step": epoch * steps_per_epoch, "epoch": float(epoch)}
             for name, analysis in cell.analyses.items():
@@ -71,11 +82,10 @@ def _columns(cell: Cell, examples: Examples, folder: Path) -> dict[str, list[Any
     return columns
 
 
-def _networks(cell: Cell, examples: Examples, file: Path) -> Iterator[tuple[int, nn.Module]]:
-    """The networks of a snapshot file by seed, without those that are not finite."""
-    if not file.exists():  # every seed diverged before
+def _networks(cell: Cell, examples: Examples, state: Mapping[str, Tensor] | None) -> Iterator[tuple[int, nn.Module]]:
+    """The networks of a snapshot by seed, without those that are not finite; none where all seeds diverged before."""
+    if state is None:
         return
-    state = load_file(file)
     for seed_index, seed in enumerate(cell.seeds):
         model = build_network(cell, examples.splits, seed).to(examples.device, cell.dtype)
         load_slice(model, state, seed_index)

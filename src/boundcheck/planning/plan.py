@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from boundcheck.manifests import digest_of
 from boundcheck.planning.batch import Batch
 from boundcheck.planning.claims import deciding_settings, words_of
 from boundcheck.planning.code_version import SOURCE, code_version
@@ -131,11 +132,24 @@ class Plan:
         return {
             "scale": self.scale,
             "study": study,
-            "batches": [batch.folder.partition("/")[2] for batch in batches],
+            "batches": {batch.folder.partition("/")[2]: self.identity(batch) for batch in batches},
             "cells": cells,
             "skipped": self.skipped.get(study, []),
             "checks": settings.get("checks", {}),
             "claims": {name: deciding_settings(claim) for name, claim in claims},
+        }
+
+    def identity(self, batch: Batch) -> dict[str, str]:
+        """What the files of a batch must be made from: digests of its specs, and versions of the code.
+
+        The measuring's are empty for a batch that is not measured.
+        """
+        folder, is_measured = batch.folder, bool(batch.analyses)
+        return {
+            "train": digest_of(batch.train),
+            "train_code": self.train_code(folder),
+            "measure": digest_of(self.measure_spec(folder)) if is_measured else "",
+            "measure_code": self.measure_code(folder) if is_measured else "",
         }
 
     def report_spec(self) -> dict[str, Any]:
@@ -149,6 +163,7 @@ class Plan:
             "studies": self.studies,
             "config": {**config, "studies": studies},
             "statements": words,
+            "checks": {key: digest_of(self.check_spec(key)) for key in self.studies},
         }
 
     def _effective(self, key: str) -> Config:

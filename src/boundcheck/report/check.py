@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from boundcheck import tables
 from boundcheck.claims import CHECKS, CLAIMS
+from boundcheck.manifests import CHECK_PROVENANCE, SPEC_DIGEST, digest_of, write_manifest
 from boundcheck.registry import build
 from boundcheck.report.reasons import as_json, worded
 from boundcheck.report.result_folders import RESOLVED, read_tables
@@ -27,36 +28,58 @@ SUMMARIES = {  # column of the run table -> quantity of the curves, and which of
 }
 
 
-def check(spec: Mapping[str, Any], results: Path, output: Path) -> None:
+def check(spec: Mapping[str, Any], results: Path, output: Path, code: str = "") -> None:
     """Write `checks.parquet`, `claims.parquet`, `figures.parquet` and `runs.parquet` of one study into `output`.
 
-    Batches that are missing or diverged are rows of the run table. Claims without data are "not run".
+    `check_provenance.json` is their manifest. Runs that diverged are rows of the run table.
 
     Args:
-        spec: `batches`: their folders; `cells`: by folder, all settings of each cell, its roles, and whether it is
-            measured; `skipped`: cells with reasons; `checks` and `claims`: variants by name, without the words of
-            claims; optionally `reasons`: by folder, why a batch is missing, instead of "there is no such file".
+        spec: `batches`: by folder, what each is made from; `cells`: by folder, all settings of each cell, its roles,
+            and whether it is measured; `skipped`: cells with reasons; `checks` and `claims`: variants by name, without
+            the words of claims; of an unfinished scale also `missing` and `unmeasured`: by folder, why a batch or its
+            measurements are not there. Claims without data are "not run".
         results: `results/<scale>/<study>`, the folder of the batches.
         output: the folder of the four tables.
+        code: version of the code that decides the tables, for the manifest.
 
     Raises:
+        ResultError: a file of a batch is missing, damaged, or made from other settings.
         ValueError: a check or claim has an unknown kind, or its kind refuses a setting.
     """
-    read = read_tables(spec["batches"], spec["cells"], spec["skipped"], results)
-    read = read._replace(checks=check_frame(spec["checks"], read), runs=_explained(read.runs, spec.get("reasons", {})))
+    absent = {key: spec.get(key, {}) for key in ("missing", "unmeasured")}
+    read = read_tables(spec["batches"], spec["cells"], spec["skipped"], results, **absent)
+    read = read._replace(checks=check_frame(spec["checks"], read))
     claims = {name: build(CLAIMS, variant) for name, variant in spec["claims"].items()}
     verdicts = {name: claim.decide(read) for name, claim in claims.items()}
     rows = [_claim_row(name, spec["claims"][name]["kind"], verdict) for name, verdict in verdicts.items()]
-    _write(read.checks, tables.CHECKS, output / "checks.parquet")
-    _write(pd.DataFrame(rows, columns=tables.CLAIMS.names), tables.CLAIMS, output / "claims.parquet")
-    _write(figure_frame(verdicts), tables.FIGURES, output / "figures.parquet")
-    _write(run_frame(read), tables.RUNS, output / "runs.parquet")
+    frames = {
+        "checks": (read.checks, tables.CHECKS),
+        "claims": (pd.DataFrame(rows, columns=tables.CLAIMS.names), tables.CLAIMS),
+        "figures": (figure_frame(verdicts), tables.FIGURES),
+        "runs": (run_frame(read), tables.RUNS),
+    }
+    for name, (frame, schema) in frames.items():
+        _write(frame, schema, output / f"{name}.parquet")
+    provenance = {SPEC_DIGEST: digest_of(spec), "code": code, "warnings": other_code(read.runs, spec["batches"])}
+    write_manifest(output / CHECK_PROVENANCE, provenance, [output / f"{name}.parquet" for name in frames])
 
 
-def _explained(runs: pd.DataFrame, reasons: Mapping[str, str]) -> pd.DataFrame:
-    """The run table, with `reasons` as the reasons of missing batches."""
-    known = runs["batch"].map(dict(reasons))
-    return runs.assign(reason=runs["reason"].where((runs["status"] != "missing") | known.isna(), known))
+def other_code(runs: pd.DataFrame, batches: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """A line for each stage whose files were made by another version of the code than that of now.
+
+    Args:
+        runs: the run table.
+        batches: what each batch must be made from; see `Plan.identity`.
+    """
+    lines = []
+    for stage, column, done in (("train", "code", "trained"), ("measure", "measure_code", "measured")):
+        known = runs[runs["status"] != "missing"].groupby("batch")[column].first()
+        others = [batch for batch, code in known.items() if code and code != batches[str(batch)][f"{stage}_code"]]
+        if others:
+            count = f"{len(others)} of {len(batches)} batches were {done} by another version of the code"
+            advice = "snakemake without --touch and --rerun-triggers makes them again"
+            lines.append(f"{count}, such as {others[0]}; {advice}")
+    return lines
 
 
 def check_frame(variants: Mapping[str, Mapping[str, Any]], read: Tables) -> pd.DataFrame:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from boundcheck import tables
 from boundcheck.contracts import NAN
+from boundcheck.manifests import CHECK_PROVENANCE, read_manifest, require_spec
 from boundcheck.report.summaries import Table, absent_runs, cell_summary, check_summary, provenance_summary
 from boundcheck.report.wording import interval, number
 
@@ -69,10 +68,13 @@ class PaperSection:
     absent: Table
     provenance: Table
     runs: pd.DataFrame
+    warnings: Sequence[str] = ()
 
 
-def read_paper(key: str, statements: Statements, heading: Mapping[str, Any], folder: Path) -> PaperSection:
-    """The section of a paper, read from its four tables. If the verdicts are missing, its claims are "not run".
+def read_paper(
+    key: str, statements: Statements, heading: Mapping[str, Any], folder: Path, spec_digest: str
+) -> PaperSection:
+    """The section of a paper, read from its four tables.
 
     Args:
         key: the paper's key.
@@ -80,20 +82,27 @@ def read_paper(key: str, statements: Statements, heading: Mapping[str, Any], fol
         heading: the paper's `title` and `authors`; optionally an `introduction`, and `published`: published results as
             a list of setting, figures and source.
         folder: `results/<scale>/<key>`.
+        spec_digest: `digest_of` the spec of its check.
+
+    Raises:
+        ResultError: a table is missing, damaged, or made from other settings.
     """
-    checks, _ = _read(folder / "checks.parquet", tables.CHECKS)
-    claims, why = _read(folder / "claims.parquet", tables.CLAIMS)
-    figures, _ = _read(folder / "figures.parquet", tables.FIGURES)
-    runs, _ = _read(folder / "runs.parquet", tables.RUNS)
-    if why:
-        sections = [
-            ClaimSection(name, decision="not run", reason=why, **_words(statements, name)) for name in statements
-        ]
-    else:
-        sections = [
-            _claim(row, _words(statements, row["claim"]), figures[figures["claim"] == row["claim"]])
-            for row in claims.to_dict("records")
-        ]
+    path = folder / CHECK_PROVENANCE
+    manifest = read_manifest(path)
+    require_spec(path, manifest, spec_digest, output=path)
+    checks, claims, figures, runs = (
+        tables.read(folder / f"{name}.parquet", schema, manifest).to_pandas()
+        for name, schema in (
+            ("checks", tables.CHECKS),
+            ("claims", tables.CLAIMS),
+            ("figures", tables.FIGURES),
+            ("runs", tables.RUNS),
+        )
+    )
+    sections = [
+        _claim(row, _words(statements, row["claim"]), figures[figures["claim"] == row["claim"]])
+        for row in claims.to_dict("records")
+    ]
     return PaperSection(
         key,
         heading.get("title", key),
@@ -106,6 +115,7 @@ def read_paper(key: str, statements: Statements, heading: Mapping[str, Any], fol
         absent=Table(absent_runs(runs)),
         provenance=Table(provenance_summary(runs)),
         runs=runs,
+        warnings=manifest["warnings"],
     )
 
 
@@ -140,13 +150,3 @@ def _claim(row: Mapping[Any, Any], words: Mapping[str, Any], figures: pd.DataFra
         **{name: row[name] for name in verdict},
         **words,
     )
-
-
-def _read(path: Path, schema: pa.Schema) -> tuple[pd.DataFrame, str]:
-    """The table and ""; or, if it cannot be read, an empty table and the reason."""
-    try:
-        return pq.read_table(path, schema=schema).to_pandas(), ""
-    except FileNotFoundError:
-        return schema.empty_table().to_pandas(), f"this scale has no {path.name} of the paper"
-    except (pa.ArrowException, OSError) as error:
-        return schema.empty_table().to_pandas(), f"{path.name} cannot be read ({type(error).__name__})"

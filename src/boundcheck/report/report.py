@@ -17,6 +17,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from boundcheck.atomic_files import write_text
+from boundcheck.manifests import CHECK_PROVENANCE, PROVENANCE, SPEC_DIGEST, digest_of, file_digest, write_manifest
 from boundcheck.report.drawing import PALETTE, draw, inline, looks
 from boundcheck.report.page import ClaimSection, PaperSection, count_decisions, read_paper
 from boundcheck.report.wording import links
@@ -24,19 +25,25 @@ from boundcheck.report.wording import links
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def report(spec: Mapping[str, Any], results: Path, output: Path, processes: int = 1) -> None:
+def report(spec: Mapping[str, Any], results: Path, output: Path, processes: int = 1, code: str = "") -> None:
     """Write `index.html`, `figures/*.svg` and `tables/*.csv` into `output`. Equal inputs give equal bytes.
+
+    `provenance.json` is their manifest.
 
     Args:
         spec: `scale`; `studies`: their keys; `config`: the config in effect; `statements`: by study, the words of each
-            claim.
+            claim; `checks`: by study, the digest of the spec of its check.
         results: `results/<scale>`.
         output: `reports/<scale>`; figures and tables of an earlier report are deleted.
         processes: number of processes that draw figures.
+        code: version of the code and the templates, for the manifest.
+
+    Raises:
+        ResultError: a table of a study is missing, damaged, or made from other settings.
     """
     headings = yaml.safe_load((TEMPLATES / "papers.yaml").read_text(encoding="utf-8"))
     papers = [
-        read_paper(key, spec["statements"].get(key, {}), headings.get(key, {}), results / key)
+        read_paper(key, spec["statements"].get(key, {}), headings.get(key, {}), results / key, spec["checks"][key])
         for key in spec["studies"]
     ]
     drawings = _draw_all(papers, processes)
@@ -44,6 +51,10 @@ def report(spec: Mapping[str, Any], results: Path, output: Path, processes: int 
     _replace(output / "figures", ".svg", drawings)
     _replace(output / "tables", ".csv", {name: frame.to_csv(index=False) for name, frame in _tables(papers).items()})
     write_text(page, output / "index.html")
+    inputs = {key: file_digest(results / key / CHECK_PROVENANCE) for key in spec["studies"]}
+    provenance = {SPEC_DIGEST: digest_of(spec), "code": code, "inputs": inputs}
+    outputs = [output / name for name in ("index.html", "figures", "tables")]
+    write_manifest(output / PROVENANCE, provenance, outputs)
 
 
 def _draw_all(papers: Sequence[PaperSection], processes: int) -> dict[str, str]:

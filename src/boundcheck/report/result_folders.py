@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 
 from boundcheck import tables
 from boundcheck.contracts import NAN
+from boundcheck.manifests import verified_bytes
+from boundcheck.report.batch_folder import read_batch
 from boundcheck.verdicts import ArraysBySeed, Tables, Views
 
 CELL = ("dataset", "model", "method")
@@ -23,56 +24,67 @@ RESOLVED = ("dataset_spec", "model_spec", "method_spec", "training", "record", "
 
 
 def read_tables(
-    batches: Sequence[str],
+    batches: Mapping[str, Mapping[str, str]],
     cells: Mapping[str, Mapping[str, Any]],
     skipped: Sequence[Mapping[str, str]],
     results: Path,
+    missing: Mapping[str, str] = MappingProxyType({}),
+    unmeasured: Mapping[str, str] = MappingProxyType({}),
 ) -> Tables:
-    """The tables of a study, without checks. Batches that are not on disk become runs of status `missing`.
+    """The tables of a study, without checks. Every file that is read is compared with its manifest.
 
     Args:
-        batches: folders below `results`, such as `digits/mlp/sgd/seeds_0-2`.
+        batches: by folder below `results`, such as `digits/mlp/sgd/seeds_0-2`: what it must be made from; see
+            `Plan.identity`.
         cells: by cell, such as `digits/mlp/sgd`: all its settings, its `roles`, and whether it is `measured`.
         skipped: cells that make no sense: dataset, model, method, reason.
         results: `results/<scale>/<study>`.
+        missing: batches that are not read, with the reason; they become runs of status `missing`.
+        unmeasured: batches whose measurements are not read, with the reason.
+
+    Raises:
+        ResultError: a file of another batch is missing, damaged, or made from other settings.
     """
-    curves, measurements, runs = [], [], []
-    for batch in batches:
+    curves, measurements, runs, manifests = [], [], [], {}
+    for batch, identity in batches.items():
         names = dict(zip(CELL, batch.split("/"), strict=False))
-        curve, why_no_curve = _read_parquet(results / batch / "curves.parquet", tables.TIDY)
-        measured, why_no_measurement = tables.MEASUREMENTS.empty_table(), ""
         cell = cells[batch.rpartition("/")[0]]
-        if cell["measured"]:
-            measured, why_no_measurement = _read_parquet(results / batch / "measurements.parquet", tables.MEASUREMENTS)
-        curves.append(_with_names(curve, names))
-        measurements.append(_with_names(measured, names))
-        runs += _runs(results / batch, batch, cell, why_no_curve, why_no_measurement)
+        if batch in missing:
+            runs += _runs(batch, cell, {}, "", missing[batch])
+            continue
+        is_measured = cell["measured"] and batch not in unmeasured
+        read = read_batch(results / batch, identity, is_measured)
+        curves.append(_with_names(read.curves, names))
+        measurements.append(_with_names(read.measurements, names))
+        runs += _runs(batch, cell, read.training, read.measure_code, unmeasured.get(batch, ""))
+        manifests[batch] = read.training
     return Tables(
         curves=_frame(curves, tables.TIDY),
         measurements=_frame(measurements, tables.MEASUREMENTS),
         checks=pd.DataFrame(columns=tables.CHECKS.names),
         runs=pd.DataFrame(runs, columns=RUN_COLUMNS),
         skipped=pd.DataFrame(list(skipped), columns=[*CELL, "reason"]),
-        arrays=array_reader(batches, results),
+        arrays=array_reader(manifests, results),
         views=Views(),
     )
 
 
-def array_reader(batches: Sequence[str], results: Path) -> Callable[[str, str, str, str], ArraysBySeed]:
+def array_reader(
+    manifests: Mapping[str, Mapping[str, Any]], results: Path
+) -> Callable[[str, str, str, str], ArraysBySeed]:
     """A function that reads the arrays of a callback; see `Tables.arrays`.
 
     Args:
-        batches: folders below `results`.
+        manifests: of the trainings, by folder below `results`.
         results: `results/<scale>/<study>`.
     """
 
     def arrays(dataset: str, model: str, method: str, name: str) -> ArraysBySeed:
         """The arrays that the callback `name` left in the batches of a cell, by seed."""
-        arrays_of: dict[int, dict[str, np.ndarray]] = {}
-        for batch in batches:
-            path = results / batch / "snapshots" / f"{name}.safetensors"
-            if batch.rpartition("/")[0] == f"{dataset}/{model}/{method}" and path.exists():
-                named = load_file(path)
+        file, arrays_of = f"snapshots/{name}.safetensors", dict[int, dict[str, np.ndarray]]()
+        for batch, manifest in manifests.items():
+            if batch.rpartition("/")[0] == f"{dataset}/{model}/{method}" and file in manifest["files"]:
+                named = load(verified_bytes(results / batch / file, manifest, results / batch))
                 for seed_index, seed in enumerate(seeds_of(batch)):
                     arrays_of[seed] = {name: values[seed_index] for name, values in named.items()}
         return arrays_of
@@ -87,51 +99,34 @@ def seeds_of(batch: str) -> list[int]:
 
 
 def _runs(
-    folder: Path, batch: str, cell: Mapping[str, Any], why_no_curve: str, why_no_measurement: str
+    batch: str, cell: Mapping[str, Any], training: Mapping[str, Any], measure_code: str, reason: str
 ) -> list[dict[str, Any]]:
-    provenance, why_no_provenance = _read_provenance(folder / "provenance.json")
-    why_missing = why_no_provenance or why_no_curve
+    """The rows of a batch in the run table.
+
+    Args:
+        batch: its folder below the study.
+        cell: its settings.
+        training: the manifest of its training; empty for a batch that is missing.
+        measure_code: the version of the code that measured it.
+        reason: why the batch or its measurements are missing.
+    """
     seeds = seeds_of(batch)
-    by_seed = {run["seed"]: run for run in provenance.get("runs", [])}
     common = {
         "batch": batch,
         **dict(zip(CELL, batch.split("/"), strict=False)),
-        "wall_seconds": provenance.get("wall_seconds", NAN) / len(seeds),
-        "cpu_seconds": provenance.get("cpu_seconds", NAN) / len(seeds),
-        **{key: provenance.get(key) for key in ("num_parameters", "num_gradients", "device", "threads", "code")},
-        "versions": provenance.get("versions", {}),
+        "wall_seconds": training.get("wall_seconds", NAN) / len(seeds),
+        "cpu_seconds": training.get("cpu_seconds", NAN) / len(seeds),
+        **{key: training.get(key) for key in ("num_parameters", "num_gradients", "device", "threads", "code")},
+        "measure_code": measure_code,
+        "versions": {**training.get("versions", {}), **training.get("machine", {})},
         **{f"{key}_spec": cell.get(key, {}) for key in CELL},
         "training": cell.get("training", {}),
         "record": cell.get("record", []),
         "roles": cell["roles"],
     }
-    runs = []
-    for seed in seeds:
-        run = by_seed.get(seed, {"status": "missing", "reason": "provenance.json does not list it"})
-        if why_missing:
-            run = {"status": "missing", "reason": why_missing}
-        reason = "; ".join(filter(None, (run.get("reason", ""), "" if why_missing else why_no_measurement)))
-        runs.append({**common, "seed": seed, "status": run["status"], "reason": reason, "step": run.get("step")})
-    return runs
-
-
-def _read_parquet(path: Path, schema: pa.Schema) -> tuple[pa.Table, str]:
-    """The table and ""; or, if it cannot be read, an empty table and the reason."""
-    try:
-        return pq.read_table(path, columns=schema.names).cast(schema), ""
-    except FileNotFoundError:
-        return schema.empty_table(), f"there is no {path.name}"
-    except (pa.ArrowException, OSError) as error:
-        return schema.empty_table(), f"{path.name} cannot be read ({type(error).__name__})"
-
-
-def _read_provenance(path: Path) -> tuple[dict[str, Any], str]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")), ""
-    except FileNotFoundError:
-        return {}, f"there is no {path.name}"
-    except (ValueError, OSError) as error:
-        return {}, f"{path.name} cannot be read ({type(error).__name__})"
+    known = training.get("runs", [{"seed": seed, "status": "missing"} for seed in seeds])
+    told = [{**run, "reason": "; ".join(filter(None, (run.get("reason"), reason)))} for run in known]
+    return [{**common, **{key: run.get(key) for key in ("seed", "status", "reason", "step")}} for run in told]
 
 
 def _with_names(table: pa.Table, names: Mapping[str, str]) -> pa.Table:

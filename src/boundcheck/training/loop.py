@@ -53,6 +53,7 @@ class Loop:
         self.curve, self.divergence = Curve(self.seeds), Divergence(len(self.seeds), self.training.max_loss)
         self.step, self.num_steps = 0, self.training.epochs * self.batches.num_batches
         self.wall_seconds = self.cpu_seconds = 0.0
+        self.snapshot_digests: dict[str, str] = {}  # the sha256 of the snapshot files so far, by name
 
     @property
     def optimizer(self) -> Optimizer:
@@ -140,7 +141,8 @@ class Loop:
         for seed_index, epoch in enumerate(epochs if self.may_restart else epochs[:1]):
             if epoch in self.snapshots:
                 file = self.snapshot_files(folder, epoch)[seed_index]
-                save_snapshot(self.model, self.stack.is_stacked, file, seed_index if self.may_restart else None)
+                index = seed_index if self.may_restart else None
+                self.snapshot_digests[file.name] = save_snapshot(self.model, self.stack.is_stacked, file, index)
 
     def snapshot_files(self, folder: Path, epoch: int) -> list[Path]:
         """The snapshot files of an epoch: one of all seeds, or where they may restart one for each start of a seed."""
@@ -162,6 +164,7 @@ class Loop:
             "step": self.step,
             "wall_seconds": self.wall_seconds,
             "cpu_seconds": self.cpu_seconds,
+            "snapshot_digests": self.snapshot_digests,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -171,5 +174,5 @@ class Loop:
         torch.set_rng_state(state["noise"])
         if state["device_noise"] is not None:
             torch.cuda.set_rng_state(state["device_noise"])
-        for name in ("step", "wall_seconds", "cpu_seconds"):
+        for name in ("step", "wall_seconds", "cpu_seconds", "snapshot_digests"):
             setattr(self, name, state[name])

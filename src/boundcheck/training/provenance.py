@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 
 import torch
 
-from boundcheck.atomic_files import write_text
+from boundcheck.cells.machine import machine
 from boundcheck.cells.resolved import resolved_settings
+from boundcheck.manifests import write_manifest
 from boundcheck.training.loop import Loop
 
 
@@ -26,21 +26,24 @@ class Job:
         code: version of the code that decides the result.
         modules: versions of the single modules behind `code`.
         threads: torch's threads.
+        inputs: sha256 of the data files; see `cells.inputs`.
     """
 
     spec: Mapping[str, Any]
     code: str
     modules: Mapping[str, str]
     threads: int
+    inputs: Mapping[str, str]
 
 
-def write_provenance(job: Job, loops: Sequence[Loop], path: Path) -> None:
-    """Write the JSON file of a batch atomically.
+def write_provenance(job: Job, loops: Sequence[Loop], path: Path, outputs: Iterable[Path]) -> None:
+    """Write the manifest of a batch.
 
     Args:
         job: what was asked for; the file holds its spec as it is, and as `resolved` with all defaults.
         loops: the finished trainings of its seeds.
         path: the file.
+        outputs: what the training wrote beside it.
     """
     first = loops[0]
     provenance = {
@@ -49,6 +52,8 @@ def write_provenance(job: Job, loops: Sequence[Loop], path: Path) -> None:
         "code": job.code,
         "modules": job.modules,
         "threads": job.threads,
+        "inputs": job.inputs,
+        "machine": machine(),
         "versions": {"python": platform.python_version(), "platform": platform.platform()}
         | {name: version(name) for name in ("boundcheck", "torch", "numpy", "safetensors")},
         "device": torch.cuda.get_device_name() if first.stack.device.type == "cuda" else "cpu",
@@ -60,7 +65,7 @@ def write_provenance(job: Job, loops: Sequence[Loop], path: Path) -> None:
         "cpu_seconds": sum(loop.cpu_seconds for loop in loops),
         "runs": [run for loop in loops for run in _runs(loop)],
     }
-    write_text(json.dumps(provenance, indent=1, sort_keys=True) + "\n", path)
+    write_manifest(path, provenance, outputs)
 
 
 def _runs(loop: Loop) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from boundcheck.training import checkpoint
@@ -17,7 +17,12 @@ class TrainingInterrupted(Exception):
 
 
 def run(
-    loop: Loop, folder: Path, identity: str, should_stop: Callable[[], bool], every_seconds: float, loops_after: int = 0
+    loop: Loop,
+    folder: Path,
+    identity: Mapping[str, str],
+    should_stop: Callable[[], bool],
+    every_seconds: float,
+    loops_after: int = 0,
 ) -> None:
     """Train to the end, from the beginning or from the checkpoint in `folder`.
 
@@ -57,7 +62,7 @@ def _stopped(loop: Loop) -> str:
     return f"stopped at epoch {loop.epochs_done:.2f}; the same command resumes"
 
 
-def _begin(loop: Loop, path: Path, identity: str) -> None:
+def _begin(loop: Loop, path: Path, identity: Mapping[str, str]) -> None:
     state = checkpoint.load_or_set_aside(path, identity)
     if state is None:
         for snapshot in path.parent.glob("epoch_*.safetensors"):  # of a job that is not resumed
@@ -77,7 +82,9 @@ def _end_epoch(loop: Loop, folder: Path) -> None:
     loop.curve.flush()
 
 
-def _save(loop: Loop, path: Path, identity: str, watch: Stopwatch, before_evaluation: bool = False) -> None:
+def _save(
+    loop: Loop, path: Path, identity: Mapping[str, str], watch: Stopwatch, before_evaluation: bool = False
+) -> None:
     loop.test_divergence()
     wall, cpu = watch.lap()
     loop.wall_seconds += wall

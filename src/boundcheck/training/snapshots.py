@@ -10,10 +10,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from boundcheck.atomic_files import replacing
+from boundcheck.manifests import file_digest
 
 
-def save_snapshot(model: nn.Module, is_stacked: bool, path: Path, seed_index: int | None = None) -> None:
-    """Write the model's parameters and buffers (leading axis = seed) atomically.
+def save_snapshot(model: nn.Module, is_stacked: bool, path: Path, seed_index: int | None = None) -> str:
+    """Write the model's parameters and buffers (leading axis = seed) atomically, and return the file's sha256.
 
     Args:
         model: a network, or a stack.
@@ -28,6 +29,7 @@ def save_snapshot(model: nn.Module, is_stacked: bool, path: Path, seed_index: in
         state = {name: value[seed_index : seed_index + 1] for name, value in state.items()}
     with replacing(path) as temporary:
         save_file({name: value.cpu().contiguous() for name, value in state.items()}, temporary)
+        return file_digest(temporary)
 
 
 def write_snapshots(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,9 +13,11 @@ import torch
 from boundcheck import tables
 from boundcheck.cells.cell import Cell
 from boundcheck.cells.examples import Examples, load_examples, prepared_device
+from boundcheck.cells.inputs import data_digests
+from boundcheck.cells.machine import machine
 from boundcheck.cells.networks import build_network
 from boundcheck.cells.resource_errors import explained_resource_errors
-from boundcheck.data.arrays import arrays_digest
+from boundcheck.manifests import PROVENANCE, digest_of
 from boundcheck.training.loop import Loop
 from boundcheck.training.provenance import Job, write_provenance
 from boundcheck.training.recorders import Recorders
@@ -57,8 +56,10 @@ def train(
         TrainingInterrupted: the job was asked to stop, or its Snakemake was killed; its state is on disk.
         MemoryError: memory ran out; the message names the cell and what to lower.
         OSError: the disk is full; what was written before stays, and the same call resumes.
+        ResultError: the data is damaged, or of another dataset than the spec names.
     """
-    cell, job = Cell.from_spec(spec), Job(spec, code, dict(modules or {}), threads)
+    cell = Cell.from_spec(spec)
+    job = Job(spec, code, dict(modules or {}), threads, data_digests(spec, arrays))
     with explained_resource_errors(cell.names, "training.batch_size or seeds_per_job"):
         _train(cell, job, arrays, output, checkpoint_seconds)
 
@@ -71,7 +72,7 @@ def _train(cell: Cell, job: Job, arrays: Path, output: Path, checkpoint_seconds:
     examples = load_examples(cell, arrays, device)
     folder, done = output / "checkpoint", output / ".checkpoint.done"
     shutil.rmtree(done, ignore_errors=True)
-    identity = _identity(cell, job, arrays, device)
+    identity = _identity(job, device)
     stacks = _stacks(cell, examples)
     parts = [folder / f"part_{number}" for number in range(len(stacks))]
     loops = []
@@ -81,9 +82,10 @@ def _train(cell: Cell, job: Job, arrays: Path, output: Path, checkpoint_seconds:
             print(f"seeds {seeds} on {device}: {loop.stack.num_parameters} parameters", flush=True)
             run(loop, part, identity, should_stop, checkpoint_seconds, len(stacks) - number)
             loops.append(loop)
-    _write_curves(loops, output / "curves.parquet")
-    _write_snapshots(loops, parts, cell.snapshots, output / "snapshots")
-    write_provenance(job, loops, output / "provenance.json")
+    curves, snapshots = output / "curves.parquet", output / "snapshots"
+    _write_curves(loops, curves)
+    _write_snapshots(loops, parts, cell.snapshots, snapshots)
+    write_provenance(job, loops, output / PROVENANCE, [curves, snapshots])
     folder.rename(done)  # at once: a part of a checkpoint must never look like a whole one
     shutil.rmtree(done)
 
@@ -97,12 +99,16 @@ def _stacks(cell: Cell, examples: Examples) -> list[list[int]]:
     return [list(cell.seeds)] if at_once else [[seed] for seed in cell.seeds]
 
 
-def _identity(cell: Cell, job: Job, arrays: Path, device: torch.device) -> str:
-    """A hash of all that a training must share with the one that it resumes."""
-    data = [arrays_digest(file) for file in (arrays, *([cell.teacher.file] if cell.teacher else []))]
-    machine = [torch.__version__, platform.machine()]
-    what = json.dumps([job.spec, data, job.code, device.type, job.threads, *machine], sort_keys=True)
-    return hashlib.sha256(what.encode()).hexdigest()
+def _identity(job: Job, device: torch.device) -> dict[str, str]:
+    """All that a training must share with the one that it resumes; the same bits need the same of everything."""
+    return {
+        "settings": digest_of(job.spec),
+        "data": digest_of(job.inputs),
+        "code": job.code,
+        "device": device.type,
+        "threads": str(job.threads),
+        **machine(),
+    }
 
 
 def _write_curves(loops: Sequence[Loop], path: Path) -> None:
