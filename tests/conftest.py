@@ -1,12 +1,15 @@
 """What all tests share: one torch thread, the root of the project, and the spec of a small real cell."""
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 from hypothesis import settings
 
+from boundcheck import manifests
+from boundcheck.data.arrays import arrays_digest
 from boundcheck.planning.specs import SpecFiles
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -43,6 +46,46 @@ def arrays(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "digits" / "arrays.safetensors"
     fetch({"kind": "digits"}, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def reseal():
+    """Write the manifest of a stage again, with the digests that its files have now and, if given, other content."""
+
+    def reseal(path, **content):
+        manifest = json.loads(path.read_text())
+        del manifest[manifests.OWN_DIGEST]
+        outputs = {path.parent / name for name in manifest.pop("files")}
+        manifests.write_manifest(path, {**manifest, **content}, outputs)
+
+    return reseal
+
+
+@pytest.fixture(scope="session")
+def seal_arrays():
+    """Write the manifest of an array file that was not made by a fetch."""
+
+    def seal_arrays(path, spec):
+        content = {"spec": spec, "modules": {}, "source": "none", "arrays": arrays_digest(path)}
+        manifests.write_manifest(path.with_name(manifests.PROVENANCE), content, ())
+
+    return seal_arrays
+
+
+@pytest.fixture(scope="session")
+def identity_of():
+    """What the files of a batch were made from, as a check spec has it."""
+
+    def identity_of(folder):
+        identity = {"measure": "", "measure_code": ""}
+        stages = {"train": manifests.PROVENANCE, "measure": manifests.MEASURE_PROVENANCE}
+        for stage, name in stages.items():
+            if (folder / name).exists():
+                manifest = manifests.read_manifest(folder / name)
+                identity |= {stage: manifest[manifests.SPEC_DIGEST], f"{stage}_code": manifest["code"]}
+        return identity
+
+    return identity_of
 
 
 @pytest.fixture

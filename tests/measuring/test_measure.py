@@ -42,23 +42,25 @@ def test_a_row_says_what_it_was_measured_with(spec_of, arrays, tmp_path):
     assert stated.items() <= told[0].items()
 
 
-def test_a_diverged_seed_is_left_out(spec_of, arrays, tmp_path):
+def test_a_diverged_seed_is_left_out(spec_of, arrays, reseal, tmp_path):
     spec = spec_of(snapshots=[3])
     train(spec, arrays, tmp_path)
     path = tmp_path / "snapshots" / "epoch_3.safetensors"
     state = load_file(path)
     next(iter(state.values()))[1] = float("nan")
     save_file(state, path)
+    reseal(tmp_path / "provenance.json")
     measure({**spec, "analyses": ANALYSES}, arrays, tmp_path / "snapshots", tmp_path / "m.parquet")
     assert set(pd.read_parquet(tmp_path / "m.parquet").seed) == {0, 2}
 
 
-def test_of_data_too_large_for_floats_only_what_is_measured_is_converted(spec_of, tmp_path, monkeypatch):
+def test_of_data_too_large_for_floats_only_what_is_measured_is_converted(spec_of, seal_arrays, tmp_path, monkeypatch):
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (60, 1, 8, 8), generator=generator, dtype=torch.uint8).numpy()
     labels = torch.arange(60).numpy() % 10
     write_arrays(tmp_path / "data", (images, labels), (images[:20], labels[:20]), [str(c) for c in range(10)], "test")
     arrays = tmp_path / "data" / "arrays.safetensors"
+    seal_arrays(arrays, {"kind": "digits"})
     spec = spec_of(seeds=[0], snapshots=[3], dataset={"name": "data", "kind": "digits"})
     train(spec, arrays, tmp_path)
     spec["analyses"] = [{"name": "gradient", "kind": "gradient_norm", "samples": 30}]

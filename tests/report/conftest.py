@@ -1,11 +1,11 @@
 """Result folders made by hand, as the train and measure stages write them."""
 
-import json
 import math
 
 import pytest
 
 from boundcheck import tables
+from boundcheck.manifests import MEASURE_PROVENANCE, PROVENANCE, write_manifest
 from boundcheck.planning.claims import deciding_settings, words_of
 
 NAN = math.nan
@@ -76,6 +76,7 @@ def _provenance(cell, seeds, epochs, runs):
     return {
         "spec": {**settings_of(cell, epochs), "seeds": list(seeds)},
         "code": "0123456789abcdef",
+        "inputs": {},
         "versions": {"python": "3.11.2", "torch": "2.14.1"},
         "device": "cpu",
         "threads": 1,
@@ -108,7 +109,10 @@ def write_batch():
         folder = results / batch
         tables.write(_tidy(curves, tables.TIDY), tables.TIDY, folder / "curves.parquet")
         tables.write(_tidy(measured, tables.MEASUREMENTS), tables.MEASUREMENTS, folder / "measurements.parquet")
-        (folder / "provenance.json").write_text(json.dumps(_provenance(cell, seeds, epochs, runs)))
+        training = _provenance(cell, seeds, epochs, runs)
+        write_manifest(folder / PROVENANCE, training, [folder / "curves.parquet"])
+        measuring = {"spec": {**training["spec"], "analyses": []}, "code": "fedcba9876543210", "inputs": {}}
+        write_manifest(folder / MEASURE_PROVENANCE, measuring, [folder / "measurements.parquet"])
         return batch
 
     return write
@@ -150,7 +154,7 @@ def statements(claims_of):
 
 
 @pytest.fixture(scope="session")
-def make_scale(write_batch, claims_of):
+def make_scale(write_batch, claims_of, identity_of):
     """Write a scale with one paper below a folder; gives its check spec and `results/test`."""
 
     def make(root):
@@ -169,7 +173,11 @@ def make_scale(write_batch, claims_of):
         spec = {
             "scale": "test",
             "study": "gam",
-            "batches": [*batches, "mnist5k/mlp_relu/sam/seeds_0-2"],
+            "batches": {
+                **{batch: identity_of(results / "gam" / batch) for batch in batches},
+                "mnist5k/mlp_relu/sam/seeds_0-2": {},
+            },
+            "missing": {"mnist5k/mlp_relu/sam/seeds_0-2": "waiting"},
             "cells": {cell: settings_of(cell) for cell in (*cells, "mnist5k/mlp_relu/sam")},
             "skipped": [skipped],
             "checks": checks,

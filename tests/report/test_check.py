@@ -1,14 +1,16 @@
 import json
 import math
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
 
 from boundcheck import tables
 from boundcheck.cells.resolved import resolved_settings
+from boundcheck.manifests import ResultError, read_manifest
 from boundcheck.planning.grid import make_plan
 from boundcheck.report.check import check
-from boundcheck.report.result_folders import read_tables, seeds_of
+from boundcheck.report.result_folders import seeds_of
 
 SCHEMAS = {"checks": tables.CHECKS, "claims": tables.CLAIMS, "figures": tables.FIGURES, "runs": tables.RUNS}
 
@@ -98,7 +100,7 @@ def test_runs_are_done_diverged_missing_or_skipped(checked):
     assert runs["status"].value_counts().to_dict() == {"done": 17, "diverged": 1, "missing": 3, "skipped": 1}
     by_status = dict(list(runs.groupby("status")))
     assert by_status["diverged"]["reason"].tolist() == ["the loss is not finite"]
-    assert set(by_status["missing"]["reason"]) == {"there is no provenance.json"}
+    assert set(by_status["missing"]["reason"]) == {"waiting"}
     assert by_status["skipped"]["reason"].tolist() == ["no Langevin steps here"]
 
 
@@ -131,8 +133,9 @@ def test_equal_folders_give_equal_bytes(scale):
     assert written[0] == written[1]
 
 
-def test_nothing_on_disk_is_no_error(scale, tmp_path):
+def test_a_scale_without_results_is_not_run(scale, tmp_path):
     spec, _ = scale
+    spec["missing"] = dict.fromkeys(spec["batches"], "waiting")
     check(spec, tmp_path / "nowhere", tmp_path / "out")
     claims = pq.read_table(tmp_path / "out" / "claims.parquet").to_pandas()
     assert set(claims["decision"]) == {"not run"}
@@ -145,52 +148,85 @@ def test_every_paper_of_the_default_scale_without_a_result(root, tmp_path):
     plan.resolved = {batch.cell: resolved_settings(plan.measure_spec(f)) for f, batch in plan.batches.items()}
     assert len(plan.studies) == 4
     for study in plan.studies:
-        check(plan.check_spec(study), tmp_path / "nowhere", tmp_path / study)
+        spec = plan.check_spec(study)
+        check({**spec, "missing": dict.fromkeys(spec["batches"], "")}, tmp_path / "nowhere", tmp_path / study)
         claims = pq.read_table(tmp_path / study / "claims.parquet").to_pandas()
         assert len(claims) == len(plan.config["studies"][study]["claims"])
         assert set(claims["decision"]) == {"not run"}, study
 
 
 def test_a_paper_without_batches_or_claims(tmp_path):
-    check({"batches": [], "cells": {}, "skipped": [], "checks": {}, "claims": {}}, tmp_path, tmp_path)
+    check({"batches": {}, "cells": {}, "skipped": [], "checks": {}, "claims": {}}, tmp_path, tmp_path)
     assert all(len(pq.read_table(tmp_path / f"{name}.parquet")) == 0 for name in SCHEMAS)
 
 
+SAM = "mnist5k/mlp/sam/seeds_0-2"
+
+
+def damaged(content):
+    return content[:-40] + bytes([content[-40] ^ 1]) + content[-39:]
+
+
 @pytest.mark.parametrize(
-    ("name", "content", "reason"),
-    [
-        ("curves.parquet", None, "there is no curves.parquet"),
-        ("curves.parquet", b"PAR1 nonsense", "curves.parquet cannot be read"),
-        ("provenance.json", b"{", "provenance.json cannot be read"),
-    ],
+    "name", ["curves.parquet", "provenance.json", "measurements.parquet", "measure_provenance.json"]
 )
-def test_damaged_batches_are_missing_with_the_reason(scale, name, content, reason):
+@pytest.mark.parametrize(
+    "damage", [None, lambda _: b"", lambda content: content[:99], damaged], ids=["gone", "empty", "cut", "one bit"]
+)
+def test_what_is_damaged_is_an_error_that_names_the_file_and_the_command(scale, name, damage):
     spec, results = scale
-    file = results / "gam" / "mnist5k/mlp/sam/seeds_0-2" / name
-    file.unlink() if content is None else file.write_bytes(content)
-    runs = read_tables(spec["batches"], spec["cells"], [], results / "gam").runs
-    sam = runs[(runs["model"] == "mlp") & (runs["method"] == "sam")]
-    assert set(sam["status"]) == {"missing"}
-    assert sam["reason"].str.startswith(reason).all()
+    file = results / "gam" / SAM / name
+    file.write_bytes(damage(file.read_bytes())) if damage else file.unlink()
+    with pytest.raises(ResultError, match=rf"{name}: .*; to make it again: rm -r .*{SAM}/\S+, then the same snakemake"):
+        check(spec, results / "gam", results / "gam")
+    assert not (results / "gam" / "claims.parquet").exists()
 
 
-def test_missing_measurements_leave_the_runs_done(scale):
+@pytest.mark.parametrize(("name", "other"), [("curves.parquet", "sgd"), ("measurements.parquet", "sgd")])
+def test_the_file_of_another_cell_is_an_error(scale, name, other):
     spec, results = scale
-    (results / "gam" / "mnist5k/mlp/sam/seeds_0-2/measurements.parquet").unlink()
-    read = read_tables(spec["batches"], spec["cells"], [], results / "gam")
-    sam = read.runs[(read.runs["model"] == "mlp") & (read.runs["method"] == "sam")]
-    assert set(sam["status"]) == {"done"}
-    assert set(sam["reason"]) == {"there is no measurements.parquet"}
+    folder = results / "gam" / SAM
+    shutil.copy(results / "gam" / SAM.replace("sam", other) / name, folder / name)
+    with pytest.raises(ResultError, match=rf"{SAM}/{name}: damaged \(its sha256 begins with"):
+        check(spec, results / "gam", results / "gam")
 
 
-def test_a_seed_that_was_not_trained_is_missing(scale):
+@pytest.mark.parametrize(
+    "names", [["curves.parquet", "provenance.json"], ["measurements.parquet", "measure_provenance.json"]]
+)
+def test_the_files_of_another_cell_with_their_manifest_are_an_error(scale, names):
     spec, results = scale
-    file = results / "gam" / "mnist5k/mlp/sgd/seeds_0-2/provenance.json"
-    provenance = json.loads(file.read_text())
-    provenance["runs"].pop()
-    file.write_text(json.dumps(provenance))
-    runs = read_tables(spec["batches"][:1], spec["cells"], [], results / "gam").runs
-    assert runs["status"].tolist() == ["done", "done", "missing"]
+    for name in names:
+        shutil.copy(results / "gam" / SAM.replace("sam", "sgd") / name, results / "gam" / SAM / name)
+    with pytest.raises(ResultError, match=rf"{SAM}/{names[1]}: made from other settings"):
+        check(spec, results / "gam", results / "gam")
+
+
+def test_measurements_of_other_weights_are_an_error(scale, reseal):
+    spec, results = scale
+    path = results / "gam" / SAM / "provenance.json"
+    reseal(path, inputs={"dataset": "another"})
+    with pytest.raises(ResultError, match=r"measurements.parquet: measured on other weights or data"):
+        check(spec, results / "gam", results / "gam")
+
+
+def test_results_of_other_code_are_a_warning(scale, reseal):
+    spec, results = scale
+    reseal(results / "gam" / SAM / "provenance.json", code="older")
+    check(spec, results / "gam", results / "gam")
+    (warning,) = read_manifest(results / "gam" / "check_provenance.json")["warnings"]
+    assert warning.startswith(f"1 of 7 batches were trained by another version of the code, such as {SAM};")
+
+
+def test_batches_that_are_missing_or_unmeasured_are_told(scale):
+    spec, results = scale
+    (results / "gam" / SAM / "measurements.parquet").unlink()
+    absent = {"missing": {**spec["missing"], SAM.replace("sam", "adamw"): "running"}, "unmeasured": {SAM: "trained"}}
+    check({**spec, **absent}, results / "gam", results / "gam")
+    runs = pq.read_table(results / "gam" / "runs.parquet").to_pandas()
+    told = runs[runs["model"] == "mlp"].groupby("method")[["status", "reason"]].first()
+    assert told.loc["sam"].tolist() == ["done", "trained"]
+    assert told.loc["adamw"].tolist() == ["missing", "running"]
 
 
 @pytest.mark.parametrize(
@@ -201,6 +237,6 @@ def test_seeds_of(batch, seeds):
 
 
 def test_an_unknown_kind_is_named(tmp_path):
-    spec = {"batches": [], "cells": {}, "skipped": [], "checks": {}, "claims": {"x": {"kind": "nonsense"}}}
+    spec = {"batches": {}, "cells": {}, "skipped": [], "checks": {}, "claims": {"x": {"kind": "nonsense"}}}
     with pytest.raises(ValueError, match=r"nonsense.*theorem_holds"):
         check(spec, tmp_path, tmp_path)

@@ -10,8 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from boundcheck import tables
+from boundcheck.manifests import ResultError, digest_of, verify_all
+from boundcheck.report.check import check
 from boundcheck.report.report import report
 
+EMPTY = {"batches": {}, "cells": {}, "skipped": [], "checks": {}, "claims": {}}
+TABLES = ("checks.parquet", "claims.parquet", "figures.parquet", "runs.parquet")
 DECISIONS = ("supported", "contradicted", "inconclusive", "vacuous", "not run")
 ALLOWED = re.compile(r"https://(arxiv\.org/abs|doi\.org)/")
 
@@ -53,10 +57,15 @@ class Page(HTMLParser):
         return " ".join("".join(self.text).split())
 
 
+def damaged(content):
+    return content[:-40] + bytes([content[-40] ^ 1]) + content[-39:]
+
+
 @pytest.fixture(scope="session")
-def report_spec(statements):
+def report_spec(statements, checked_scale):
     config = {"name": "test", "marker": "effective-config-é"}
-    return {"scale": "test", "studies": ["gam"], "config": config, "statements": {"gam": statements}}
+    spec = {"scale": "test", "studies": ["gam"], "config": config, "statements": {"gam": statements}}
+    return {**spec, "checks": {"gam": digest_of(checked_scale[0])}}
 
 
 @pytest.fixture(scope="session")
@@ -75,8 +84,10 @@ def files(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_a_paper_is_introduced_where_its_claims_need_it(report_spec, checked_scale, tmp_path):
-    report(report_spec | {"studies": ["weight_norm"]}, checked_scale[1], tmp_path / "other")
+def test_a_paper_is_introduced_where_its_claims_need_it(report_spec, tmp_path):
+    check(EMPTY, tmp_path, tmp_path / "weight_norm")
+    spec = {"studies": ["weight_norm"], "checks": {"weight_norm": digest_of(EMPTY)}}
+    report(report_spec | spec, tmp_path, tmp_path / "other")
     words = Page((tmp_path / "other" / "index.html").read_text(encoding="utf-8")).words
     assert "The body of the paper could not be read" in words
 
@@ -91,7 +102,7 @@ def test_every_claim_stands_with_its_verdict_and_evidence(page, statements):
     assert "mnist5k/mlp/adamw" in page.words
     assert "no Langevin steps here" in page.words
     assert "the loss is not finite" in page.words
-    assert "there is no provenance.json" in page.words
+    assert "waiting" in page.words
     assert "0123456789abcdef" in page.words
     assert "torch 2.14.1" in page.words
     assert "effective-config-é" in page.words
@@ -192,25 +203,39 @@ def test_what_is_stale_goes_and_the_rest_stays(report_spec, checked_scale, built
     (output / "tables" / "old.csv").write_text("a\n")
     (output / "notes.txt").write_text("mine")
     report({**report_spec, "studies": []}, checked_scale[1], output)
-    assert sorted(files(output)) == ["index.html", "notes.txt", "tables/verdicts.csv"]
+    assert sorted(files(output)) == ["index.html", "notes.txt", "provenance.json", "tables/verdicts.csv"]
 
 
-def test_missing_tables_read_not_run(report_spec, tmp_path):
-    report(report_spec, tmp_path / "nowhere", tmp_path / "out")
-    page = Page((tmp_path / "out" / "index.html").read_text(encoding="utf-8"))
-    assert "7 not run" in page.words.replace("7not run", "7 not run")
-    assert "this scale has no claims.parquet of the paper" in page.words
-    assert "GAM finds flatter minima." in page.words
+@pytest.mark.parametrize("name", [*TABLES, "check_provenance.json"])
+@pytest.mark.parametrize("damage", [None, lambda content: content[:70], damaged], ids=["gone", "cut", "one bit"])
+def test_damaged_tables_are_an_error_that_names_the_file(report_spec, checked_scale, tmp_path, name, damage):
+    shutil.copytree(checked_scale[1] / "gam", tmp_path / "results" / "gam", ignore=shutil.ignore_patterns("mnist5k"))
+    file = tmp_path / "results" / "gam" / name
+    file.write_bytes(damage(file.read_bytes())) if damage else file.unlink()
+    with pytest.raises(ResultError, match=rf"gam/{name}: .* to make it again: rm -r .*results/gam/\S+, then"):
+        report(report_spec, tmp_path / "results", tmp_path / "out")
 
 
-def test_damaged_tables_read_not_run(report_spec, checked_scale, tmp_path):
-    shutil.copytree(checked_scale[1], tmp_path / "results")
-    (tmp_path / "results" / "gam" / "claims.parquet").write_bytes(b"PAR1")
+def test_tables_of_other_settings_are_an_error(report_spec, checked_scale, tmp_path):
+    with pytest.raises(ResultError, match="made from other settings"):
+        report({**report_spec, "checks": {"gam": "another"}}, checked_scale[1], tmp_path / "out")
+
+
+def test_the_report_has_a_manifest_of_all_its_files(built):
+    listed = verify_all(built / "provenance.json")["files"]
+    files = {str(path.relative_to(built)) for path in built.rglob("*") if path.is_file()}
+    assert set(listed) == files - {"provenance.json"}
+
+
+def test_the_page_warns_of_results_of_other_code(report_spec, checked_scale, reseal, tmp_path):
+    shutil.copytree(checked_scale[1] / "gam", tmp_path / "results" / "gam", ignore=shutil.ignore_patterns("mnist5k"))
+    reseal(tmp_path / "results" / "gam" / "check_provenance.json", warnings=["two batches are old"])
     report(report_spec, tmp_path / "results", tmp_path / "out")
-    assert "claims.parquet cannot be read" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    page = Page((tmp_path / "out" / "index.html").read_text(encoding="utf-8"))
+    assert "Warning. two batches are old." in page.words
 
 
-def test_text_is_escaped(report_spec, checked_scale, tmp_path):
+def test_text_is_escaped(report_spec, checked_scale, reseal, tmp_path):
     shutil.copytree(checked_scale[1], tmp_path / "results")
     path = tmp_path / "results" / "gam" / "claims.parquet"
     rows = pq.read_table(path).to_pylist()
@@ -218,6 +243,7 @@ def test_text_is_escaped(report_spec, checked_scale, tmp_path):
     for row in rows:
         row |= {"reason": evil, "unit": evil}
     tables.write({name: [row[name] for row in rows] for name in tables.CLAIMS.names}, tables.CLAIMS, path)
+    reseal(path.with_name("check_provenance.json"))
     words = {"statement": evil, "reference": f"arXiv:2303.03108 {evil}"}
     statements = {"gam": dict.fromkeys(report_spec["statements"]["gam"], words)}
     report({**report_spec, "statements": statements}, tmp_path / "results", tmp_path / "out")
@@ -227,7 +253,9 @@ def test_text_is_escaped(report_spec, checked_scale, tmp_path):
 
 
 def test_an_unknown_paper_stands_under_its_key(tmp_path):
-    report({"scale": "test", "studies": ["other"], "config": {}, "statements": {}}, tmp_path, tmp_path / "out")
+    check(EMPTY, tmp_path, tmp_path / "other")
+    of_report = {"scale": "test", "studies": ["other"], "config": {}, "statements": {}}
+    report({**of_report, "checks": {"other": digest_of(EMPTY)}}, tmp_path, tmp_path / "out")
     page = Page((tmp_path / "out" / "index.html").read_text(encoding="utf-8"))
     assert "other" in page.ids
     assert "No claim is configured." in page.words

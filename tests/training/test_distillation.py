@@ -7,6 +7,7 @@ import copy
 import math
 import re
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -16,6 +17,7 @@ from torchvision import models as zoo
 
 from boundcheck.data.errors import DataError
 from boundcheck.data.fetch import fetch
+from boundcheck.manifests import ResultError
 from boundcheck.measuring.measure import measure
 from boundcheck.planning.config import ConfigError
 from boundcheck.planning.grid import make_plan
@@ -133,13 +135,13 @@ def test_seeds_trained_together_are_those_trained_alone(spec, data, tmp_path):
 @pytest.mark.parametrize("is_same", [True, False], ids=["the same teacher", "another one in its file"])
 def test_a_stopped_training_ends_with_the_bits_of_its_teacher(is_same, spec, data, tmp_path, monkeypatch):
     """And one whose teacher was fetched anew begins afresh."""
-    asked, file = [], tmp_path / "arrays.safetensors"
+    asked, file = [], tmp_path / "taught" / "arrays.safetensors"
 
     @contextlib.contextmanager
     def after_four_steps():
         yield lambda: len(asked) == 4 or asked.append(0)
 
-    shutil.copy(data[1][10]["file"], file)
+    shutil.copytree(Path(data[1][10]["file"]).parent, file.parent)
     spec["training"]["teacher"] = data[1][10] | {"file": str(file)}
     monkeypatch.setattr(training_stage, "stop_requests", after_four_steps)
     with pytest.raises(TrainingInterrupted):
@@ -149,7 +151,9 @@ def test_a_stopped_training_ends_with_the_bits_of_its_teacher(is_same, spec, dat
         state = load_file(data[1][10]["file"])
         save_file(state | {"fc.bias": torch.arange(10.0)}, tmp_path / "other.safetensors")
         settings = {key: value for key, value in data[1][10].items() if key not in ("name", "file")}
-        fetch(settings | {"path": str(tmp_path / "other.safetensors")}, file)
+        settings |= {"path": str(tmp_path / "other.safetensors")}
+        fetch(settings, file)
+        spec["training"]["teacher"] |= settings
     train(spec, data[0], tmp_path / "cut")
     train(spec, data[0], tmp_path / "whole")
     for name in ("curves.parquet", "snapshots/epoch_2.safetensors"):
@@ -186,7 +190,7 @@ def test_a_teacher_that_does_not_fit_is_refused_before_the_first_step(spec, data
     with pytest.raises(DataError, match="has 9 classes, the dataset has 10; both need the same classes"):
         train(spec, data[0], tmp_path / "run")
     spec["training"]["teacher"] = data[1][10] | {"file": str(tmp_path / "no.safetensors")}
-    with pytest.raises(DataError, match=r"no\.safetensors"):
+    with pytest.raises(ResultError, match=r"does not exist; to make it again: rm -r .*no\.safetensors, then the same"):
         train(spec, data[0], tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -96,7 +96,7 @@ def test_the_checkpoint_of_another_spec_is_not_resumed(spec_of, run, tmp_path):
     other = spec_of(method={"name": "sgd", "kind": "sgd", "lr": 0.05})
     code, log = run(other, tmp_path / "cut")
     assert code == 0
-    assert "another job" in log
+    assert "another job: settings was" in log
     assert run(other, tmp_path / "whole")[0] == 0
     assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
 

@@ -77,7 +77,7 @@ def kinds(monkeypatch):
 
 
 @pytest.mark.parametrize("model", [None, RESNET])
-def test_arrays_of_all_seeds_come_back_by_seed(spec_of, arrays, tmp_path, model):
+def test_arrays_of_all_seeds_come_back_by_seed(spec_of, arrays, identity_of, tmp_path, model):
     """Of seeds trained at once or one after another, in one batch or several."""
     changes = {} if model is None else {"model": model, "training": {"epochs": 1, "precision": "float32"}}
     record = ["loss", {"kind": "keeper", "every": 2}]
@@ -86,7 +86,8 @@ def test_arrays_of_all_seeds_come_back_by_seed(spec_of, arrays, tmp_path, model)
         train(spec, arrays, tmp_path / "digits" / "net" / "sgd" / f"seeds_{seeds[0]}-{seeds[1]}")
     batches = [f"digits/net/sgd/seeds_{name}" for name in ("0-1", "2-3")]
     cells = {"digits/net/sgd": {"roles": ["main"], "measured": False}}
-    tables = read_tables([*batches, "digits/net/sgd/seeds_4-5"], cells, [], tmp_path)
+    made_from = {batch: identity_of(tmp_path / batch) for batch in batches}
+    tables = read_tables(made_from, cells, [], tmp_path)
     found = tables.arrays("digits", "net", "sgd", "keeper")
     curves = tables.curves[tables.curves["quantity"] == "train_loss"]
     assert sorted(found) == [0, 1, 2, 3]

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from boundcheck.cells.cell import Cell
+from boundcheck.cells.inputs import data_digests
 from boundcheck.cells.resolved import resolved_settings
 from boundcheck.data.arrays import write_arrays
 from boundcheck.training.layout import layout_for
@@ -165,13 +166,15 @@ def test_snapshots_of_a_run_that_is_not_resumed_are_not_taken(spec_of, arrays, t
     assert [path.name for path in (tmp_path / "new/snapshots").iterdir()] == ["epoch_0.safetensors"]
 
 
-def test_a_state_on_other_data_is_of_another_job(spec_of, arrays, tmp_path):
+def test_a_state_on_other_data_is_of_another_job(spec_of, seal_arrays, tmp_path):
     images, labels = np.zeros((20, 1, 2, 2), np.uint8), np.arange(20) % 2
-    identities, cell, job = set(), Cell.from_spec(spec_of()), Job(spec_of(), "code", {}, 1)
+    digests = []
     for value in (0, 1):
         write_arrays(tmp_path / str(value), (images + value, labels), (images, labels), ["a", "b"], "test")
-        identities.add(_identity(cell, job, tmp_path / str(value) / "arrays.safetensors", torch.device("cpu")))
-    assert len(identities) == 2
+        seal_arrays(tmp_path / str(value) / "arrays.safetensors", {"kind": "digits"})
+        digests.append(data_digests(spec_of(), tmp_path / str(value) / "arrays.safetensors"))
+    first, second = (_identity(Job(spec_of(), "code", {}, 1, inputs), torch.device("cpu")) for inputs in digests)
+    assert {key for key in first if first[key] != second[key]} == {"data"}
 
 
 def test_no_epochs_is_a_snapshot_of_the_start(spec_of, arrays, tmp_path):

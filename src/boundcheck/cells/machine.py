@@ -37,7 +37,7 @@ def machine() -> dict[str, str]:
         "torch": torch.__version__,
         "torch_build": hashlib.sha256(build.encode()).hexdigest()[:16],
         "libraries": "; ".join(line for line in libraries if len(line) < 100),
-        "settings": ", ".join(f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ) or "none",
+        "variables": ", ".join(f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ) or "none",
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
     }
 

@@ -51,6 +51,8 @@ def read_tables(
         cell = cells[batch.rpartition("/")[0]]
         if batch in missing:
             runs += _runs(batch, cell, {}, "", missing[batch])
+            curves.append(_with_names(tables.TIDY.empty_table(), names))
+            measurements.append(_with_names(tables.MEASUREMENTS.empty_table(), names))
             continue
         is_measured = cell["measured"] and batch not in unmeasured
         read = read_batch(results / batch, identity, is_measured)
