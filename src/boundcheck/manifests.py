@@ -137,7 +137,12 @@ def require_spec(path: Path, manifest: Mapping[str, Any], spec_digest: str, outp
 
 def made_again(path: Path, problem: str, output: Path | None = None) -> str:
     """An error message about a file, with the command after which the next run makes it again."""
-    return f"{path}: {problem}; to make it again: rm -r {output or path}, then the same snakemake command"
+    return f"{path}: {problem}; {remedy(output or path)}"
+
+
+def remedy(output: Path) -> str:
+    """What to do about a damaged output of a stage."""
+    return f"to make it again: rm -r {output}, then the same snakemake command"
 
 
 def _files(output: Path) -> Iterator[Path]:

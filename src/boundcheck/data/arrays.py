@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from boundcheck.contracts import Split, Splits
 from boundcheck.data.errors import DataError, explained
 from boundcheck.data.statistics import blocks, channel_statistics, unit_scale
+from boundcheck.manifests import remedy
 
 FILE_NAME = "arrays.safetensors"
 FORMAT = "boundcheck arrays 1"
@@ -130,16 +131,16 @@ def read_arrays(root: Path, verify: bool | None = None) -> Splits:
     path = root / FILE_NAME
     if not path.is_file():
         raise DataError(f"{path}: no such file; fetch the dataset first")
-    with explained(path, "the file is damaged: delete it and fetch the dataset again", *DAMAGE):
+    with explained(path, remedy(path), *DAMAGE):
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
-                raise DataError(f"{path}: its format is not {FORMAT!r}; delete it and fetch the dataset again")
+                raise DataError(f"{path}: its format is not {FORMAT!r}; {remedy(path)}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if verify if verify is not None else path.stat().st_size <= VERIFIED_BYTES:
             digest, _ = _digest(path)
             if digest != metadata["sha256"]:
-                raise DataError(f"{path}: its content has changed (sha256); delete it and fetch the dataset again")
+                raise DataError(f"{path}: its content has changed (sha256); {remedy(path)}")
         return Splits(
             train=Split(tensors["train_inputs"], tensors["train_labels"]),
             test=Split(tensors["test_inputs"], tensors["test_labels"]),
@@ -152,8 +153,7 @@ def read_arrays(root: Path, verify: bool | None = None) -> Splits:
 
 def arrays_digest(path: Path) -> str:
     """The sha256 stored in the header of an array file."""
-    advice = "the file is damaged: delete it and fetch the dataset again"
-    with explained(path, advice, *DAMAGE), safe_open(path, framework="pt") as file:
+    with explained(path, remedy(path), *DAMAGE), safe_open(path, framework="pt") as file:
         return (file.metadata() or {})["sha256"]
 
 

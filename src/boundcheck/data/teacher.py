@@ -17,6 +17,7 @@ from boundcheck.contracts import Splits
 from boundcheck.data.arrays import FILE_NAME
 from boundcheck.data.errors import DataError, explained, require
 from boundcheck.data.transfer import locked
+from boundcheck.manifests import remedy
 from boundcheck.settings import Count, Positive, settings
 
 DAMAGE = (SafetensorError, OSError, KeyError, ValueError)
@@ -165,7 +166,7 @@ class Teacher:
 def _read(file: Path) -> dict[str, Tensor]:
     if not file.is_file():
         raise DataError(f"{file}: no such file; fetch the teacher first (`snakemake data`)")
-    with explained(file, "the file is damaged: delete it and fetch the teacher again", *DAMAGE):
+    with explained(file, remedy(file), *DAMAGE):
         with safe_open(file, framework="pt") as opened:
             expected = (opened.metadata() or {})["sha256"]
         state = load_file(file)

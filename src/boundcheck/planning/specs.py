@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from boundcheck.atomic_files import write_text
+from boundcheck.manifests import made_again
 from boundcheck.planning.yaml_files import ConfigError
 
 FOLDER = "specs"
@@ -23,7 +24,7 @@ class SpecFiles:
     def path(self, folder: str, spec: Mapping[str, Any]) -> str:
         """The file of a spec: `<folder>/specs/<first 16 digits of its sha256>.json`."""
         text = json.dumps(spec)
-        path = f"{folder}/{FOLDER}/{_digest(text)}.json"
+        path = f"{folder}/{FOLDER}/{_digest(text.encode())}.json"
         self._texts[path] = text
         return path
 
@@ -40,15 +41,15 @@ def read_spec(file: Path) -> dict[str, Any]:
         ConfigError: the file does not exist, or its content does not have the hash in its name.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        content = file.read_bytes()
     except FileNotFoundError:
         advice = "the config has changed since the run began; start Snakemake again"
         raise ConfigError(f"--spec: {file} does not exist: {advice}") from None
-    if _digest(text) != file.stem:
-        advice = "delete the file, Snakemake writes it again"
-        raise ConfigError(f"--spec: {file} was changed: the digest of its content is {_digest(text)}; {advice}")
-    return json.loads(text)
+    if _digest(content) != file.stem:
+        problem = f"was changed: the digest of its content is {_digest(content)}"
+        raise ConfigError(f"--spec: {made_again(file, problem)}")
+    return json.loads(content)
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
