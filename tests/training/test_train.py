@@ -1,5 +1,6 @@
 """The training stage: what it writes, that seeds do not disturb each other, that it resumes to the same bits."""
 
+import contextlib
 import json
 import shutil
 
@@ -11,8 +12,10 @@ from safetensors.torch import load_file
 
 from boundcheck.cells.cell import Cell
 from boundcheck.cells.inputs import data_digests
+from boundcheck.cells.machine import machine
 from boundcheck.cells.resolved import resolved_settings
 from boundcheck.data.arrays import write_arrays
+from boundcheck.training import train as training_stage
 from boundcheck.training.layout import layout_for
 from boundcheck.training.provenance import Job
 from boundcheck.training.resumable import TrainingInterrupted, run
@@ -175,6 +178,26 @@ def test_a_state_on_other_data_is_of_another_job(spec_of, seal_arrays, tmp_path)
         digests.append(data_digests(spec_of(), tmp_path / str(value) / "arrays.safetensors"))
     first, second = (_identity(Job(spec_of(), "code", {}, 1, inputs), torch.device("cpu")) for inputs in digests)
     assert {key for key in first if first[key] != second[key]} == {"data"}
+
+
+def test_a_state_of_another_instruction_set_is_set_aside(spec_of, arrays, tmp_path, monkeypatch, capsys):
+    """A training never goes on with other arithmetic than that of its first step."""
+    spec, asked = spec_of(seeds=[0]), []
+
+    @contextlib.contextmanager
+    def after_four_steps():
+        yield lambda: len(asked) == 4 or asked.append(0)
+
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(training_stage, "stop_requests", after_four_steps)
+        elsewhere.setattr(training_stage, "machine", lambda: {**machine(), "instruction_set": "OTHER"})
+        with pytest.raises(TrainingInterrupted):
+            train(spec, arrays, tmp_path / "cut")
+    train(spec, arrays, tmp_path / "cut")
+    assert "the checkpoint of another job: instruction_set was OTHER, is " in capsys.readouterr().out
+    train(spec, arrays, tmp_path / "whole")
+    for name in ("curves.parquet", "snapshots/epoch_3.safetensors"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_no_epochs_is_a_snapshot_of_the_start(spec_of, arrays, tmp_path):
