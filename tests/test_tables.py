@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from boundcheck import tables
+from boundcheck.manifests import read_manifest, write_manifest
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -17,6 +18,8 @@ def test_what_is_written_is_read(tmp_path):
     assert table.schema.equals(tables.TIDY)
     assert table["value"].to_pylist() == [0.1]
     assert [file.name for file in path.parent.iterdir()] == ["curves.parquet"]
+    write_manifest(path.with_name("provenance.json"), {}, [path])
+    assert tables.read(path, tables.TIDY, read_manifest(path.with_name("provenance.json"))).equals(table)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -61,7 +64,7 @@ def test_writing_plain_columns_imports_no_pandas(tmp_path):
     program = (
         "import sys, pathlib; from boundcheck import tables\n"
         "columns = {name: [1] for name in tables.TIDY.names} | {'quantity': ['loss']}\n"
-        f"tables.write(columns, tables.TIDY, pathlib.Path({str(tmp_path / 'x.parquet')!r}), {{'a': 1}})\n"
+        f"tables.write(columns, tables.TIDY, pathlib.Path({str(tmp_path / 'x.parquet')!r}))\n"
         "print('pandas' in sys.modules)"
     )
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "False"
