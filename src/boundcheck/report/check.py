@@ -77,8 +77,7 @@ def other_code(runs: pd.DataFrame, batches: Mapping[str, Mapping[str, str]]) -> 
         others = [batch for batch, code in known.items() if code and code != batches[str(batch)][f"{stage}_code"]]
         if others:
             count = f"{len(others)} of {len(batches)} batches were {done} by another version of the code"
-            advice = "snakemake without --touch and --rerun-triggers makes them again"
-            lines.append(f"{count}, such as {others[0]}; {advice}")
+            lines.append(f"{count}, such as {others[0]}; snakemake --forcerun {stage} makes all of them again")
     return lines
 
 
