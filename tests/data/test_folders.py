@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from boundcheck.data import folders
+from boundcheck.data.class_folders import find_pictures
 from boundcheck.data.errors import DataError
-from boundcheck.data.folders import ImageFolder, find_pictures
+from boundcheck.data.folders import ImageFolder
 
 
 def fetched(root, path, **settings):

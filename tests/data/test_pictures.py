@@ -7,10 +7,15 @@ import pytest
 import torchvision.transforms.v2 as transforms
 from PIL import Image
 
+from boundcheck.data import pictures
 from boundcheck.data.errors import DataError
-from boundcheck.data.pictures import picture_size, read_picture
+from boundcheck.data.pictures import picture_size
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (41, 60, 3), dtype=np.uint8)
+
+
+def read_picture(*args, **settings):
+    return pictures.read_picture(*args, **settings).pixels
 
 
 def content(array, format_="PNG", **options):

@@ -28,5 +28,10 @@ def explained(subject: object, advice: str, *kinds: type[Exception]) -> Iterator
     except DataError:
         raise
     except kinds as error:
-        what = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
-        raise DataError(f"{subject}: {what}; {advice}") from error
+        raise DataError(f"{subject}: {one_line(error)}; {advice}") from error
+
+
+def one_line(error: Exception) -> str:
+    """The first line of an error's text, or its type where it has none; at most 300 characters."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300].rstrip(": ")
