@@ -7,7 +7,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from boundcheck.data import arrays
 from boundcheck.data.arrays import FILE_NAME, new_arrays, read_arrays, write_arrays
 from boundcheck.data.errors import DataError
 
@@ -39,6 +38,7 @@ def test_what_was_written_is_read(root):
     scaled = IMAGES[:6].astype(np.float64) / 255
     assert np.allclose(splits.mean, scaled.mean((0, 2, 3)), rtol=1e-14)
     assert np.allclose(splits.std, scaled.std((0, 2, 3)), rtol=1e-14)
+    assert splits.class_names == tuple(NAMES)
     assert files(root) == [FILE_NAME]
 
 
@@ -117,15 +117,15 @@ def test_every_altered_byte_is_found(root):
             read_arrays(root)
 
 
-def test_large_files_are_verified_on_demand_only(root, monkeypatch):
-    monkeypatch.setattr(arrays, "VERIFIED_BYTES", 0)
+def test_a_changed_byte_is_told_with_both_digests(root):
     path = root / FILE_NAME
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    assert read_arrays(root).test.inputs.flatten()[-1] == IMAGES[-1, -1, -1, -1] ^ 1
-    with pytest.raises(DataError, match="content has changed"):
-        read_arrays(root, verify=True)
+    with pytest.raises(
+        DataError, match=rf"{path}: its content has changed: sha256 is \w{{64}}, expected \w{{64}}; delete"
+    ):
+        read_arrays(root)
 
 
 def test_a_file_of_another_make_is_refused(tmp_path):

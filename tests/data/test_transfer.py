@@ -13,7 +13,8 @@ from boundcheck.data.errors import DataError
 from boundcheck.data.transfer import locked
 
 CONTENT = bytes(range(256)) * 4000  # a megabyte
-MD5 = hashlib.md5(CONTENT).hexdigest()
+DIGITS = hashlib.md5(CONTENT).hexdigest()
+MD5 = f"md5:{DIGITS}"
 download = partial(transfer.download, timeout=5, backoff=0)
 
 
@@ -94,7 +95,7 @@ def test_a_useless_part_is_thrown_away(address, path, part):
 
 def test_an_altered_file_is_refused_at_once(server, address, path):
     server.files["/data.bin"] = CONTENT[:-1] + b"!"
-    with pytest.raises(DataError, match=rf"{address}: md5 is \w+, expected {MD5}; .*at {path} yourself"):
+    with pytest.raises(DataError, match=rf"{address}: md5 is \w+, expected {DIGITS}; .*at {path} yourself"):
         download([address], path, MD5)
     assert len(server.requests) == 1
     assert files(path) == []

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from boundcheck.data.errors import DataError
+from boundcheck.data.errors import DataError, composed
 from boundcheck.data.pictures import suffixes
 
 TEST_FOLDERS = ("test", "val")  # the first that has pictures is read
@@ -105,11 +105,6 @@ def _both_splits(names: Sequence[str], source: str) -> tuple[Pictures, Pictures,
             expected = f"expected {what}/<class>/<picture>"
             raise DataError(f"{source}: no pictures in {what}{_seen(names, top)}; {expected}{advice}")
     return train, test, [f"{top}train/", start]
-
-
-def composed(name: str) -> str:
-    """A name in Unicode's composed form (NFC): macOS writes é as e and an accent, other systems as one letter."""
-    return unicodedata.normalize("NFC", name)
 
 
 def in_order(classes: Iterable[str]) -> list[str]:

@@ -25,7 +25,9 @@ UNPACK_ADVICE = "free space there, or delete the downloads beside it, and fetch 
 
 
 Address = Annotated[
-    str, StringConstraints(pattern="^https?://"), in_words("an address that begins with http:// or https://")
+    str,
+    StringConstraints(pattern=r"^https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(:[0-9]{1,5})?(/[!-~]*)?$"),
+    in_words("an address that begins with http:// or https:// and names a host"),
 ]
 
 
@@ -56,7 +58,7 @@ class _Download:
             for name, addresses, md5 in _files(source):
                 if self.mirror is not None:
                     addresses = [f"{self.mirror.rstrip('/')}/{name}"]
-                download(addresses, folder / name, md5)
+                download(addresses, folder / name, f"md5:{md5}")
                 archives.append(folder / name)
             with _unpacked(source, archives, folder / ".unpacked") as unpacked:
                 train, test = (_read(source, unpacked, is_train) for is_train in (True, False))

@@ -1,7 +1,8 @@
-"""The errors of the data package: settings that are not allowed, and data that is missing or damaged."""
+"""The errors of the data package, and names as they are compared: settings not allowed, data missing or damaged."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,3 +36,8 @@ def one_line(error: Exception) -> str:
     """The first line of an error's text, or its type where it has none; at most 300 characters."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:300].rstrip(": ")
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC): macOS writes é as e and an accent, other systems as one letter."""
+    return unicodedata.normalize("NFC", name)

@@ -16,7 +16,7 @@ from boundcheck.atomic_files import replacing
 from boundcheck.contracts import Splits
 from boundcheck.data.arrays import FILE_NAME
 from boundcheck.data.errors import DataError, explained, require
-from boundcheck.data.transfer import locked
+from boundcheck.data.transfer import download, locked
 from boundcheck.settings import Count, Positive, settings
 
 DAMAGE = (SafetensorError, OSError, KeyError, ValueError)
@@ -27,9 +27,9 @@ class Teacher:
     """A trained network of torchvision, named in `training.teacher`. Its classes have the order of the dataset's.
 
     It has no examples. Its weights are fetched once into one safetensors file; the trainings that read it do not need
-    the internet. torchvision downloads the weights and checks their hash; torch reads them as weights only, which runs
-    no code. Downloads are kept in `downloads/teacher/`; you can also put them there yourself. The classes of ImageNet
-    are ordered by the names of their folders, both in torchvision's weights and here.
+    the internet. The sha256 of a download, new or kept, must begin as its name says; torch reads it as weights only,
+    which runs no code. Downloads are kept in `downloads/teacher/`; you can also put them there yourself. The classes
+    of ImageNet are ordered by the names of their folders, both in torchvision's weights and here.
 
     Args:
         model: torchvision's name of a classifier, such as `resnet34`.
@@ -119,9 +119,11 @@ class Teacher:
                 return load_file(Path(self.path).expanduser())
         advice = f"check the network, or put torchvision's file into {folder} yourself"
         with locked(folder), explained(f"{self.model} {self.weights}", advice, Exception):
-            return self._entry().get_state_dict(
-                progress=False, check_hash=True, model_dir=str(folder), weights_only=True
-            )
+            entry = self._entry()
+            name = entry.url.rpartition("/")[2]
+            digits = name.rpartition("-")[2].partition(".")[0]  # torchvision puts them into the name
+            download([entry.url], folder / name, f"sha256:{digits}", advice="check the network")
+            return entry.get_state_dict(progress=False, check_hash=True, model_dir=str(folder), weights_only=True)
 
     def _entry(self) -> Any:
         """The entry of the weights in torchvision's registry."""
