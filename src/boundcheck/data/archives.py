@@ -56,7 +56,9 @@ class Folder:
         """The content of one file. What is no regular file is refused before it is opened: a pipe would never end."""
         path = self._top + name
         with explained(path, "make the file readable or remove it", OSError):
-            _refuse_kind(path, os.stat(path).st_mode)
+            about = os.stat(path)
+            _refuse_kind(path, about.st_mode)
+            _refuse_size(path, about.st_size)
             with open(path, "rb") as file:
                 return _limited(file, path)
 

@@ -8,7 +8,14 @@ from contextlib import contextmanager
 
 
 class DataError(RuntimeError):
-    """Data is missing, damaged or unsuitable; the message names the file or address and says what to do."""
+    """Data is missing, damaged or unsuitable; the message names the file or address and says what to do.
+
+    It is one line without control characters, whatever the names of files and the answers of servers hold.
+    """
+
+    def __init__(self, message: str) -> None:
+        escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+        super().__init__("".join(escaped))
 
 
 def require(holds: bool, field: str, value: object, allowed: str) -> None:
@@ -35,7 +42,7 @@ def explained(subject: object, advice: str, *kinds: type[Exception]) -> Iterator
 def one_line(error: Exception) -> str:
     """The first line of an error's text, or its type where it has none; at most 300 characters."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300].rstrip(": ")
+    return lines[0][:300].rstrip(":. ")
 
 
 def composed(name: str) -> str:
