@@ -151,10 +151,10 @@ def a_split_of_what_is_split(folder):
     return {"split": 0.5}
 
 
-@hostile("the folder 'training' looks like a split, not a class", "expected train/<class>/<picture>")
+@hostile("the folder 'testing' looks like a split, not a class", "expected train/<class>/<picture>")
 def a_split_of_splits_of_other_names(folder):
     (folder / "train").rename(folder / "training")
-    shutil.rmtree(folder / "test")
+    (folder / "test").rename(folder / "testing")
     return {"split": 0.5}
 
 
@@ -305,13 +305,8 @@ def a_tar_with_a_bomb_in_a_header(folder):
 
 @hostile(r"sparse\.tar.*: more than 268,435,456 bytes", "make the file smaller")
 def a_tar_with_a_sparse_picture(folder):
-    sparse = {
-        "GNU.sparse.major": "0",
-        "GNU.sparse.minor": "1",
-        "GNU.sparse.map": "0,0",
-        "GNU.sparse.size": str(1 << 40),
-    }
-    return tar_of(folder / "sparse.tar", members(), format=tarfile.PAX_FORMAT, pax_headers=sparse)
+    sparse = {"GNU.sparse.map": "0,0", "GNU.sparse.size": str(1 << 40)}
+    return tar_of(folder / "sparse.tar", members(), pax_headers=sparse)
 
 
 @hostile(r"ends\.tar: member '\.\./out\.png' is a name that leads out", "make the archive again")
