@@ -11,7 +11,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from boundcheck.data.errors import DataError, explained
 
@@ -47,14 +47,18 @@ def suffixes() -> frozenset[str]:
 @contextmanager
 def _opened(content: bytes, name: str) -> Iterator[Image.Image]:
     """The picture, whose size is allowed. A decoder can raise any error on damaged bytes."""
-    with (
-        explained(name, "mend or remove the picture", Exception),
-        Image.open(io.BytesIO(content), formats=formats()) as picture,
-    ):
+    with explained(name, "mend or remove the picture", Exception), _recognised(content, name) as picture:
         if picture.width * picture.height > MAX_PIXELS:
             problem = f"{picture.height:,} x {picture.width:,} pixels, at most {MAX_PIXELS:,} are read"
             raise DataError(f"{name}: {problem}; make the picture smaller or remove it")
         yield picture
+
+
+def _recognised(content: bytes, name: str) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content), formats=formats())
+    except UnidentifiedImageError:
+        raise DataError(f"{name}: no picture of a known format; mend or remove the picture") from None
 
 
 def picture_size(content: bytes, name: str) -> tuple[int, int]:
@@ -126,7 +130,7 @@ def _is_deep(picture: Image.Image, content: bytes) -> bool:
         return True
     if picture.format == "AVIF":  # box av1C: bit 6 of the third byte is high_bitdepth
         at = content.find(b"av1C")
-        return at >= 0 and bool(content[at + 6 : at + 7] >= b"\x40" and content[at + 6] & 0x40)
+        return at >= 0 and any(bits & 0x40 for bits in content[at + 6 : at + 7])
     if picture.format == "JPEG2000":  # marker SIZ: for each component one byte with its bits, then two others
         at = content.find(b"\xff\x4f\xff\x51") + 42
         return any((bits & 0x7F) >= 8 for bits in content[at : at + 3 * len(picture.getbands()) : 3])
