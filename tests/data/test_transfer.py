@@ -73,6 +73,34 @@ def test_a_server_that_brings_something_every_time_is_not_given_up(server, addre
     assert path.read_bytes() == CONTENT
 
 
+def test_a_server_that_brings_a_little_every_time_is_given_up(server, address, path, monkeypatch):
+    monkeypatch.setattr(transfer, "MAX_ATTEMPTS", 4)
+    server.faults = ["stop"] * 99
+    with pytest.raises(DataError, match=rf"{address}: the server stopped after"):
+        download([address], path, MD5)
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize("max_bytes", [len(CONTENT) - 1, len(CONTENT)])
+def test_a_file_beyond_the_limit_is_not_received(server, address, path, max_bytes):
+    if max_bytes < len(CONTENT):
+        with pytest.raises(DataError, match=rf"sends {len(CONTENT):,} bytes or more, and no file has more than"):
+            download([address], path, MD5, max_bytes=max_bytes)
+        assert files(path) == []
+    else:
+        download([address], path, MD5, max_bytes=max_bytes)
+    assert len(server.requests) == 1
+
+
+def test_the_first_digits_of_a_sha256_will_do(address, path):
+    digits = hashlib.sha256(CONTENT).hexdigest()[:8]
+    download([address], path, f"sha256:{digits}")
+    assert path.read_bytes() == CONTENT
+    path.write_bytes(CONTENT[:-1] + b"!")
+    download([address], path, f"sha256:{digits}")
+    assert path.read_bytes() == CONTENT
+
+
 def test_a_server_that_cannot_resume_starts_afresh(server, address, path):
     server.faults = ["stop", "no range"]
     download([address], path, MD5)

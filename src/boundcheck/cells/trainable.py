@@ -41,7 +41,7 @@ def batch_problem(
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             network.train()(torch.zeros(1, *input_shape, device=device))
     except ValueError:
-        sizes = f"batch_size {batch_size} and {num_train} training examples leave a batch of 1"
+        sizes = f"batch_size {batch_size} and {num_train} training examples make a batch of 1"
         advice = "set a batch_size or train_size without such a remainder"
         return f"{sizes}, and the network's batch normalisation needs 2 or more; {advice}"
     except (NotImplementedError, RuntimeError):  # a layer that the meta device does not know: the training will say
