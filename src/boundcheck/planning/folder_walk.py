@@ -13,7 +13,7 @@ class Walked(NamedTuple):
     """One folder of a walk.
 
     `name` is relative to the top, with slashes; "" for the top. `files` are the names of all that is in the folder and
-    is no folder, sorted. `repeats` says that the folder was read under another name, or lies above the top: then
+    is no folder, in any order. `repeats` says that the folder was read under another name, or lies above the top: then
     `files` is empty.
     """
 
@@ -45,18 +45,18 @@ def walk(top: Path, on_error: Callable[[OSError], None]) -> Iterator[Walked]:
                 yield Walked(name, [], repeats=True)
                 continue
             seen.add(_identity(about))
-            with os.scandir(path) as scanned:
-                entries = sorted(scanned, key=lambda entry: entry.name)
+            with os.scandir(path) as entries:
+                files, below = [], []
+                for entry in entries:
+                    if _is_folder(entry):
+                        below.append((entry.name, entry.path, entry.is_symlink()))
+                    else:
+                        files.append(entry.name)
         except OSError as error:
             on_error(error)
             continue
-        files = []
-        for entry in entries:
-            below = f"{name}/{entry.name}" if name else entry.name
-            if _is_folder(entry):
-                (links if entry.is_symlink() else folders).append((below, entry.path))
-            else:
-                files.append(entry.name)
+        for own, path_below, leads_on in sorted(below):
+            (links if leads_on else folders).append((f"{name}/{own}" if name else own, path_below))
         yield Walked(name, files, about.st_mtime_ns)
 
 
