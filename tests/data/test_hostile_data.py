@@ -25,7 +25,7 @@ import pytest
 import torchvision.datasets
 from PIL import Image
 
-from boundcheck.data import archives, servers, transfer
+from boundcheck.data import archives, downloads, servers, transfer
 from boundcheck.jobs.command_line import main
 from boundcheck.planning.specs import SpecFiles
 
@@ -468,8 +468,7 @@ def test_a_rude_server_is_one_line(name, rude, fetched, monkeypatch):
     monkeypatch.setattr(transfer.time, "sleep", lambda _: None)
     monkeypatch.setattr(transfer.log, "warning", lambda *_: None)  # one for each attempt
     monkeypatch.setattr(servers, "PATIENCE_SECONDS", 0.2)
-    defaults = {**transfer.download.__kwdefaults__, "max_bytes": 4000, "timeout": 5}
-    monkeypatch.setattr(transfer.download, "__kwdefaults__", defaults)
+    monkeypatch.setattr(downloads, "MAX_BYTES", 4000)
     address = rude(content)
     code, _, lines = fetched(kind="cifar10", mirror=address)
     assert code == 1

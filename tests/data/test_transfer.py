@@ -15,7 +15,7 @@ from boundcheck.data.transfer import locked
 CONTENT = bytes(range(256)) * 4000  # a megabyte
 DIGITS = hashlib.md5(CONTENT).hexdigest()
 MD5 = f"md5:{DIGITS}"
-download = partial(transfer.download, timeout=5, backoff=0)
+download = partial(transfer.download, timeout=5, backoff=0, max_bytes=2**21)
 
 
 @pytest.fixture

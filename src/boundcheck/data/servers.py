@@ -8,7 +8,7 @@ from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
 from typing import Any
 from urllib import request
 
-MIN_RATE = 1024.0  # bytes a second, headers included
+MIN_RATE = 10_240.0  # bytes a second, headers included
 PATIENCE_SECONDS = 60.0  # before the rate counts
 
 

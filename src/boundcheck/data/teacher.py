@@ -19,6 +19,7 @@ from boundcheck.data.errors import DataError, explained, require
 from boundcheck.data.transfer import download, locked
 from boundcheck.settings import Count, Positive, settings
 
+SIZE_MARGIN = 1.5  # torchvision gives the size of its files in megabytes, rounded
 DAMAGE = (SafetensorError, OSError, KeyError, ValueError)
 
 
@@ -122,7 +123,8 @@ class Teacher:
             entry = self._entry()
             name = entry.url.rpartition("/")[2]
             digits = name.rpartition("-")[2].partition(".")[0]  # torchvision puts them into the name
-            download([entry.url], folder / name, f"sha256:{digits}", advice="check the network")
+            most = int(SIZE_MARGIN * entry.meta["_file_size"] * 2**20)
+            download([entry.url], folder / name, f"sha256:{digits}", max_bytes=most, advice="check the network")
             return entry.get_state_dict(progress=False, check_hash=True, model_dir=str(folder), weights_only=True)
 
     def _entry(self) -> Any:

@@ -21,7 +21,6 @@ TIMEOUT_SECONDS = 30.0  # without a byte
 ATTEMPTS = 5  # in a row that bring nothing new
 MAX_ATTEMPTS = 100
 BACKOFF_SECONDS = 1.0  # doubled after each failure
-MAX_BYTES = 2**33  # of one file; the largest is 3 GB
 TRANSIENT = {408, 416, 425, 429}  # 416: the kept part is of no use, a fresh start may be
 
 log = logging.getLogger(__name__)
@@ -57,9 +56,9 @@ def download(
     expected: str,
     *,
     timeout: float = TIMEOUT_SECONDS,
+    max_bytes: int,
     attempts: int = ATTEMPTS,
     backoff: float = BACKOFF_SECONDS,
-    max_bytes: int = MAX_BYTES,
     advice: str = "check the network, set `mirror`",
 ) -> None:
     """Download a file to `path`, unless `path` already has this sum.
@@ -72,9 +71,9 @@ def download(
         path: Where to store it.
         expected: Its sum: `md5:` and 32 digits, or `sha256:` and its first digits, in hexadecimal.
         timeout: Seconds without data after which an attempt fails.
+        max_bytes: A longer file is refused.
         attempts: Give up after this number of failures in a row that received no new data, or MAX_ATTEMPTS in all.
         backoff: Seconds to wait after the first failure; doubled after each.
-        max_bytes: A longer file is refused.
         advice: What to do if it fails, beside putting the file there by hand.
 
     Raises:
