@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from boundcheck.data import folders
+from boundcheck.data.archives import open_files
 from boundcheck.data.class_folders import find_pictures
 from boundcheck.data.errors import DataError
 from boundcheck.data.folders import ImageFolder
@@ -218,7 +219,11 @@ def test_pictures_without_splits(tmp_path, pictures):
     assert found == known
 
 
-@pytest.mark.parametrize("form", ["gztar", "zip"])
-def test_blocks_end_before_they_are_large(tmp_path, pictures, monkeypatch, form):
-    monkeypatch.setattr(folders, "READ_AHEAD_BYTES", 1)
-    check(fetched(tmp_path / "data", archived(pictures[0], form)), pictures[1])
+@pytest.mark.parametrize(("most", "lengths"), [(1, [1] * 10), (10**9, [4, 4, 2])])
+def test_blocks_end_before_they_are_large(pictures, monkeypatch, most, lengths):
+    monkeypatch.setattr(folders, "READ_AHEAD_BYTES", most)
+    monkeypatch.setattr(folders, "READ_AHEAD", 4)
+    with open_files(pictures[0]) as files:
+        blocks = [block for block in folders._blocks(files, files.names) if block]
+    assert [len(block) for block in blocks] == lengths
+    assert [name for block in blocks for name in block] == files.names

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -127,7 +128,11 @@ def test_avif_of_more_than_8_bits_is_found():
         assert not pictures._is_deep(picture, plain)
 
 
-def test_colours_of_5_bits_are_read():
-    bmp = bytearray(content(PIXELS[:2, :2], "BMP"))
-    bmp[28], bmp[34:] = 16, bytes(40)
-    assert read_picture(bytes(bmp), "x", 3).shape == (3, 2, 2)
+def test_colours_of_5_and_6_bits_are_read():
+    """A BMP with two bytes for a pixel: 5 bits of red, 6 of green, 5 of blue."""
+    sizes = struct.pack("<IiiHHIIiiII", 40, 2, 2, 1, 16, 3, 8, 0, 0, 0, 0)
+    masks, rows = struct.pack("<III", 0xF800, 0x07E0, 0x001F), struct.pack("<HHHH", 0xF800, 0x07E0, 0x001F, 0xFFFF)
+    head = b"BM" + struct.pack("<IHHI", 74, 0, 0, 66)
+    found = read_picture(head + sizes + masks + rows, "x", 3)
+    assert found[:, 1, 0].tolist() == [255, 0, 0]
+    assert found[:, 0, 1].tolist() == [255, 255, 255]

@@ -158,6 +158,13 @@ def test_a_missing_file_is_not_asked_for_again(server, path):
     assert len(server.requests) == 1
 
 
+def test_a_redirect_to_nowhere_is_not_asked_for_again(server, address, path):
+    server.faults = [302]
+    with pytest.raises(DataError, match=rf"{address}: HTTP Error 302"):
+        download([address], path, MD5)
+    assert len(server.requests) == 1
+
+
 def test_the_next_address_is_tried(server, address, path):
     download([f"{server.address}/gone.bin", address], path, MD5)
     assert path.read_bytes() == CONTENT
