@@ -156,6 +156,31 @@ def test_a_label_without_a_class_is_refused(tmp_path, label):
     assert files(tmp_path) == []
 
 
+@pytest.mark.parametrize("split", [0, 1])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_number_that_is_none_is_refused(tmp_path, split, value):
+    inputs = [np.zeros((3, 1, 2), np.float32), np.zeros((3, 1, 2), np.float32)]
+    inputs[split][2, 0, 1] = value
+    word = ("train", "test")[split]
+    with pytest.raises(DataError, match=rf"a test: a {word} input is infinite or no number \(NaN\); replace it"):
+        write_arrays(tmp_path, (inputs[0], LABELS[:3]), (inputs[1], LABELS[:3]), NAMES, "a test")
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "labels", "problem"),
+    [
+        (np.uint16, np.uint16, np.int64, "train inputs are uint16"),
+        (np.uint8, np.float32, np.int64, "test inputs are float32"),
+        (np.uint8, np.uint8, np.float64, "train labels are float64"),
+    ],
+)
+def test_types_that_would_lose_bits_are_refused(tmp_path, train, test, labels, problem):
+    parts = [(np.zeros((3, 1, 2), dtype), LABELS[:3].astype(labels)) for dtype in (train, test)]
+    with pytest.raises(DataError, match=rf"a test: {problem}; allowed: .*; convert them"):
+        write_arrays(tmp_path, *parts, NAMES, "a test")
+
+
 def test_a_full_disk_is_an_error_before_anything_is_written(tmp_path, full_disk):
     with (
         full_disk(1 << 20),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torchvision import models as zoo
 from torchvision.models import WeightsEnum
@@ -161,7 +163,8 @@ def test_files_that_are_missing_or_altered(local):
     state = load_file(file)
     state["fc.bias"] += 1
     save_file(state, file, {"sha256": "0"})
-    for message in (r"content has changed \(sha256\); the file is damaged", "no such file; fetch the teacher first"):
+    changed = r"its content has changed: sha256 is \w{64}, expected 0; the file is damaged: delete it and fetch"
+    for message in (changed, "no such file; fetch the teacher first"):
         with pytest.raises(DataError, match=message):
             teacher.function(file, splits(3, 7), "standard", "cpu", torch.float32)
         file.unlink(missing_ok=True)
@@ -171,6 +174,29 @@ def test_files_that_are_missing_or_altered(local):
         )
     with pytest.raises(DataError, match="is a teacher without examples"):
         teacher.load(file.parent)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda bias: bias.view(torch.int32), lambda bias: bias[None], lambda bias: bias + 1]
+)
+def test_numbers_that_are_read_in_another_way_are_others(local, change):
+    teacher, file = local(7)
+    with safe_open(file, framework="pt") as opened:
+        metadata = opened.metadata()
+    state = load_file(file)
+    state["fc.bias"] = change(state["fc.bias"])
+    save_file(state, file, metadata)
+    with pytest.raises(DataError, match="its content has changed: sha256 is"):
+        teacher.function(file, splits(3, 7), "standard", "cpu", torch.float32)
+
+
+def test_weights_may_be_bfloat16(local):
+    save = network(7).bfloat16().state_dict()
+    teacher, file = local(7)
+    save_file(save, Path(teacher.path))
+    teacher.fetch(file.parent)
+    assert load_file(file)["fc.bias"].dtype == torch.bfloat16
+    teacher.function(file, splits(3, 7), "standard", "cpu", torch.float32)
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,10 @@ def refuse_untrainable(cell: Cell, splits: Splits) -> None:
     Raises:
         DataError: nothing can be learnt from the examples, or a batch is too small.
     """
-    network = build_network(cell, splits, cell.seeds[0])
-    num_train = len(splits.train.labels)
-    problem = batch_problem(network, splits.input_shape, num_train, cell.training.batch_size)
+    num_train, batch_size, problem = len(splits.train.labels), cell.training.batch_size, None
+    if has_lone_example(num_train, batch_size):
+        network = build_network(cell, splits, cell.seeds[0])
+        problem = batch_problem(network, splits.input_shape, num_train, batch_size)
     seen = splits.train.labels.unique().tolist()
     if problem is None and len(seen) == 1 and splits.num_classes > 1 and cell.training.loss != "reconstruction":
         problem = f"all {num_train} training examples are of class {seen[0]}; take examples of two classes or more"

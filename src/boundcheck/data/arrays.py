@@ -24,6 +24,7 @@ FILE_NAME = "arrays.safetensors"
 FORMAT = "boundcheck arrays 1"
 DISK_ADVICE = "free space there or choose a folder that can be written"
 DAMAGE = (SafetensorError, OSError, KeyError, ValueError)
+INPUT_TYPES = ("uint8", "float32", "float64")
 NO_DIGEST = "0" * 64
 SAFETENSORS_NAMES = {"float64": "F64", "int64": "I64", "float32": "F32", "uint8": "U8"}
 
@@ -65,7 +66,8 @@ def new_arrays(
         dtype: "uint8" for images (0…255) or "float32" (in [0, 1]).
 
     Raises:
-        DataError: an empty split, a label without a class, or a disk that is full or read-only.
+        DataError: an empty split, a label without a class, an input that is no finite number, or a disk that is full
+            or read-only.
     """
     if not (num_train and num_test):
         empty = "test" if num_train else "train"
@@ -89,6 +91,7 @@ def new_arrays(
         arrays = Arrays(*(maps[name] for name in Arrays._fields))
         yield arrays
         _check_labels(arrays, len(class_names), source)
+        _check_numbers(arrays, source)
         inputs = torch.from_numpy(arrays.train_inputs)
         mean, std = channel_statistics(blocks(inputs), inputs.shape[1], unit_scale(inputs))
         maps["mean"][:], maps["std"][:] = mean.numpy(), std.numpy()
@@ -108,7 +111,17 @@ def write_arrays(
     class_names: Sequence[str],
     source: str,
 ) -> None:
-    """Write a dataset that is in memory, as `new_arrays` does. `train` and `test` are (inputs, labels)."""
+    """Write a dataset that is in memory, as `new_arrays` does. `train` and `test` are (inputs, labels).
+
+    Raises:
+        DataError: as `new_arrays`, or inputs or labels of a type that cannot be stored as it is.
+    """
+    for name, (inputs, labels) in (("train", train), ("test", test)):
+        if inputs.dtype != train[0].dtype or inputs.dtype.name not in INPUT_TYPES:
+            allowed = f"{', '.join(INPUT_TYPES)}, the same in both splits"
+            raise DataError(f"{source}: {name} inputs are {inputs.dtype}; allowed: {allowed}; convert them")
+        if labels.dtype.kind not in "iu":
+            raise DataError(f"{source}: {name} labels are {labels.dtype}; allowed: whole numbers; convert them")
     num_train, *shape = train[0].shape
     dtype = train[0].dtype.name
     with new_arrays(root, num_train, len(test[0]), shape, class_names, source, dtype) as arrays:
@@ -206,3 +219,9 @@ def _check_labels(arrays: Arrays, num_classes: int, source: str) -> None:
     for name, labels in (("train", arrays.train_labels), ("test", arrays.test_labels)):
         if labels.min() < 0 or labels.max() >= num_classes:
             raise DataError(f"{source}: a {name} label lies outside 0…{num_classes - 1}; check the source")
+
+
+def _check_numbers(arrays: Arrays, source: str) -> None:
+    for name, inputs in (("train", arrays.train_inputs), ("test", arrays.test_inputs)):
+        if inputs.dtype.kind == "f" and not all(block.isfinite().all() for block in blocks(torch.from_numpy(inputs))):
+            raise DataError(f"{source}: a {name} input is infinite or no number (NaN); replace it")

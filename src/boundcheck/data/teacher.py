@@ -173,13 +173,16 @@ def _read(file: Path) -> dict[str, Tensor]:
         with safe_open(file, framework="pt") as opened:
             expected = (opened.metadata() or {})["sha256"]
         state = load_file(file)
-        if _digest(state) != expected:
-            raise ValueError("its content has changed (sha256)")
+        if (found := _digest(state)) != expected:
+            raise ValueError(f"its content has changed: sha256 is {found}, expected {expected}")
         return state
 
 
 def _digest(state: Mapping[str, Tensor]) -> str:
+    """The sha256 of names, dtypes, shapes and numbers."""
     digest = hashlib.sha256()
     for name in sorted(state):
-        digest.update(name.encode() + state[name].numpy().tobytes())
+        tensor = state[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)  # bytes: numpy has no bfloat16
     return digest.hexdigest()
