@@ -7,7 +7,7 @@ may have or not are in optional_members.py. Claims: verdicts.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -32,7 +32,10 @@ class Split(NamedTuple):
 
 
 class Splits(NamedTuple):
-    """A dataset as arrays. `mean` and `std` (channels,) are those of the training inputs scaled to [0, 1]."""
+    """A dataset as arrays. `mean` and `std` (channels,) are those of the training inputs scaled to [0, 1].
+
+    `class_names` has the names in the order of the labels, or is empty.
+    """
 
     train: Split
     test: Split
@@ -40,6 +43,7 @@ class Splits(NamedTuple):
     num_classes: int
     mean: Tensor
     std: Tensor
+    class_names: tuple[str, ...] = ()
 
 
 class Dataset(Protocol):
@@ -52,7 +56,7 @@ class Dataset(Protocol):
     do not fit into memory); `load` returns `read_arrays(root)`.
     """
 
-    def fetch(self, root: Path) -> None: ...
+    def fetch(self, root: Path) -> Mapping[str, Any] | None: ...
     def load(self, root: Path) -> Splits: ...
 
 

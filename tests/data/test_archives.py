@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 import tarfile
 import zipfile
@@ -120,3 +121,21 @@ def test_only_named_files_are_extracted(tmp_path):
     assert (tmp_path / "out" / "a" / "c" / "d.txt").read_bytes() == b"second"
     with pytest.raises(DataError, match="no member 'f'"):
         extract(tmp_path / "x.tar", ["f"], tmp_path / "out")
+
+
+def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path):
+    make(tmp_path / "x.zip", ["e.txt"])
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        archive.add(make(tmp_path / "folder"), "top")
+        archive.add(tmp_path / "x.zip", "z.zip")
+    with open_files(tmp_path / "x.tar") as files:
+        assert set(files.names) == {*(f"top/{name}" for name in FILES), "z.zip"}
+
+
+def test_an_archive_is_closed(tmp_path):
+    for name in ("x.tar", "x.tgz", "x.zip"):
+        make(tmp_path / name)
+        read_all(tmp_path / name)
+    links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+    opened = [os.readlink(link) for link in links if os.path.exists(link)]
+    assert not [path for path in opened if path.startswith(str(tmp_path))]

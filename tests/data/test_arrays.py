@@ -7,7 +7,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from boundcheck.data import arrays
 from boundcheck.data.arrays import FILE_NAME, new_arrays, read_arrays, write_arrays
 from boundcheck.data.errors import DataError
 
@@ -39,6 +38,7 @@ def test_what_was_written_is_read(root):
     scaled = IMAGES[:6].astype(np.float64) / 255
     assert np.allclose(splits.mean, scaled.mean((0, 2, 3)), rtol=1e-14)
     assert np.allclose(splits.std, scaled.std((0, 2, 3)), rtol=1e-14)
+    assert splits.class_names == tuple(NAMES)
     assert files(root) == [FILE_NAME]
 
 
@@ -117,15 +117,15 @@ def test_every_altered_byte_is_found(root):
             read_arrays(root)
 
 
-def test_large_files_are_verified_on_demand_only(root, monkeypatch):
-    monkeypatch.setattr(arrays, "VERIFIED_BYTES", 0)
+def test_a_changed_byte_is_told_with_both_digests(root):
     path = root / FILE_NAME
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    assert read_arrays(root).test.inputs.flatten()[-1] == IMAGES[-1, -1, -1, -1] ^ 1
-    with pytest.raises(DataError, match="content has changed"):
-        read_arrays(root, verify=True)
+    with pytest.raises(
+        DataError, match=rf"{path}: its content has changed: sha256 is \w{{64}}, expected \w{{64}}; delete"
+    ):
+        read_arrays(root)
 
 
 def test_a_file_of_another_make_is_refused(tmp_path):
@@ -154,6 +154,31 @@ def test_a_label_without_a_class_is_refused(tmp_path, label):
     with pytest.raises(DataError, match=r"a test: a test label lies outside 0…2"):
         write_arrays(tmp_path, (IMAGES, LABELS), (IMAGES[:1], np.array([label])), NAMES, "a test")
     assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("split", [0, 1])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_number_that_is_none_is_refused(tmp_path, split, value):
+    inputs = [np.zeros((3, 1, 2), np.float32), np.zeros((3, 1, 2), np.float32)]
+    inputs[split][2, 0, 1] = value
+    word = ("train", "test")[split]
+    with pytest.raises(DataError, match=rf"a test: a {word} input is infinite or no number \(NaN\); replace it"):
+        write_arrays(tmp_path, (inputs[0], LABELS[:3]), (inputs[1], LABELS[:3]), NAMES, "a test")
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "labels", "problem"),
+    [
+        (np.uint16, np.uint16, np.int64, "train inputs are uint16"),
+        (np.uint8, np.float32, np.int64, "test inputs are float32"),
+        (np.uint8, np.uint8, np.float64, "train labels are float64"),
+    ],
+)
+def test_types_that_would_lose_bits_are_refused(tmp_path, train, test, labels, problem):
+    parts = [(np.zeros((3, 1, 2), dtype), LABELS[:3].astype(labels)) for dtype in (train, test)]
+    with pytest.raises(DataError, match=rf"a test: {problem}; allowed: .*; convert them"):
+        write_arrays(tmp_path, *parts, NAMES, "a test")
 
 
 def test_a_full_disk_is_an_error_before_anything_is_written(tmp_path, full_disk):

@@ -156,6 +156,24 @@ def test_a_machine_without_network_takes_files_put_there_by_hand(tiny, tmp_path)
     assert source.server.requests == []
 
 
+@pytest.mark.parametrize(
+    "mirror", ["http://x", "https://a.b-c.org:8080/d/e%20f/", "http://[::1]:80/x", "http://127.0.0.1/"]
+)
+def test_addresses_are_taken(mirror):
+    assert build(DATASETS, {"kind": "mnist", "mirror": mirror}).mirror == mirror
+
+
+def test_a_wrong_file_put_there_by_hand_is_named_with_both_sums(tiny, tmp_path):
+    source = tiny("cifar10")
+    folder = tmp_path / "downloads" / "cifar10"
+    folder.mkdir(parents=True)
+    (folder / source.source.filename).write_bytes(b"something else")
+    source.server.faults = [404]
+    problem = rf"with md5 {source.source.tgz_md5} at {folder / source.source.filename} yourself"
+    with pytest.raises(DataError, match=rf"{problem} \(the file there has md5 {md5(b'something else')}\)"):
+        build(DATASETS, {"kind": "cifar10"}).fetch(tmp_path / "one")
+
+
 @pytest.mark.parametrize("kind", ["mnist", "cifar10"])
 @pytest.mark.parametrize("damage", [lambda content: content[:-9], lambda content: content[:-1] + b"!"])
 def test_damaged_downloads_are_refused(tiny, tmp_path, kind, damage):
@@ -266,7 +284,21 @@ def test_addresses_and_sums_are_those_of_torchvision():
     assert all(address.endswith(f"/{name}") for name, addresses, _ in files for address in addresses)
 
 
-@pytest.mark.parametrize("mirror", ["", "ftp://x", 3, "/a/folder"])
+NO_ADDRESSES = [
+    "",
+    "ftp://x",
+    3,
+    "/a/folder",
+    "http://",
+    "http:// x",
+    "http://[::1",
+    "http://a:b",
+    "https://a b/c",
+    "http://x/\n",
+]
+
+
+@pytest.mark.parametrize("mirror", NO_ADDRESSES)
 def test_a_mirror_must_be_an_address(mirror):
     with pytest.raises(ValueError, match=r"mirror: got .*; allowed: an address that begins with http"):
         build(DATASETS, {"kind": "mnist", "mirror": mirror})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from boundcheck.data import DATASETS
 from boundcheck.data.arrays import read_arrays, write_arrays
 from boundcheck.data.errors import DataError
-from boundcheck.data.fetch import fetch
+from boundcheck.data.fetch import fetch, told
 
 
 def test_a_dataset_is_written_where_the_rule_wants_it(tmp_path):
@@ -74,3 +75,27 @@ def test_a_wrong_call_is_refused(tmp_path, spec, name, match):
     with pytest.raises(ValueError, match=match):
         fetch(spec, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_read_is_in_the_log_and_in_the_provenance(tmp_path, pictures, capsys):
+    folder, _ = pictures
+    (folder / "train/ant/a\x1b[2J\n.txt").write_text("text")
+    output = tmp_path / "mine" / "arrays.safetensors"
+    fetch({"kind": "image_folder", "path": str(folder)}, output)
+    assert capsys.readouterr().out.splitlines() == [
+        "class 0: 'ant': train 3, test 2",
+        "class 1: 'cat': train 3, test 2",
+        r"passed over: 1 (suffix .txt), first 'train/ant/a\x1b[2J\n.txt'",
+    ]
+    read = json.loads(output.with_name("provenance.json").read_text())["read"]
+    assert read["classes"] == ["ant", "cat"]
+    assert read["pictures"] == {"train": {"ant": 3, "cat": 3}, "test": {"ant": 2, "cat": 2}}
+    assert read["passed over"]["suffix .txt"]["files"] == 1
+
+
+def test_many_classes_are_not_all_in_the_log():
+    classes = [str(number) for number in range(1000)]
+    counts = dict.fromkeys(classes, 1)
+    lines = list(told({"classes": classes, "pictures": {"train": counts, "test": counts}}))
+    assert len(lines) == 21
+    assert lines[-1] == "and 980 more classes: see provenance.json"

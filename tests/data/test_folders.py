@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 from boundcheck.data import folders
+from boundcheck.data.archives import open_files
+from boundcheck.data.class_folders import find_pictures
 from boundcheck.data.errors import DataError
-from boundcheck.data.folders import ImageFolder, find_pictures
+from boundcheck.data.folders import ImageFolder
 
 
 def fetched(root, path, **settings):
@@ -165,3 +167,63 @@ def test_a_full_disk(tmp_path, pictures, full_disk):
 def test_settings_that_make_no_sense(field, settings):
     with pytest.raises(ValueError, match=f"{field}: got .*; allowed: "):
         ImageFolder(**{"path": "x", **settings})
+
+
+def test_it_says_what_was_read(tmp_path, pictures):
+    folder, _ = pictures
+    (folder / "train/ant/again").symlink_to("../cat")
+    (folder / "train/list.txt").write_text("text")
+    frames = [Image.new("L", (5, 6), value) for value in (1, 2)]
+    frames[0].save(folder / "train/ant/9.gif", save_all=True, append_images=frames[1:])
+    Image.new("CMYK", (5, 6)).save(folder / "test/cat/9.jpg")
+    Image.new("RGBA", (5, 6)).save(folder / "test/cat/8.png")
+    read = ImageFolder(str(folder), background="white").fetch(tmp_path / "data")
+    link = "a link to a folder that is read under another name or lies above"
+    assert read == {
+        "classes": ["ant", "cat"],
+        "pictures": {"train": {"ant": 4, "cat": 3}, "test": {"ant": 2, "cat": 4}},
+        "passed over": {
+            "suffix .txt": {"files": 1, "first": "train/list.txt"},
+            link: {"files": 1, "first": "train/ant/again"},
+        },
+        "changed": {
+            "first of several frames": 1,
+            "CMYK converted to RGB without a colour profile": 1,
+            "transparent parts on white": 1,
+        },
+    }
+
+
+def test_links_to_folders_do_not_move_or_double_pictures(tmp_path, pictures):
+    folder, pixels = pictures
+    (folder / "train/ant/up").symlink_to("..")
+    (folder / "train/ant/sibling").symlink_to("../cat")
+    (folder / "test/loop").symlink_to(folder.parent)
+    check(fetched(tmp_path / "data", folder), pixels)
+
+
+def test_pictures_without_splits(tmp_path, pictures):
+    folder, pixels = pictures
+    for label in ("ant", "cat"):
+        (folder / "train" / label).rename(folder / label)
+    shutil.rmtree(folder / "train")
+    shutil.rmtree(folder / "test")
+    splits = fetched(tmp_path / "data", folder, split=0.4, split_seed=3)
+    assert [split.labels.bincount().tolist() for split in (splits.train, splits.test)] == [[2, 2], [1, 1]]
+    found = {(row.numpy().tobytes(), int(label)) for split in splits[:2] for row, label in zip(*split, strict=True)}
+    known = {
+        (picture.transpose(2, 0, 1).tobytes(), ["ant", "cat"].index(name.split("/")[1]))
+        for name, picture in pixels.items()
+        if name.startswith("train")
+    }
+    assert found == known
+
+
+@pytest.mark.parametrize(("most", "lengths"), [(1, [1] * 10), (10**9, [4, 4, 2])])
+def test_blocks_end_before_they_are_large(pictures, monkeypatch, most, lengths):
+    monkeypatch.setattr(folders, "READ_AHEAD_BYTES", most)
+    monkeypatch.setattr(folders, "READ_AHEAD", 4)
+    with open_files(pictures[0]) as files:
+        blocks = [block for block in folders._blocks(files, files.names) if block]
+    assert [len(block) for block in blocks] == lengths
+    assert [name for block in blocks for name in block] == files.names

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
 import torchvision.transforms.v2 as transforms
 from PIL import Image
 
+from boundcheck.data import pictures
 from boundcheck.data.errors import DataError
-from boundcheck.data.pictures import picture_size, read_picture
+from boundcheck.data.pictures import picture_size
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (41, 60, 3), dtype=np.uint8)
+
+
+def read_picture(*args, **settings):
+    return pictures.read_picture(*args, **settings).pixels
 
 
 def content(array, format_="PNG", **options):
@@ -72,3 +78,61 @@ def test_deep_pictures_are_refused():
 def test_damaged_pictures_are_named(damaged):
     with pytest.raises(DataError, match=r"x.png: .*; mend or remove the picture"):
         read_picture(damaged, "x.png", 3)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "1", "P"])
+def test_common_pictures_are_not_said_to_be_changed(mode):
+    found = pictures.read_picture(content(Image.fromarray(PIXELS).convert(mode)), "x", 3)
+    assert found.changes == ()
+
+
+@pytest.mark.parametrize(("background", "value"), [("black", 0), ("white", 255)])
+def test_transparent_parts_lie_on_the_background(background, value):
+    rgba = np.dstack([PIXELS, np.full(PIXELS.shape[:2], 255, np.uint8)])
+    rgba[:20, ..., 3] = 0
+    with pytest.raises(DataError, match=r"x: parts of the picture are transparent; set `background` to black or white"):
+        read_picture(content(rgba), "x", 3)
+    found = pictures.read_picture(content(rgba), "x", 3, background=background)
+    assert found.changes == (f"transparent parts on {background}",)
+    assert (found.pixels[:, :20] == value).all()
+    assert np.array_equal(found.pixels[:, 20:], PIXELS[20:].transpose(2, 0, 1))
+
+
+def test_a_background_changes_no_opaque_picture():
+    rgba = np.dstack([PIXELS, np.full(PIXELS.shape[:2], 255, np.uint8)])
+    found = pictures.read_picture(content(rgba), "x", 3, background="white")
+    assert found.changes == ()
+    assert np.array_equal(found.pixels, PIXELS.transpose(2, 0, 1))
+
+
+def test_of_several_frames_the_first_is_read():
+    frames = [Image.fromarray(PIXELS), Image.fromarray(255 - PIXELS)]
+    for form in ("PNG", "TIFF"):
+        found = pictures.read_picture(content(frames[0], form, save_all=True, append_images=frames[1:]), "x", 3)
+        assert found.changes == ("first of several frames",)
+        assert np.array_equal(found.pixels, PIXELS.transpose(2, 0, 1))
+
+
+def test_colours_of_other_models_are_said_to_be_converted():
+    found = pictures.read_picture(content(Image.fromarray(PIXELS).convert("CMYK"), "TIFF"), "x", 3)
+    assert found.changes == ("CMYK converted to RGB without a colour profile",)
+
+
+def test_avif_of_more_than_8_bits_is_found():
+    """Pillow writes none, so the bit is set in the header alone."""
+    plain = content(PIXELS, "AVIF", quality=50)
+    deep = bytearray(plain)
+    deep[deep.index(b"av1C") + 6] |= 0x40
+    with Image.open(io.BytesIO(plain)) as picture:
+        assert pictures._is_deep(picture, bytes(deep))
+        assert not pictures._is_deep(picture, plain)
+
+
+def test_colours_of_5_and_6_bits_are_read():
+    """A BMP with two bytes for a pixel: 5 bits of red, 6 of green, 5 of blue."""
+    sizes = struct.pack("<IiiHHIIiiII", 40, 2, 2, 1, 16, 3, 8, 0, 0, 0, 0)
+    masks, rows = struct.pack("<III", 0xF800, 0x07E0, 0x001F), struct.pack("<HHHH", 0xF800, 0x07E0, 0x001F, 0xFFFF)
+    head = b"BM" + struct.pack("<IHHI", 74, 0, 0, 66)
+    found = read_picture(head + sizes + masks + rows, "x", 3)
+    assert found[:, 1, 0].tolist() == [255, 0, 0]
+    assert found[:, 0, 1].tolist() == [255, 255, 255]

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+from functools import partial
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torchvision import models as zoo
+from torchvision.models import WeightsEnum
 
 from boundcheck.contracts import Split, Splits
-from boundcheck.data import DATASETS
+from boundcheck.data import DATASETS, transfer
 from boundcheck.data.errors import DataError
+from boundcheck.data.teacher import Teacher
 from boundcheck.registry import build
 
 MODEL = "shufflenet_v2_x0_5"
@@ -36,16 +44,31 @@ def local(tmp_path):
 
 
 @pytest.fixture
-def downloaded(tmp_path):
-    """Put what torchvision would have downloaded where it lies."""
+def downloaded(tmp_path, monkeypatch):
+    """Put what torchvision would have downloaded where it lies, under a name that says its sha256."""
+
+    monkeypatch.setenv("no_proxy", "*")
 
     def downloaded(content):
         folder = tmp_path / "downloads" / "teacher"
         folder.mkdir(parents=True)
-        torch.save(content, folder / zoo.get_model_weights(MODEL)["IMAGENET1K_V1"].url.rpartition("/")[2])
+        torch.save(content, folder / "new")
+        digits = hashlib.sha256((folder / "new").read_bytes()).hexdigest()[:10]
+        weights = zoo.get_model_weights(MODEL)["IMAGENET1K_V1"]
+        entry = dataclasses.replace(weights.value, url=f"http://127.0.0.1:9/{MODEL}-{digits}.pth")
+        monkeypatch.setattr(Teacher, "_entry", lambda _: Entry(entry))
+        (folder / "new").rename(folder / entry.url.rpartition("/")[2])
         return tmp_path / "taught"
 
     return downloaded
+
+
+class Entry:
+    """What torchvision's registry holds, for weights with another address."""
+
+    def __init__(self, weights):
+        self.url, self.meta, self.transforms = weights.url, weights.meta, weights.transforms
+        self.get_state_dict = partial(WeightsEnum.get_state_dict, self)
 
 
 def splits(channels, num_classes, mean=0.3, std=0.2):
@@ -84,6 +107,18 @@ def test_a_download_that_is_no_weights_is_not_run(downloaded):
     with pytest.raises(DataError, match=r"shufflenet_v2_x0_5 IMAGENET1K_V1: .*[Ww]eights.only.*check the network"):
         build(DATASETS, WEIGHTS).fetch(root)
     assert not (root / "arrays.safetensors").exists()
+
+
+def test_kept_weights_that_are_others_are_refused(downloaded, monkeypatch):
+    root = downloaded(network(1000).state_dict())
+    (file,) = (root.parent / "downloads" / "teacher").glob("*.pth")
+    torch.save({name: tensor * 0 for name, tensor in network(1000).state_dict().items()}, file)
+    monkeypatch.setattr(transfer, "BACKOFF_SECONDS", 0)
+    monkeypatch.setattr(transfer.time, "sleep", lambda _: None)
+    problem = rf"refused>; check the network, or put the file with sha256 (\w{{10}}) at {file} yourself "
+    with pytest.raises(DataError, match=problem + r"\(the file there has sha256 (?!\1)\w{10}\)$"):
+        build(DATASETS, WEIGHTS).fetch(root)
+    assert not root.exists()
 
 
 def test_a_teacher_of_ones_own_sees_what_the_student_sees(local):
@@ -128,7 +163,8 @@ def test_files_that_are_missing_or_altered(local):
     state = load_file(file)
     state["fc.bias"] += 1
     save_file(state, file, {"sha256": "0"})
-    for message in (r"content has changed \(sha256\); the file is damaged", "no such file; fetch the teacher first"):
+    changed = r"its content has changed: sha256 is \w{64}, expected 0; the file is damaged: delete it and fetch"
+    for message in (changed, "no such file; fetch the teacher first"):
         with pytest.raises(DataError, match=message):
             teacher.function(file, splits(3, 7), "standard", "cpu", torch.float32)
         file.unlink(missing_ok=True)
@@ -138,6 +174,29 @@ def test_files_that_are_missing_or_altered(local):
         )
     with pytest.raises(DataError, match="is a teacher without examples"):
         teacher.load(file.parent)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda bias: bias.view(torch.int32), lambda bias: bias[None], lambda bias: bias + 1]
+)
+def test_numbers_that_are_read_in_another_way_are_others(local, change):
+    teacher, file = local(7)
+    with safe_open(file, framework="pt") as opened:
+        metadata = opened.metadata()
+    state = load_file(file)
+    state["fc.bias"] = change(state["fc.bias"])
+    save_file(state, file, metadata)
+    with pytest.raises(DataError, match="its content has changed: sha256 is"):
+        teacher.function(file, splits(3, 7), "standard", "cpu", torch.float32)
+
+
+def test_weights_may_be_bfloat16(local):
+    save = network(7).bfloat16().state_dict()
+    teacher, file = local(7)
+    save_file(save, Path(teacher.path))
+    teacher.fetch(file.parent)
+    assert load_file(file)["fc.bias"].dtype == torch.bfloat16
+    teacher.function(file, splits(3, 7), "standard", "cpu", torch.float32)
 
 
 @pytest.mark.parametrize(

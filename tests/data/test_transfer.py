@@ -13,8 +13,9 @@ from boundcheck.data.errors import DataError
 from boundcheck.data.transfer import locked
 
 CONTENT = bytes(range(256)) * 4000  # a megabyte
-MD5 = hashlib.md5(CONTENT).hexdigest()
-download = partial(transfer.download, timeout=5, backoff=0)
+DIGITS = hashlib.md5(CONTENT).hexdigest()
+MD5 = f"md5:{DIGITS}"
+download = partial(transfer.download, timeout=5, backoff=0, max_bytes=2**21)
 
 
 @pytest.fixture
@@ -72,6 +73,34 @@ def test_a_server_that_brings_something_every_time_is_not_given_up(server, addre
     assert path.read_bytes() == CONTENT
 
 
+def test_a_server_that_brings_a_little_every_time_is_given_up(server, address, path, monkeypatch):
+    monkeypatch.setattr(transfer, "MAX_ATTEMPTS", 4)
+    server.faults = ["stop"] * 99
+    with pytest.raises(DataError, match=rf"{address}: the server stopped after"):
+        download([address], path, MD5)
+    assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize("max_bytes", [len(CONTENT) - 1, len(CONTENT)])
+def test_a_file_beyond_the_limit_is_not_received(server, address, path, max_bytes):
+    if max_bytes < len(CONTENT):
+        with pytest.raises(DataError, match=rf"sends {len(CONTENT):,} bytes or more, and no file has more than"):
+            download([address], path, MD5, max_bytes=max_bytes)
+        assert files(path) == []
+    else:
+        download([address], path, MD5, max_bytes=max_bytes)
+    assert len(server.requests) == 1
+
+
+def test_the_first_digits_of_a_sha256_will_do(address, path):
+    digits = hashlib.sha256(CONTENT).hexdigest()[:8]
+    download([address], path, f"sha256:{digits}")
+    assert path.read_bytes() == CONTENT
+    path.write_bytes(CONTENT[:-1] + b"!")
+    download([address], path, f"sha256:{digits}")
+    assert path.read_bytes() == CONTENT
+
+
 def test_a_server_that_cannot_resume_starts_afresh(server, address, path):
     server.faults = ["stop", "no range"]
     download([address], path, MD5)
@@ -94,7 +123,7 @@ def test_a_useless_part_is_thrown_away(address, path, part):
 
 def test_an_altered_file_is_refused_at_once(server, address, path):
     server.files["/data.bin"] = CONTENT[:-1] + b"!"
-    with pytest.raises(DataError, match=rf"{address}: md5 is \w+, expected {MD5}; .*at {path} yourself"):
+    with pytest.raises(DataError, match=rf"{address}: md5 is \w+, expected {DIGITS}; .*at {path} yourself"):
         download([address], path, MD5)
     assert len(server.requests) == 1
     assert files(path) == []
@@ -126,6 +155,13 @@ def test_the_waits_double(server, address, path, monkeypatch):
 def test_a_missing_file_is_not_asked_for_again(server, path):
     with pytest.raises(DataError, match=r"gone.bin: HTTP Error 404"):
         download([f"{server.address}/gone.bin"], path, MD5)
+    assert len(server.requests) == 1
+
+
+def test_a_redirect_to_nowhere_is_not_asked_for_again(server, address, path):
+    server.faults = [302]
+    with pytest.raises(DataError, match=rf"{address}: HTTP Error 302"):
+        download([address], path, MD5)
     assert len(server.requests) == 1
 
 

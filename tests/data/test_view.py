@@ -233,9 +233,21 @@ def test_two_classes_are_made_of_many_after_the_choice_of_examples():
 
 @pytest.mark.parametrize("positive", [[5], [0, 1, 2, 3, 4]])
 def test_classes_that_are_not_there_and_all_of_them_are_refused(positive):
-    for refused in (lambda: apply(positive=positive), lambda: View(positive=positive).sizes(Sizes(num_classes=5))):
-        with pytest.raises(ValueError, match=r"positive: got .*; allowed: some, but not all, of 0…4"):
-            refused()
+    with pytest.raises(ValueError, match=r"positive: got .*; allowed: some, but not all, of 0…4"):
+        View(positive=positive).sizes(Sizes(num_classes=5))
+    with pytest.raises(DataError, match=r"positive: got .*; allowed: some, but not all, of 0…4"):
+        apply(positive=positive)
+
+
+def test_positive_takes_names_in_any_unicode_form():
+    named = SPLITS._replace(class_names=("bee", "cafe\u0301", "3", "dog", "ant"))
+    by_number = apply(positive=[1, 2]).train.labels
+    assert apply(named, positive=["caf\u00e9", "3"]).train.labels.equal(by_number)
+    assert apply(named, positive=["caf\u00e9", 2]).train.labels.equal(by_number)
+    assert View(positive=["bee"]).sizes(Sizes(num_classes=5)).num_classes == 2
+    for wrong in (["wasp"], ["bee", "cafe\u0301", "3", "dog", 4]):
+        with pytest.raises(DataError, match=r"positive: got .*; allowed: .* 0…4, or of their names: 'bee', "):
+            apply(named, positive=wrong)
 
 
 def test_the_settings_are_known_without_torch():

@@ -129,3 +129,17 @@ def test_settings_without_a_certificate_are_refused(make_config, changes, proble
     assert len(errors) == (problem is not None)
     if problem:
         assert "config.yaml: methods.sgd: on gam/digits/mlp/sgd: " + problem in errors[0]
+
+
+@pytest.mark.parametrize("batch_size", [1, 33, 99, 34])
+@pytest.mark.parametrize("kind", ["binary_mlp", "mlp"])
+def test_a_batch_of_one_is_an_error_where_the_model_normalises_batches(make_config, kind, batch_size):
+    config = copy.deepcopy(CONFIG)
+    config["models"]["mlp"]["kind"] = kind
+    config["studies"]["gam"]["grid"][0]["training"]["batch_size"] = batch_size
+    errors = validate(make_plan([make_config(config)]))["errors"]
+    problem = f"batch_size {batch_size} and 100 training examples make a batch of 1, and"
+    expected = ["sgd", "gam_a"] if kind == "binary_mlp" and batch_size != 34 else []
+    assert len(errors) == len(expected)
+    for method, error in zip(expected, errors, strict=True):
+        assert f"datasets.digits: on gam/digits/mlp/{method}: {problem}" in error

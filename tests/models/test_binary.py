@@ -177,3 +177,14 @@ def test_layers_of_a_stack_scale_each_slice_alone():
     layers = [BinaryLinear(4, 3, "identity", "form_2") for _ in range(2)]
     x = torch.randn(5, 4)
     torch.testing.assert_close(stack(layers)(x), torch.stack([layer(x) for layer in layers]))
+
+
+def test_a_batch_of_one_is_refused_in_training_only():
+    norm = StackableBatchNorm(3)
+    with pytest.raises(ValueError, match="a batch of one example; batch normalisation needs two or more in training"):
+        norm(torch.ones(1, 3))
+    with pytest.raises(ValueError, match="a batch of one example"):
+        norm(torch.ones(2, 1, 3))
+    assert torch.equal(norm.running_mean, torch.zeros(3))
+    norm(torch.ones(2, 3))
+    norm.eval()(torch.ones(1, 3))

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,10 @@ def images(tmp_path):
         for label in ("a", "b"):
             (tmp_path / "images" / split / label).mkdir(parents=True)
             (tmp_path / "images" / split / label / "1.png").write_bytes(b"picture")
+    (tmp_path / "images/train/a/more/deep").mkdir(parents=True)
+    (tmp_path / "images/train/a/more/up").symlink_to("..")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "images/train/b/link").symlink_to(tmp_path / "elsewhere")
     return tmp_path / "images"
 
 
@@ -25,12 +30,15 @@ def images(tmp_path):
         lambda images: (images / "test/b/1.png").unlink(),
         lambda images: (images / "test/b/1.png").rename(images / "test/a/2.png"),
         lambda images: (images / "train/c").mkdir(),
+        lambda images: (images / "train/a/more/deep/2.png").write_bytes(b"more"),
+        lambda images: (images / "test/b/1.png").rename(images / "train/a/more/deep/1.png"),
+        lambda images: (images.parent / "elsewhere/2.png").write_bytes(b"more"),
     ],
 )
 @pytest.mark.parametrize("above", [".", ".."], ids=["splits at the top", "one folder above them"])
 def test_a_change_of_the_files_is_seen(images, change, above):
     top = (images / above).resolve()
-    for folder in (top, *top.rglob("*")):
+    for folder in (top, *top.rglob("*"), images.parent / "elsewhere"):
         os.utime(folder, (1, 1))
     before = source_state(top)
     assert source_state(top) == before
@@ -62,7 +70,19 @@ def test_an_archive_is_known_by_size_and_time(tmp_path):
 
 def test_nothing_is_no_state(tmp_path):
     assert source_state(tmp_path / "absent") is None
+    assert source_state(Path("a\0b")) is None
+    assert source_state(Path("x" * 5000)) is None
     assert recorded_source_state("absent", {}, tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "damaged", ["", "{", "[]", "null", '"text"', '{"spec": {}}', "[" * 10_000, '{"spec": 1e999}', "\0"]
+)
+def test_a_damaged_record_is_none(tmp_path, damaged):
+    (tmp_path / "data/mine").mkdir(parents=True)
+    (tmp_path / "data/mine/arrays.safetensors").touch()
+    (tmp_path / "data/mine/provenance.json").write_text(damaged)
+    assert recorded_source_state("mine", {}, tmp_path) is None
 
 
 @pytest.fixture

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import IO, Any, Protocol
 
 from boundcheck.data.errors import DataError, explained
+from boundcheck.planning.folder_walk import walk
 
 ADVICE = "the archive is damaged or of another format: make or fetch it again"
-DAMAGE = (OSError, EOFError, RuntimeError, zlib.error, tarfile.TarError, zipfile.BadZipFile, NotImplementedError)
+MAX_FILE_BYTES = 2**28  # of one file; no picture is as large
+MAX_UNPACKED_BYTES = 2**30  # of a tar, or MAX_RATIO times its own size if that is more
+MAX_RATIO = 200  # of a compressed tar of pictures it is below 10
+PIECE = 1 << 20
+SMALL_PIECE = 1 << 12  # of the packings whose `read` takes packed bytes: these can become 20,000 times as many
+OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open, b"\x5d\0\0": lzma.open}
 
 
 class Files(Protocol):
@@ -24,36 +32,68 @@ class Files(Protocol):
     @property
     def names(self) -> list[str]: ...
 
-    def read(self, name: str) -> bytes: ...
+    @property
+    def repeats(self) -> list[str]:
+        """Names of folders that were passed over, because they are links to folders that have another name here."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """The content of one file, of at most MAX_FILE_BYTES."""
+        ...
 
 
 class Folder:
-    """The files below a folder. Links are followed, because the folder belongs to the user."""
+    """The files below a folder. Links are followed, because the folder belongs to the user, but to each folder once."""
 
     def __init__(self, path: Path) -> None:
         self._top = f"{path}{os.sep}"  # strings: making a Path takes as long as decoding a small picture
-        walk = os.walk(self._top, onerror=_refuse_folder, followlinks=True)
-        paths = (os.path.join(top, file) for top, _, files in walk for file in files)
-        self.names = sorted(file.removeprefix(self._top).replace(os.sep, "/") for file in paths)
+        walked = list(walk(path, _refuse_folder))
+        self.repeats = [folder.name for folder in walked if folder.repeats]
+        below = ((f"{folder.name}/" if folder.name else "", folder.files) for folder in walked)
+        self.names = sorted(top + file for top, files in below for file in files)
 
     def read(self, name: str) -> bytes:
-        """The content of one file."""
+        """The content of one file. What is no regular file is refused before it is opened: a pipe would never end."""
         path = self._top + name
-        with explained(path, "make the file readable or remove it", OSError), open(path, "rb") as file:
-            return file.read()
+        with explained(path, "make the file readable or remove it", OSError):
+            about = os.stat(path)
+            _refuse_kind(path, about.st_mode)
+            _refuse_size(path, about.st_size)
+            with open(path, "rb") as file:
+                return _limited(file, path)
+
+
+def _refuse_kind(path: object, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise DataError(f"{path}: not a regular file, but a pipe, a socket or a device; remove it")
 
 
 def _refuse_folder(error: OSError) -> None:
-    """Fail if a folder cannot be read; by default `os.walk` skips it silently."""
+    """Fail if a folder cannot be read; by default it would be left out silently."""
     raise DataError(f"{error.filename}: {error.strerror}; make the folder readable or remove it") from error
+
+
+def _limited(file: IO[bytes], subject: str, size: int = PIECE) -> bytes:
+    """The content of an open file, which is read `size` bytes at a time and not beyond the limit."""
+    pieces, total = [], 0
+    while piece := file.read(size):
+        pieces.append(piece)
+        total += len(piece)
+        _refuse_size(subject, total)
+    return b"".join(pieces)
+
+
+def _refuse_size(subject: str, size: int) -> None:
+    if size > MAX_FILE_BYTES:
+        raise DataError(f"{subject}: more than {MAX_FILE_BYTES:,} bytes; make the file smaller or remove it")
 
 
 class Tar:
     """The files of a tar archive, compressed or not, in the order in which the archive holds them."""
 
     def __init__(self, archive: tarfile.TarFile) -> None:
-        self._archive, self._members = archive, {}
-        for member in archive.getmembers():
+        self._archive, self._members, self.repeats = archive, {}, list[str]()
+        for member in archive:
             _refuse(str(archive.name), member.name, not (member.isfile() or member.isdir()))
             if member.isfile():
                 self._members[str(PurePosixPath(member.name))] = member
@@ -62,12 +102,42 @@ class Tar:
 
     def read(self, name: str) -> bytes:
         """The content of one file."""
-        with explained(f"{self._archive.name!s}: {name}", ADVICE, *DAMAGE):
+        subject = f"{self._archive.name!s}: {name}"
+        with explained(subject, ADVICE, Exception):
+            _refuse_size(subject, self._members[name].size)
             file = self._archive.extractfile(self._members[name])
-            content = file.read() if file else b""
+            content = _limited(file, subject) if file else b""
             if len(content) != self._members[name].size:
                 raise EOFError("it is cut short")
             return content
+
+
+class _Unpacked:
+    """The plain content of a tar file, read up to a limit: a few bytes can unpack to more than any disk holds."""
+
+    def __init__(self, path: Path, opener: Any) -> None:
+        self._file, self.path = opener(path, "rb"), path
+        size = path.stat().st_size
+        self.limit = size + tarfile.RECORDSIZE if opener is open else max(MAX_UNPACKED_BYTES, MAX_RATIO * size)
+
+    def _check(self, end: int) -> None:
+        if end > self.limit:
+            advice = "make or fetch it again, or unpack it yourself"
+            raise DataError(f"{self.path}: it is damaged or unpacks to more than {self.limit:,} bytes; {advice}")
+
+    def read(self, size: int) -> bytes:
+        self._check(self._file.tell() + size if size >= 0 else self.limit + 1)
+        return bytes(self._file.read(size))
+
+    def seek(self, position: int) -> int:
+        self._check(position)
+        return int(self._file.seek(position))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _check_end(archive: tarfile.TarFile) -> None:
@@ -77,7 +147,7 @@ def _check_end(archive: tarfile.TarFile) -> None:
     file.seek(archive.offset)
     if file.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
         raise EOFError("its end is missing")
-    while file.read(1 << 20):  # a compressed stream ends with its checksum
+    while file.read(tarfile.RECORDSIZE):  # a compressed stream ends with its checksum
         pass
 
 
@@ -85,7 +155,7 @@ class Zip:
     """The files of a zip archive; each is checked against its CRC when it is read."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
-        self._archive, self._members = archive, {}
+        self._archive, self._members, self.repeats = archive, {}, list[str]()
         for member in archive.infolist():
             kind = stat.S_IFMT(member.external_attr >> 16)
             _refuse(str(archive.filename), member.filename, kind not in (0, stat.S_IFREG, stat.S_IFDIR))
@@ -95,8 +165,13 @@ class Zip:
 
     def read(self, name: str) -> bytes:
         """The content of one file."""
-        with explained(f"{self._archive.filename}: {name}", ADVICE, *DAMAGE):
-            return self._archive.read(self._members[name])
+        subject = f"{self._archive.filename}: {name}"
+        with explained(subject, ADVICE, Exception):
+            _refuse_size(subject, self._members[name].file_size)
+            packing = self._members[name].compress_type
+            size = PIECE if packing in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) else SMALL_PIECE
+            with self._archive.open(self._members[name]) as file:
+                return _limited(file, subject, size)
 
 
 def _refuse(archive: str, name: str, is_special: bool) -> None:
@@ -114,17 +189,30 @@ def open_files(path: Path) -> Iterator[Files]:
     Raises:
         DataError: the path does not exist, is of another format, is damaged, or is not safe to read.
     """
-    if path.is_dir():
+    with explained(path, "correct the path", OSError, ValueError):
+        if not path.exists():
+            raise DataError(f"{path}: no such folder or archive; correct the path")
+        is_folder = path.is_dir()
+        if not is_folder:
+            _refuse_kind(path, path.stat().st_mode)
+    if is_folder:
         yield Folder(path)
         return
-    if not path.is_file():
-        raise DataError(f"{path}: no such folder or archive; correct the path")
-    with explained(path, ADVICE, *DAMAGE):
-        archive = zipfile.ZipFile(path) if zipfile.is_zipfile(path) else tarfile.open(path)  # noqa: SIM115
-    with archive:
-        with explained(path, ADVICE, *DAMAGE):
-            files = Zip(archive) if isinstance(archive, zipfile.ZipFile) else Tar(archive)
+    with ExitStack() as opened:
+        with explained(path, ADVICE, Exception):
+            files = _opened(path, opened)
         yield files
+
+
+def _opened(path: Path, opened: ExitStack) -> Zip | Tar:
+    """The archive at a path. A tar may end with a zip and would then pass for one, so its own mark is looked for."""
+    with open(path, "rb") as file:
+        head = file.read(tarfile.BLOCKSIZE)
+    opener = next((opener for start, opener in OPENERS.items() if head.startswith(start)), open)
+    if opener is open and head[257:262] != b"ustar" and zipfile.is_zipfile(path):
+        return Zip(opened.enter_context(zipfile.ZipFile(path)))
+    unpacked: Any = opened.enter_context(closing(_Unpacked(path, opener)))
+    return Tar(opened.enter_context(tarfile.TarFile(path, fileobj=unpacked)))
 
 
 def extract(archive: Path, names: Iterable[str], folder: Path) -> None:

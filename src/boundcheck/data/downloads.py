@@ -21,11 +21,14 @@ from boundcheck.data.sizes import Sizes
 from boundcheck.data.transfer import download, locked
 from boundcheck.settings import in_words, settings
 
+MAX_BYTES = 2**28  # of one file; the largest, of cifar10, has 170 MB
 UNPACK_ADVICE = "free space there, or delete the downloads beside it, and fetch again"
 
 
 Address = Annotated[
-    str, StringConstraints(pattern="^https?://"), in_words("an address that begins with http:// or https://")
+    str,
+    StringConstraints(pattern=r"^https?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]]+)(:[0-9]{1,5})?(/[!-~]*)?$"),
+    in_words("an address that begins with http:// or https:// and names a host"),
 ]
 
 
@@ -56,7 +59,7 @@ class _Download:
             for name, addresses, md5 in _files(source):
                 if self.mirror is not None:
                     addresses = [f"{self.mirror.rstrip('/')}/{name}"]
-                download(addresses, folder / name, md5)
+                download(addresses, folder / name, f"md5:{md5}", max_bytes=MAX_BYTES)
                 archives.append(folder / name)
             with _unpacked(source, archives, folder / ".unpacked") as unpacked:
                 train, test = (_read(source, unpacked, is_train) for is_train in (True, False))

@@ -1,13 +1,21 @@
-"""The errors of the data package: settings that are not allowed, and data that is missing or damaged."""
+"""The errors of the data package, and names as they are compared: settings not allowed, data missing or damaged."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class DataError(RuntimeError):
-    """Data is missing, damaged or unsuitable; the message names the file or address and says what to do."""
+    """Data is missing, damaged or unsuitable; the message names the file or address and says what to do.
+
+    It is one line without control characters, whatever the names of files and the answers of servers hold.
+    """
+
+    def __init__(self, message: str) -> None:
+        escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+        super().__init__("".join(escaped))
 
 
 def require(holds: bool, field: str, value: object, allowed: str) -> None:
@@ -28,5 +36,15 @@ def explained(subject: object, advice: str, *kinds: type[Exception]) -> Iterator
     except DataError:
         raise
     except kinds as error:
-        what = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
-        raise DataError(f"{subject}: {what}; {advice}") from error
+        raise DataError(f"{subject}: {one_line(error)}; {advice}") from error
+
+
+def one_line(error: Exception) -> str:
+    """The first line of an error's text, or its type where it has none; at most 300 characters."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300].rstrip(":. ")
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC): macOS writes é as e and an accent, other systems as one letter."""
+    return unicodedata.normalize("NFC", name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from boundcheck.data.arrays import FILE_NAME, arrays_digest
 from boundcheck.data.errors import DataError, require
 from boundcheck.manifests import PROVENANCE, write_manifest
 from boundcheck.registry import build
+
+SHOWN_CLASSES = 20  # all are in provenance.json
 
 
 def fetch(
@@ -31,9 +33,25 @@ def fetch(
     """
     require(output.name == FILE_NAME, "output", str(output), f"a path that ends in {FILE_NAME}")
     dataset: Dataset = build(DATASETS, spec)
-    dataset.fetch(output.parent)
+    read = dict(dataset.fetch(output.parent) or {})
     if not output.is_file():
         advice = "its `fetch` must write it, by boundcheck.data.arrays.write_arrays"
         raise DataError(f"{output}: the kind {spec['kind']!r} wrote no such file; {advice}")
-    provenance = {"spec": spec, "modules": modules or {}, "source": source, "arrays": arrays_digest(output)}
-    write_manifest(output.with_name(PROVENANCE), provenance, outputs=())
+    for line in told(read):
+        print(line, flush=True)
+    provenance = {"spec": spec, "modules": modules or {}, "source": source, "read": read}
+    write_manifest(output.with_name(PROVENANCE), {**provenance, "arrays": arrays_digest(output)}, outputs=())
+
+
+def told(read: Mapping[str, Any]) -> Iterator[str]:
+    """What a dataset said about its fetch, in lines for the log. Names are quoted: they can hold any character."""
+    classes = read.get("classes", [])
+    for number, name in enumerate(classes[:SHOWN_CLASSES]):
+        counts = ", ".join(f"{split} {pictures[name]}" for split, pictures in read["pictures"].items())
+        yield f"class {number}: {name!r}: {counts}"
+    if len(classes) > SHOWN_CLASSES:
+        yield f"and {len(classes) - SHOWN_CLASSES} more classes: see provenance.json"
+    for reason, files in read.get("passed over", {}).items():
+        yield f"passed over: {files['files']} ({reason}), first {files['first']!r}"
+    for change, count in read.get("changed", {}).items():
+        yield f"changed: {count} pictures: {change}"

@@ -63,7 +63,7 @@ def two_classes(splits: Splits, positive: Sequence[int]) -> Splits:
     """The examples with two classes: label 1 if the original label is in `positive`, else 0."""
     wanted = torch.tensor(positive)
     train, test = (Split(part.inputs, torch.isin(part.labels, wanted).long()) for part in (splits.train, splits.test))
-    return splits._replace(train=train, test=test, num_classes=2)
+    return splits._replace(train=train, test=test, num_classes=2, class_names=())
 
 
 def pool_window(splits: Splits) -> tuple[int, int]:

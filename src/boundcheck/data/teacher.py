@@ -16,10 +16,11 @@ from boundcheck.atomic_files import replacing
 from boundcheck.contracts import Splits
 from boundcheck.data.arrays import FILE_NAME
 from boundcheck.data.errors import DataError, explained, require
-from boundcheck.data.transfer import locked
+from boundcheck.data.transfer import download, locked
 from boundcheck.manifests import remedy
 from boundcheck.settings import Count, Positive, settings
 
+SIZE_MARGIN = 1.5  # torchvision gives the size of its files in megabytes, rounded
 DAMAGE = (SafetensorError, OSError, KeyError, ValueError)
 
 
@@ -28,9 +29,9 @@ class Teacher:
     """A trained network of torchvision, named in `training.teacher`. Its classes have the order of the dataset's.
 
     It has no examples. Its weights are fetched once into one safetensors file; the trainings that read it do not need
-    the internet. torchvision downloads the weights and checks their hash; torch reads them as weights only, which runs
-    no code. Downloads are kept in `downloads/teacher/`; you can also put them there yourself. The classes of ImageNet
-    are ordered by the names of their folders, both in torchvision's weights and here.
+    the internet. The sha256 of a download, new or kept, must begin as its name says; torch reads it as weights only,
+    which runs no code. Downloads are kept in `downloads/teacher/`; you can also put them there yourself. The classes
+    of ImageNet are ordered by the names of their folders, both in torchvision's weights and here.
 
     Args:
         model: torchvision's name of a classifier, such as `resnet34`.
@@ -120,9 +121,12 @@ class Teacher:
                 return load_file(Path(self.path).expanduser())
         advice = f"check the network, or put torchvision's file into {folder} yourself"
         with locked(folder), explained(f"{self.model} {self.weights}", advice, Exception):
-            return self._entry().get_state_dict(
-                progress=False, check_hash=True, model_dir=str(folder), weights_only=True
-            )
+            entry = self._entry()
+            name = entry.url.rpartition("/")[2]
+            digits = name.rpartition("-")[2].partition(".")[0]  # torchvision puts them into the name
+            most = int(SIZE_MARGIN * entry.meta["_file_size"] * 2**20)
+            download([entry.url], folder / name, f"sha256:{digits}", max_bytes=most, advice="check the network")
+            return entry.get_state_dict(progress=False, check_hash=True, model_dir=str(folder), weights_only=True)
 
     def _entry(self) -> Any:
         """The entry of the weights in torchvision's registry."""
@@ -170,13 +174,16 @@ def _read(file: Path) -> dict[str, Tensor]:
         with safe_open(file, framework="pt") as opened:
             expected = (opened.metadata() or {})["sha256"]
         state = load_file(file)
-        if _digest(state) != expected:
-            raise ValueError("its content has changed (sha256)")
+        if (found := _digest(state)) != expected:
+            raise ValueError(f"its content has changed: sha256 is {found}, expected {expected}")
         return state
 
 
 def _digest(state: Mapping[str, Tensor]) -> str:
+    """The sha256 of names, dtypes, shapes and numbers."""
     digest = hashlib.sha256()
     for name in sorted(state):
-        digest.update(name.encode() + state[name].numpy().tobytes())
+        tensor = state[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)  # bytes: numpy has no bfloat16
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Download a file and check its md5 sum. An interrupted download is resumed."""
+"""Download a file and check its sum. An interrupted download is resumed; a server that cheats is left."""
 
 from __future__ import annotations
 
@@ -9,24 +9,21 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from http.client import HTTPException
+from http.client import HTTPException, HTTPMessage
 from io import FileIO
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
-from boundcheck.data.errors import DataError, explained
+from boundcheck.data.errors import DataError, explained, one_line
+from boundcheck.data.servers import FinalError, opened
 
 TIMEOUT_SECONDS = 30.0  # without a byte
 ATTEMPTS = 5  # in a row that bring nothing new
+MAX_ATTEMPTS = 100
 BACKOFF_SECONDS = 1.0  # doubled after each failure
 TRANSIENT = {408, 416, 425, 429}  # 416: the kept part is of no use, a fresh start may be
 
 log = logging.getLogger(__name__)
-
-
-class _AlteredError(OSError):
-    """The file was received without interruption, but its md5 sum is wrong."""
 
 
 @contextmanager
@@ -40,22 +37,31 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def md5_of(path: Path) -> str:
-    """The md5 sum of a file, in hexadecimal. It detects damage, not attacks."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+def sum_of(path: Path, expected: str) -> str:
+    """The sum of a file in hexadecimal, of the same kind and length as the expected one.
+
+    Args:
+        path: the file.
+        expected: `md5:` and 32 digits, or `sha256:` and the first digits of the sum.
+    """
+    kind, _, digits = expected.partition(":")
+    with open(path, "rb") as file:  # md5 detects damage, not attacks
+        digest = hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
+    return f"{kind}:{digest[: len(digits)]}"
 
 
 def download(
     addresses: Sequence[str],
     path: Path,
-    md5: str,
+    expected: str,
     *,
     timeout: float = TIMEOUT_SECONDS,
+    max_bytes: int,
     attempts: int = ATTEMPTS,
     backoff: float = BACKOFF_SECONDS,
+    advice: str = "check the network, set `mirror`",
 ) -> None:
-    """Download a file to `path`, unless `path` already has this md5 sum.
+    """Download a file to `path`, unless `path` already has this sum.
 
     The data goes to a hidden file beside `path`. A later attempt, of this call or the next, continues that file.
     `path` is created only if the sum is right. The caller must hold the lock of the folder.
@@ -63,26 +69,31 @@ def download(
     Args:
         addresses: Addresses of the file; tried in turn.
         path: Where to store it.
-        md5: Its md5 sum, in hexadecimal.
+        expected: Its sum: `md5:` and 32 digits, or `sha256:` and its first digits, in hexadecimal.
         timeout: Seconds without data after which an attempt fails.
-        attempts: Give up after this number of failures in a row that received no new data.
+        max_bytes: A longer file is refused.
+        attempts: Give up after this number of failures in a row that received no new data, or MAX_ATTEMPTS in all.
         backoff: Seconds to wait after the first failure; doubled after each.
+        advice: What to do if it fails, beside putting the file there by hand.
 
     Raises:
         DataError: the network, the server or the disk failed, or the sum is wrong.
     """
-    if path.is_file() and md5_of(path) == md5:
+    kept = _kept(path, expected)
+    if kept == expected:
         return
     part = path.with_name(f".{path.name}.part")
     remaining, errors, furthest, failures = list(addresses), {}, _size(part), 0
-    while remaining and failures < attempts:
+    for _ in range(MAX_ATTEMPTS):
+        if not remaining or failures >= attempts:
+            break
         address = remaining[failures % len(remaining)]
         try:
-            _attempt(address, part, md5, timeout)
+            _attempt(address, part, expected, timeout, max_bytes)
             os.replace(part, path)
             return
-        except (OSError, HTTPException) as error:
-            errors[address] = str(error) or type(error).__name__
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: no address, or a header that is none
+            errors[address] = one_line(error)
             log.warning("%s: %s", address, errors[address])
             if _is_final(error):
                 remaining.remove(address)
@@ -92,56 +103,91 @@ def download(
         if failures < attempts:
             time.sleep(backoff * 2 ** (failures - 1))
     told = "; ".join(f"{address}: {error}" for address, error in errors.items())
-    raise DataError(f"{told}; check the network, set `mirror`, or put the file with md5 {md5} at {path} yourself")
+    found = f" (the file there has {kept.replace(':', ' ')})" if kept else ""
+    wanted = expected.replace(":", " ")
+    raise DataError(f"{told}; {advice}, or put the file with {wanted} at {path} yourself{found}")
 
 
-def _attempt(address: str, part: Path, md5: str, timeout: float) -> None:
+def _kept(path: Path, expected: str) -> str | None:
+    """The sum of the file that is at the path already; None if there is none."""
+    if not path.is_file():
+        return None
+    with explained(path, "make the file readable or remove it", OSError):
+        kept = sum_of(path, expected)
+    if kept != expected:
+        log.warning("%s: its sum is %s, expected %s; it is fetched again", path, kept, expected)
+    return kept
+
+
+def _attempt(address: str, part: Path, expected: str, timeout: float, max_bytes: int) -> None:
     """Receive the missing part of the file and check its sum. If the sum is wrong, delete the file."""
     resumed_at = _size(part)
-    if resumed_at and md5_of(part) == md5:
+    if resumed_at and sum_of(part, expected) == expected:
         return
     try:
-        _receive(address, part, timeout)
+        _receive(address, part, timeout, max_bytes)
     except HTTPError as error:
         if error.code == 416:
             part.unlink(missing_ok=True)
         raise
-    if (received := md5_of(part)) != md5:
+    if (received := sum_of(part, expected)) != expected:
         part.unlink()
-        message = f"md5 is {received}, expected {md5}"
-        raise OSError(f"{message} after a resume") if resumed_at else _AlteredError(message)
+        kind, _, digits = received.partition(":")
+        message = f"{kind} is {digits}, expected {expected.partition(':')[2]}"
+        raise OSError(f"{message} after a resume") if resumed_at else FinalError(message)
 
 
-def _receive(address: str, part: Path, timeout: float) -> None:
+def _receive(address: str, part: Path, timeout: float, max_bytes: int) -> None:
     """Append the rest of the file to `part`. Start from the beginning if the server cannot resume."""
     start = _size(part)
-    headers = {"User-Agent": "boundcheck"} | ({"Range": f"bytes={start}-"} if start else {})
-    with urlopen(Request(address, headers=headers), timeout=timeout) as response:
+    with opened(address, start, timeout) as response:
         is_rest = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
-        expected, received = response.headers.get("Content-Length"), 0
+        size, expected, received = start if is_rest else 0, _announced(response.headers), 0
+        _refuse_size(size + (expected or 0), max_bytes)
         advice = "what was received is kept: free space there and fetch again"
         with explained(part, advice, OSError):
             file = open(part, "ab" if is_rest else "wb", buffering=0)  # noqa: SIM115
         with file:
             while block := response.read1(1 << 20):
+                received += len(block)
+                if size + received > max_bytes:
+                    part.unlink()
+                _refuse_size(size + received, max_bytes)
                 with explained(part, advice, OSError):
-                    received += _write_all(file, block)
-        if expected is not None and received < int(expected):
+                    _write_all(file, block)
+        if expected is not None and received < expected:
             raise ConnectionError(f"the server stopped after {received} of {expected} bytes")
 
 
-def _write_all(file: FileIO, block: bytes) -> int:
+def _announced(headers: HTTPMessage) -> int | None:
+    """The number of bytes that the server says will come; None if it says nothing."""
+    if headers.get_content_type() == "text/html" and "Content-Type" in headers:
+        raise FinalError("the server sent a page (text/html) instead of the file")
+    lengths = set(headers.get_all("Content-Length", []))
+    if not lengths:
+        return None
+    length = lengths.pop().strip()
+    if lengths or not (length.isascii() and length.isdecimal() and len(length) < 20):
+        raise FinalError(f"the server's Content-Length is no number of bytes: {', '.join([length, *lengths])[:60]!r}")
+    return int(length)
+
+
+def _refuse_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        raise FinalError(f"the server sends {size:,} bytes or more, and no file has more than {max_bytes:,}")
+
+
+def _write_all(file: FileIO, block: bytes) -> None:
     view = memoryview(block)
     while view:
         view = view[file.write(view) :]
-    return len(block)
 
 
 def _is_final(error: Exception) -> bool:
     """Whether a further attempt at the same address cannot succeed."""
     if isinstance(error, HTTPError):
-        return 400 <= error.code < 500 and error.code not in TRANSIENT
-    return isinstance(error, _AlteredError)
+        return 300 <= error.code < 500 and error.code not in TRANSIENT
+    return isinstance(error, FinalError | ValueError) or type(error).__name__ == "InvalidURL"
 
 
 def _size(path: Path) -> int:

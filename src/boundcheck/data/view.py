@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from boundcheck.contracts import Split, Splits
-from boundcheck.data.errors import require
+from boundcheck.data.errors import DataError, composed, require
 from boundcheck.data.sizes import Sizes
 from boundcheck.settings import Count, CountOrZero, MinLen, settings
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Normalise = Literal["standard", "unit", "sphere", "none"]
+ClassName = Annotated[str, MinLen(1)]
 MAX_FLOAT_BYTES = 2 * 2**30  # datasets that are larger as floats stay uint8 and are normalised batch by batch
 
 
@@ -37,14 +38,15 @@ class View:
             pooling (a constant channel becomes 0); `unit`: in [0, 1]; `sphere`: every input has norm √d, where d is
             its number of values; `none`: the stored numbers, 0…255 for images.
         positive: Makes two classes: the listed classes become class 1, all others class 0. Examples are chosen by
-            their original classes. By default classes are unchanged. `[1, 3, 5, 7, 9]` is the parity of a digit.
+            their original classes. A class is given by its number or, in quotes if it looks like a number, by its
+            name. By default classes are unchanged. `[1, 3, 5, 7, 9]` is the parity of a digit.
     """
 
     train_size: Count | None = None
     test_size: Count | None = None
     pool: Count | None = None
     normalise: Normalise = "standard"
-    positive: Annotated[Sequence[CountOrZero], MinLen(1)] | None = None
+    positive: Annotated[Sequence[CountOrZero | ClassName], MinLen(1)] | None = None
 
     def sizes(self, known: Sizes) -> Sizes:
         """The sizes of the data after this view, from the sizes that are known before the dataset is fetched.
@@ -55,14 +57,19 @@ class View:
         viewed = known.viewed(self.train_size, self.test_size, self.pool)
         if self.positive is None:
             return viewed
-        if viewed.num_classes is not None:
-            self._check_positive(viewed.num_classes)
+        if viewed.num_classes is not None and not any(isinstance(given, str) for given in self.positive):
+            self._positive_labels(viewed.num_classes)
         return viewed._replace(num_classes=2)
 
-    def _check_positive(self, num_classes: int) -> None:
-        given = {*(self.positive or ())}
-        allowed = f"some, but not all, of 0…{num_classes - 1}"
-        require(given < {*range(num_classes)}, "positive", self.positive, allowed)
+    def _positive_labels(self, num_classes: int, class_names: Sequence[str] = ()) -> list[int]:
+        """The labels of the classes that `positive` lists, by number or by name in any Unicode form."""
+        by_name = {composed(name): label for label, name in enumerate(class_names)}
+        given = self.positive or ()
+        labels = [by_name.get(composed(each), -1) if isinstance(each, str) else each for each in given]
+        names = f", or of their names: {', '.join(map(repr, class_names[:20]))}" if by_name else ""
+        allowed = f"some, but not all, of 0…{num_classes - 1}{names}"
+        require({*labels} < {*range(num_classes)}, "positive", self.positive, allowed)
+        return labels
 
     def apply(self, splits: Splits, device: torch.device | str, dtype: torch.dtype) -> Splits:
         """The chosen examples as normalised floats on the device, ready for training.
@@ -73,14 +80,17 @@ class View:
         examples, pooled and scaled to [0, 1].
 
         Raises:
-            DataError: a size or `pool` does not fit the data.
+            DataError: a size, `pool` or `positive` does not fit the data.
         """
         from boundcheck.data.normalise import Normaliser, choose, two_classes
 
         chosen = choose(splits, self.train_size, self.test_size, self.pool)
         if self.positive is not None:
-            self._check_positive(splits.num_classes)
-            chosen = two_classes(chosen, self.positive)
+            try:
+                labels = self._positive_labels(splits.num_classes, splits.class_names)
+            except ValueError as error:  # found only now, as the classes were not known before the fetch
+                raise DataError(str(error)) from None
+            chosen = two_classes(chosen, labels)
         num_inputs = len(chosen.train.labels) + len(chosen.test.labels)
         num_bytes = num_inputs * math.prod(chosen.input_shape) * dtype.itemsize
         if num_bytes > MAX_FLOAT_BYTES and not chosen.train.inputs.is_floating_point():

@@ -9,6 +9,7 @@ from boundcheck.analyses import ANALYSES
 from boundcheck.callbacks import CALLBACKS
 from boundcheck.cells.cell import build_callbacks
 from boundcheck.cells.resolved import resolved_settings, settings_of, view_of
+from boundcheck.cells.trainable import batch_problem, has_lone_example
 from boundcheck.claims import CHECKS, CLAIMS
 from boundcheck.data import DATASETS
 from boundcheck.data.sizes import Sizes
@@ -40,7 +41,11 @@ def validate(plan: Plan) -> dict[str, Any]:
         `errors`: messages with file, key, value and what is allowed; `skipped`: by study, the cells that make no sense;
         `cells`: all settings of every cell, including defaults; `claims`: by study, the cells that each claim selects.
     """
-    errors = [*_variant_errors(plan), *_study_errors(plan)] or [*_shape_errors(plan), *_refused(plan)]
+    errors = [*_variant_errors(plan), *_study_errors(plan)] or [
+        *_shape_errors(plan),
+        *_batch_errors(plan),
+        *_refused(plan),
+    ]
     errors = list(dict.fromkeys(errors))
     if errors:
         return {"errors": errors, "skipped": {}, "cells": {}, "claims": {}}
@@ -82,6 +87,27 @@ def _shape_errors(plan: Plan) -> Iterator[str]:
             except ValueError as error:
                 where = plan.scopes[batch.study].keys["models", batch.model]
                 yield str(plan.sources.error(where, f"on {batch.dataset}: {error}"))
+
+
+def _batch_errors(plan: Plan) -> Iterator[str]:
+    """Errors for networks that need larger batches than the sizes of a dataset leave, if both are known beforehand."""
+    for batch in {batch.cell: batch for batch in plan.batches.values()}.values():
+        shape, num_classes, num_train, _ = _sizes(batch.train["dataset"])
+        batch_size = TrainingSettings(**batch.train["training"]).batch_size
+        if shape is None or num_train is None or not has_lone_example(num_train, batch_size):
+            continue
+        model = build(MODELS, settings_of(batch.train["model"]))
+        if not isinstance(model, KnowsArchitecture) or _skips(
+            build(METHODS, settings_of(batch.train["method"])), model
+        ):
+            continue
+        try:
+            network = model.architecture(shape, num_classes or 1)
+        except ValueError:  # `_shape_errors` says so
+            continue
+        if problem := batch_problem(network, shape, num_train, batch_size):
+            where = plan.scopes[batch.study].keys["datasets", batch.dataset]
+            yield str(plan.sources.error(where, f"on {batch.cell}: {problem}"))
 
 
 def _sizes(dataset: Mapping[str, Any]) -> Sizes:

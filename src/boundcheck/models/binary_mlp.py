@@ -53,9 +53,15 @@ class StackableBatchNorm(nn.Module):
             nn.init.constant_(tensor, value)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, f) -> (b, f); of a stack, (k, b, f) -> (k, b, f)."""
+        """(b, f) -> (b, f); of a stack, (k, b, f) -> (k, b, f).
+
+        Raises:
+            ValueError: a batch of one in training: every feature would be its own mean.
+        """
         mean, var = self.running_mean, self.running_var  # (..., f)
         if self.training:
+            if x.shape[-2] == 1:
+                raise ValueError("a batch of one example; batch normalisation needs two or more in training")
             var, mean = torch.var_mean(x, dim=-2, correction=0)
             with torch.no_grad():
                 n = x.shape[-2]

@@ -17,6 +17,7 @@ from boundcheck.cells.inputs import data_digests
 from boundcheck.cells.machine import machine
 from boundcheck.cells.networks import build_network
 from boundcheck.cells.resource_errors import explained_resource_errors
+from boundcheck.cells.trainable import refuse_untrainable, remarks
 from boundcheck.manifests import PROVENANCE, digest_of
 from boundcheck.training.loop import Loop
 from boundcheck.training.provenance import Job, write_provenance
@@ -70,6 +71,9 @@ def _train(cell: Cell, job: Job, arrays: Path, output: Path, checkpoint_seconds:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.set_deterministic_debug_mode("warn")
     examples = load_examples(cell, arrays, device)
+    refuse_untrainable(cell, examples.splits)
+    for remark in remarks(cell, examples.splits):
+        print(remark, flush=True)
     folder, done = output / "checkpoint", output / ".checkpoint.done"
     shutil.rmtree(done, ignore_errors=True)
     identity = _identity(job, device)

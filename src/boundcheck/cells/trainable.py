@@ -1,0 +1,75 @@
+"""Whether a network can be trained on so many examples in batches of such a size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import nn
+
+from boundcheck.cells.cell import Cell
+from boundcheck.cells.networks import build_network
+from boundcheck.contracts import Splits
+from boundcheck.data.errors import DataError
+
+
+def has_lone_example(num_train: int, batch_size: int | Literal["full"]) -> bool:
+    """Whether a batch of an epoch has one example only."""
+    size = num_train if batch_size == "full" else min(batch_size, num_train)
+    return size == 1 or num_train % size == 1
+
+
+def batch_problem(
+    network: nn.Module, input_shape: tuple[int, ...], num_train: int, batch_size: int | Literal["full"]
+) -> str | None:
+    """Why the smallest batch of an epoch is too small for the network; None if it is not.
+
+    Batch normalisation of one number per channel gives zeros, whatever the number is. Whether a network does that is
+    seen by a pass of one example: its layers refuse it.
+
+    Args:
+        network: on any device, also the meta device; it is left in training mode.
+        input_shape: of one example.
+        num_train: number of training examples.
+        batch_size: of the training settings.
+    """
+    if not has_lone_example(num_train, batch_size):
+        return None
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            network.train()(torch.zeros(1, *input_shape, device=device))
+    except ValueError:
+        sizes = f"batch_size {batch_size} and {num_train} training examples make a batch of 1"
+        advice = "set a batch_size or train_size without such a remainder"
+        return f"{sizes}, and the network's batch normalisation needs 2 or more; {advice}"
+    except (NotImplementedError, RuntimeError):  # a layer that the meta device does not know: the training will say
+        return None
+    return None
+
+
+def refuse_untrainable(cell: Cell, splits: Splits) -> None:
+    """Check the sizes of a cell's examples before its training.
+
+    Raises:
+        DataError: nothing can be learnt from the examples, or a batch is too small.
+    """
+    num_train, batch_size, problem = len(splits.train.labels), cell.training.batch_size, None
+    if has_lone_example(num_train, batch_size):
+        network = build_network(cell, splits, cell.seeds[0])
+        problem = batch_problem(network, splits.input_shape, num_train, batch_size)
+    seen = splits.train.labels.unique().tolist()
+    if problem is None and len(seen) == 1 and splits.num_classes > 1 and cell.training.loss != "reconstruction":
+        problem = f"all {num_train} training examples are of class {seen[0]}; take examples of two classes or more"
+    if problem:
+        raise DataError(f"{cell.names}: dataset {cell.names.dataset}: {problem}")
+
+
+def remarks(cell: Cell, splits: Splits) -> Iterator[str]:
+    """What a reader of the log should know about the sizes."""
+    num_train, size = len(splits.train.labels), cell.training.batch_size
+    if size != "full" and size > num_train:
+        yield f"batch_size {size} is more than the {num_train} training examples: every step uses all of them"
+    if absent := sorted({*range(splits.num_classes)} - {*splits.train.labels.unique().tolist()}):
+        yield f"classes without training examples: {', '.join(map(str, absent))}"
