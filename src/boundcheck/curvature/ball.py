@@ -17,15 +17,16 @@ Evaluated = tuple[float, Callable[[], Tensor]]  # a value at a point, and what c
 
 @dataclass
 class Best:
-    """The largest value so far, and the point δ (p,) of this value."""
+    """The largest value so far, the point δ (p,) of this value, and ∇L(θ+δ) (p,)."""
 
     value: float
     delta: Tensor
+    gradient: Tensor
 
-    def offer(self, value: float, delta: Tensor) -> None:
+    def offer(self, value: float, delta: Tensor, gradient: Tensor) -> None:
         """Keep the value at δ (p,) if it is larger than the largest so far."""
         if value > self.value:
-            self.value, self.delta = value, delta
+            self.value, self.delta, self.gradient = value, delta, gradient
 
 
 @dataclass
@@ -46,8 +47,8 @@ class Ball:
 
     def __post_init__(self) -> None:
         self.centre = HessianOperator(self.losses, self.theta, self.retain)
-        self.highest = Best(0.0, torch.zeros_like(self.theta))
-        self.steepest = Best(norm(self.centre.gradient), torch.zeros_like(self.theta))
+        zero, gradient = torch.zeros_like(self.theta), self.centre.gradient
+        self.highest, self.steepest = Best(0.0, zero, gradient), Best(norm(gradient), zero, gradient)
 
     def height(self, delta: Tensor) -> Evaluated:
         """L(θ+δ) − L(θ), and what computes its gradient (p,) in δ."""
@@ -56,8 +57,8 @@ class Ball:
         loss, gradient = loss_and_gradient(self.losses, self.theta + delta)
         self.num_gradients += 1
         gain = (loss - self.centre.loss).item()
-        self.highest.offer(gain, delta)
-        self.steepest.offer(norm(gradient), delta)
+        self.highest.offer(gain, delta, gradient)
+        self.steepest.offer(norm(gradient), delta, gradient)
         return gain, lambda: gradient
 
     def steepness(self, delta: Tensor) -> Evaluated:
@@ -65,7 +66,7 @@ class Ball:
         operator = HessianOperator(self.losses, self.theta + delta, self.retain) if delta.any() else self.centre
         length = norm(operator.gradient)
         self.num_gradients += operator is not self.centre
-        self.steepest.offer(length, delta)
+        self.steepest.offer(length, delta, operator.gradient)
 
         def gradient() -> Tensor:
             """∇n = Hg/‖g‖ (p,); 0 where g = 0."""
@@ -125,13 +126,38 @@ def ascend(
     return values
 
 
+def shortfall(best: float, ascents: Sequence[Sequence[float]], gradient: Tensor, delta: Tensor, radius: float) -> float:
+    """An estimate of how far the best value found lies below the maximum on the ball: no bound on it.
+
+    The sum of two parts. What the best ascent may still gain: ρ‖∇f‖ − ∇f·δ, the most that the linear model at δ gains
+    on the ball, which bounds the rest of the way where f is concave along it. And what other starts might have found:
+    (best − least)/(n − 1) over the n ascents, which is how far the end of an interval lies above the largest of n
+    numbers drawn evenly from it, judged by their spread.
+
+    Args:
+        best: the largest value.
+        ascents: the values along each ascent that was followed.
+        gradient: ∇f (p,) at the best point.
+        delta: this point, δ (p,).
+        radius: ρ of the ball.
+
+    Returns: the estimate, in units of the values; NaN from fewer than two ascents, which say nothing of other starts.
+
+    References: Frank, Wolfe 1956; Jaggi 2013, Revisiting Frank-Wolfe (the gap).
+    """
+    if len(ascents) < 2:
+        return math.nan
+    rest = radius * norm(gradient) - torch.dot(gradient, delta).item()
+    return max(rest, 0.0) + (best - min(map(max, ascents))) / (len(ascents) - 1)
+
+
 def steepest_on_segment(ball: Ball, gain: float, summit: Tensor, num_points: int) -> Best:
     """The largest gradient norm found on the segment from 0 to the maximiser of R⁰, and where."""
-    best = Best(-1.0, summit)
+    best = Best(-1.0, summit, ball.highest.gradient)
 
     def evaluate(t: float) -> float:
         height, gradient = ball.height(t * summit)
-        best.offer(norm(gradient()), t * summit)
+        best.offer(norm(gradient()), t * summit, gradient())
         return height
 
     times = [i / num_points for i in range(num_points + 1)]
