@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,16 +18,22 @@ Evaluated = tuple[float, Callable[[], Tensor]]  # a value at a point, and what c
 
 @dataclass
 class Best:
-    """The largest value so far, the point δ (p,) of this value, and ∇L(θ+δ) (p,)."""
+    """The largest value so far, and the point δ (p,) of this value."""
 
     value: float
     delta: Tensor
-    gradient: Tensor
 
-    def offer(self, value: float, delta: Tensor, gradient: Tensor) -> None:
+    def offer(self, value: float, delta: Tensor) -> None:
         """Keep the value at δ (p,) if it is larger than the largest so far."""
         if value > self.value:
-            self.value, self.delta, self.gradient = value, delta, gradient
+            self.value, self.delta = value, delta
+
+
+class Ascent(NamedTuple):
+    """The values along an ascent, the start's first; and what it may still gain, by the linear model."""
+
+    values: list[float]
+    rest: float
 
 
 @dataclass
@@ -47,8 +54,8 @@ class Ball:
 
     def __post_init__(self) -> None:
         self.centre = HessianOperator(self.losses, self.theta, self.retain)
-        zero, gradient = torch.zeros_like(self.theta), self.centre.gradient
-        self.highest, self.steepest = Best(0.0, zero, gradient), Best(norm(gradient), zero, gradient)
+        self.highest = Best(0.0, torch.zeros_like(self.theta))
+        self.steepest = Best(norm(self.centre.gradient), torch.zeros_like(self.theta))
 
     def height(self, delta: Tensor) -> Evaluated:
         """L(θ+δ) − L(θ), and what computes its gradient (p,) in δ."""
@@ -57,8 +64,8 @@ class Ball:
         loss, gradient = loss_and_gradient(self.losses, self.theta + delta)
         self.num_gradients += 1
         gain = (loss - self.centre.loss).item()
-        self.highest.offer(gain, delta, gradient)
-        self.steepest.offer(norm(gradient), delta, gradient)
+        self.highest.offer(gain, delta)
+        self.steepest.offer(norm(gradient), delta)
         return gain, lambda: gradient
 
     def steepness(self, delta: Tensor) -> Evaluated:
@@ -66,7 +73,7 @@ class Ball:
         operator = HessianOperator(self.losses, self.theta + delta, self.retain) if delta.any() else self.centre
         length = norm(operator.gradient)
         self.num_gradients += operator is not self.centre
-        self.steepest.offer(length, delta, operator.gradient)
+        self.steepest.offer(length, delta)
 
         def gradient() -> Tensor:
             """∇n = Hg/‖g‖ (p,); 0 where g = 0."""
@@ -76,6 +83,10 @@ class Ball:
             return operator.matvec(operator.gradient / length)
 
         return length, gradient
+
+    def left(self, slope: Tensor, delta: Tensor) -> float:
+        """ρ‖∇‖ − ∇·δ, the most that the linear model at δ with the gradient `slope` gains on the ball."""
+        return self.rho * norm(slope) - torch.dot(slope, delta).item()
 
     def farthest(self, direction: Tensor) -> Tensor:
         """The point ρ·direction/‖direction‖ of the ball; its centre where there is no direction."""
@@ -99,8 +110,8 @@ def ascend(
     delta: Tensor,
     iterations: int,
     start: Evaluated | None = None,
-) -> list[float]:
-    """The values along δ ← ρ∇/‖∇‖ from one start, going back half way after each step that does not rise.
+) -> Ascent:
+    """An ascent δ ← ρ∇/‖∇‖ from one start, going back half way after each step that does not rise.
 
     Args:
         ball: where.
@@ -108,10 +119,14 @@ def ascend(
         delta: the start.
         iterations: steps at most.
         start: what the function gives at the start, where that is known.
+
+    Returns: the values, and what is left to gain: at the last point whose gradient is known ρ‖∇‖ − ∇·δ, the most that
+        the linear model gains on the ball, less what was gained since. No more is left where the function is concave on
+        the way.
     """
     value, gradient = start or function(delta)
-    values = [value]
-    target = ball.farthest(gradient())
+    values, slope = [value], gradient()
+    target, rest = ball.farthest(slope), ball.left(slope, delta)
     while len(values) <= iterations and norm(target - delta) > ball.tolerance * ball.rho:
         reached, gradient = function(target)
         values.append(reached)
@@ -119,45 +134,45 @@ def ascend(
             target = (delta + target) / 2
             continue
         has_settled = reached - value <= ball.least_rise * reached
+        rest -= reached - value
         delta, value = target, reached
         if has_settled:
             break
-        target = ball.farthest(gradient())
-    return values
+        slope = gradient()
+        target, rest = ball.farthest(slope), ball.left(slope, delta)
+    return Ascent(values, max(rest, 0.0))
 
 
-def shortfall(best: float, ascents: Sequence[Sequence[float]], gradient: Tensor, delta: Tensor, radius: float) -> float:
+def shortfall(best: float, ascents: Sequence[Ascent]) -> float:
     """An estimate of how far the best value found lies below the maximum on the ball: no bound on it.
 
-    The sum of two parts. What the best ascent may still gain: ρ‖∇f‖ − ∇f·δ, the most that the linear model at δ gains
-    on the ball, which bounds the rest of the way where f is concave along it. And what other starts might have found:
-    (best − least)/(n − 1) over the n ascents, which is how far the end of an interval lies above the largest of n
-    numbers drawn evenly from it, judged by their spread.
+    The sum of two parts: what the highest ascent may still gain, and what other starts might have found,
+    (best − least)/(n − 1) over the n ascents. That is how far the end of an interval lies above the largest of n
+    numbers drawn evenly from it, judged by their spread. On 51 losses of 2 to 10 parameters (tests) it was too small in
+    one case of twenty, and of those cases where more than a thousandth was missed in one of nine.
 
     Args:
         best: the largest value.
-        ascents: the values along each ascent that was followed.
-        gradient: ∇f (p,) at the best point.
-        delta: this point, δ (p,).
-        radius: ρ of the ball.
+        ascents: those that were followed.
 
     Returns: the estimate, in units of the values; NaN from fewer than two ascents, which say nothing of other starts.
 
-    References: Frank, Wolfe 1956; Jaggi 2013, Revisiting Frank-Wolfe (the gap).
+    References: Frank, Wolfe 1956; Jaggi 2013, Revisiting Frank-Wolfe (what the linear model bounds).
     """
     if len(ascents) < 2:
         return math.nan
-    rest = radius * norm(gradient) - torch.dot(gradient, delta).item()
-    return max(rest, 0.0) + (best - min(map(max, ascents))) / (len(ascents) - 1)
+    reached = [max(ascent.values) for ascent in ascents]
+    highest = max(range(len(ascents)), key=reached.__getitem__)
+    return ascents[highest].rest + (best - min(reached)) / (len(ascents) - 1)
 
 
 def steepest_on_segment(ball: Ball, gain: float, summit: Tensor, num_points: int) -> Best:
     """The largest gradient norm found on the segment from 0 to the maximiser of R⁰, and where."""
-    best = Best(-1.0, summit, ball.highest.gradient)
+    best = Best(-1.0, summit)
 
     def evaluate(t: float) -> float:
         height, gradient = ball.height(t * summit)
-        best.offer(norm(gradient()), t * summit, gradient())
+        best.offer(norm(gradient()), t * summit)
         return height
 
     times = [i / num_points for i in range(num_points + 1)]

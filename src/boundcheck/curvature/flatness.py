@@ -124,25 +124,23 @@ def flatness(
         if ascents is None and not torch.equal(steepest.delta, summit):
             points["summit"] = summit
         points["segment"], norms["segment"] = steepest.delta, steepest.value
-    history = {
+    followed = {
         name: ascend(ball, ball.steepness, points[name], iterations)
         for name in (points if ascents is None else largest(norms, ascents))
     }
-    first_ascents = [*history.values()]
+    history = {name: ascent.values for name, ascent in followed.items()}
     if "centre" not in history:
-        history["centre"] = ascend(ball, ball.steepness, points["centre"], iterations=1)
-    steepness, maximiser = ball.steepest.value, ball.steepest.delta
-    slope = ball.steepness(maximiser)[1]()  # of ‖∇L‖ at its largest
+        history["centre"] = ascend(ball, ball.steepness, points["centre"], iterations=1).values
     return FlatnessResult(
         rho=rho,
         loss=ball.centre.loss.item(),
         gradient_norm=history["centre"][0],
         zeroth=gain,
         zeroth_maximiser=summit,
-        first=rho * steepness,
-        maximiser=maximiser,
-        zeroth_shortfall=shortfall(gain, climbs, ball.highest.gradient, summit, rho),
-        first_shortfall=rho * shortfall(steepness, first_ascents, slope, maximiser, rho),
+        first=rho * ball.steepest.value,
+        maximiser=ball.steepest.delta,
+        zeroth_shortfall=shortfall(gain, climbs),
+        first_shortfall=rho * shortfall(ball.steepest.value, [*followed.values()]),
         one_step_first=rho * history["centre"][min(1, len(history["centre"]) - 1)],
         history=history,
         num_gradients=ball.num_gradients,

@@ -29,8 +29,8 @@ SEEDS = (0, 1)
 PLACE = {name: i + 3 for i, name in enumerate(MEASUREMENTS.names)}
 
 
-def row(quantity, value, index=-1, coordinate=NAN, epoch=0, seed=0, cell=CELL):
-    return (*cell, seed, epoch, float(epoch), quantity, index, coordinate, value, NAN)
+def row(quantity, value, index=-1, coordinate=NAN, epoch=0, seed=0, cell=CELL, error=NAN):
+    return (*cell, seed, epoch, float(epoch), quantity, index, coordinate, value, error)
 
 
 def measured(quantity, value, *, analysis="a", **where):
