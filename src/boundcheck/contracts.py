@@ -131,7 +131,10 @@ class Callback(Protocol):
 
 
 class Row(NamedTuple):
-    """One number measured on a network. `coordinate`: a radius, an eigenvalue; `error`: bound on |value - true|."""
+    """One number measured on a network. `coordinate`: a radius, an eigenvalue; `error`: bound on |value - true|.
+
+    Where the docstring of an analysis says so, `error` is an estimate and no bound.
+    """
 
     quantity: str
     value: float

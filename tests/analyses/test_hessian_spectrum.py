@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from boundcheck.analyses import HessianSpectrum
-from boundcheck.contracts import Snapshot
+from boundcheck.analyses.flat_loss import flat_loss
+from boundcheck.contracts import Snapshot, Split
+from boundcheck.curvature.hessian import HessianOperator
+from boundcheck.curvature.operator import dense
+from boundcheck.models import MODELS
+from boundcheck.objectives import Square
+from boundcheck.registry import build
 from boundcheck.settings import TrainingSettings
 
 
@@ -85,3 +91,20 @@ def test_a_diagonal_hessian_smaller_than_what_is_asked_for(train, generator):
     assert [(row.index, row.value) for row in eigenvalues] == [(0, pytest.approx(2)), (1, pytest.approx(2))]
     assert found["parameter_norm"].value == pytest.approx(5)
     assert found["scale_free_sharpness"].value == pytest.approx(50)
+
+
+def test_the_copies_of_a_linear_network_with_the_square_loss_are_counted(generator):
+    """Its Hessian is that of one output, once for each of ten; its largest stands ten times at the top."""
+    draw = torch.Generator().manual_seed(0)
+    digits = Split(torch.rand(300, 1, 4, 4, dtype=torch.float64, generator=draw), torch.arange(300) % 10)
+    model = build(MODELS, {"kind": "mlp", "depth": 0, "width": 8}).build((1, 4, 4), 10, draw).double()
+    losses, theta = flat_loss(model, Square(), digits)
+    true = torch.linalg.eigvalsh(dense(HessianOperator(losses, theta))).flip(0)
+    assert true[0] - true[9] < 1e-10 < true[9] - true[10]
+    found, eigenvalues = rows_of(HessianSpectrum(top_k=12), model, Square(), digits, generator)
+    assert found["converged"].value == 1
+    for row in eigenvalues[:12]:
+        assert row.value == pytest.approx(true[row.index].item(), rel=1e-3)
+        assert abs(row.value - true[row.index]) <= row.error
+    short, _ = rows_of(HessianSpectrum(top_k=12, max_hvps=40), model, Square(), digits, generator)
+    assert short["converged"].value == 0

@@ -47,13 +47,20 @@ def test_a_product_that_almost_lies_in_the_basis_is_orthogonalised_twice(symmetr
     )
 
 
+def begin_again_at(stop_at, krylov, fresh):
+    """End all chains after so many products, and go on with new ones."""
+    run(krylov, lambda krylov: krylov.num_products == stop_at, fresh)
+    if not krylov.is_full:
+        krylov.extend(torch.ones_like(krylov.has_broken_down), fresh)
+        run(krylov, fresh=fresh)
+
+
 def test_the_rayleigh_matrix_is_that_of_the_rows(symmetric):
     matrices = torch.stack([symmetric(torch.linspace(-2, 3, 40)), symmetric(torch.linspace(-1, 0, 40) ** 5)])
     start = torch.ones(2, 40, dtype=torch.float64)
     krylov = Krylov(product(matrices), start, 34)  # more rows than are allocated first
-    is_met = run(krylov, lambda krylov: krylov.num_products == 10, drawing((2, 40)), restarts=1)
+    begin_again_at(10, krylov, drawing((2, 40)))
     assert krylov.num_products == 34
-    assert not is_met
     explicit, residuals = check(krylov, matrices, slack=1e-13)
     assert (residuals <= 3 * explicit + 1e-10).all()
     assert torch.equal(start, torch.ones(2, 40, dtype=torch.float64))
@@ -122,7 +129,7 @@ def test_any_stack_of_small_matrices(spectra, num_products, stop_at, dtype, seed
     matrices = ((matrices + matrices.mT) / 2).to(dtype)
     fresh = drawing((len(spectra), 8), dtype, seed)
     krylov = Krylov(product(matrices), fresh(), num_products)
-    run(krylov, lambda krylov: krylov.num_products == stop_at, fresh, restarts=1)
+    begin_again_at(stop_at, krylov, fresh)
     assert krylov.num_products == num_products
     epsilon = torch.finfo(dtype).eps
     check(krylov, matrices, slack=100 * epsilon)

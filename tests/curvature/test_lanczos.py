@@ -89,12 +89,64 @@ def test_copies_are_found_after_a_breakdown(symmetric, generator, values):
     assert found.num_matvecs == 10
 
 
-def test_copies_in_a_large_space_need_a_restart(symmetric, generator):
-    matrix = MatrixOperator(symmetric([100.0, 100, 50, *BULK]))
-    once = lanczos(matrix, generator, top=2)
-    twice = lanczos(matrix, generator, top=2, restarts=1)
-    assert once.eigenvalues[1] == pytest.approx(50)
-    torch.testing.assert_close(twice.eigenvalues, torch.tensor([100.0, 100], dtype=torch.float64))
+def cluster(distance):
+    """Five values within a relative distance below 9, of both signs, and a bulk."""
+    near = 9 * (1 - distance * torch.linspace(0, 1, 5, dtype=torch.float64))
+    return torch.cat([near, -near, BULK])
+
+
+HARD = {
+    **{f"{copies} copies": torch.cat([torch.full((copies,), 23.0).double(), BULK]) for copies in (2, 5, 10, 12)},
+    "copies behind outliers": torch.tensor([100.0, 70, 50, 50, 50, 50, *BULK]),
+    "copies of several": torch.tensor([100.0, 100, 50, 50, 50, 20, 20, *BULK]),
+    "copies at both ends": torch.tensor([9.0, 9, 9, *BULK, -7, -7, -7, -7]),
+    **{f"within {distance:g}": cluster(distance) for distance in (1e-3, 1e-6, 1e-10)},
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("ends", [(2, 1), (5, 0), (0, 5), (3, 3), (12, 1)])
+def test_copies_and_close_eigenvalues_are_all_found(symmetric, name, dtype, ends):
+    matrix, (top, bottom) = symmetric(HARD[name].double()).to(dtype), ends
+    true = eigenvalues(matrix)
+    expected = torch.cat([true[:top], true[len(true) - bottom :]])
+    for seed in range(2):
+        found = lanczos(MatrixOperator(matrix), torch.Generator().manual_seed(seed), top, bottom)
+        assert found.converged
+        apart = (found.eigenvalues - expected).abs()
+        assert (apart[expected.abs() > 1] <= 1e-3 * expected.abs()[expected.abs() > 1]).all()  # outside the bulk
+        assert (apart <= found.errors)[torch.tensor([top > 1] * top + [bottom > 1] * bottom)].all()
+        vectors = found.eigenvectors.double()
+        rests = vectors @ matrix.double() - found.eigenvalues.unsqueeze(1) * vectors
+        assert (rests.norm(dim=1) <= found.residuals).all()
+        assert (vectors @ vectors.mT - torch.eye(top + bottom)).abs().max() < 100 * torch.finfo(dtype).eps
+
+
+def test_too_few_products_for_all_copies_are_admitted(symmetric):
+    matrix = MatrixOperator(symmetric(HARD["12 copies"]))
+    for limit in (10, 20, 30, 40, 60):
+        found = lanczos(matrix, torch.Generator().manual_seed(0), 12, max_matvecs=limit)
+        assert not found.converged
+        assert found.num_matvecs <= limit
+    assert lanczos(matrix, torch.Generator().manual_seed(0), 12).converged
+
+
+def test_a_chain_that_finds_nothing_changes_no_value(symmetric):
+    """The values are those of the first chain, which is that of a single eigenvalue until it stops."""
+    matrix = MatrixOperator(symmetric(SPECTRA["outliers"]))
+    limited = [lanczos(matrix, torch.Generator().manual_seed(0), 3, max_matvecs=n) for n in range(10, 40)]
+    settled = next(i for i, found in enumerate(limited) if found.converged)
+    values = [found.eigenvalues for found in limited]
+    assert any(torch.equal(values[settled], earlier) for earlier in values[:settled])
+    assert torch.equal(values[settled], values[-1])
+
+
+def test_copies_of_the_smallest_magnitude_asked_for(symmetric, generator):
+    found = lanczos(MatrixOperator(symmetric([9.0, 9, -9, -9, 5, *BULK])), generator, top=4, by_magnitude=True)
+    assert found.converged
+    torch.testing.assert_close(found.eigenvalues.abs(), torch.full((4,), 9.0).double())
+    assert (found.eigenvalues > 0).sum() == 2
 
 
 def test_a_start_without_the_top_eigenvector_breaks_down_and_recovers(generator):
@@ -125,9 +177,10 @@ def test_a_top_eigenvector_that_the_start_barely_contains_is_not_missed(second, 
 
 def test_it_never_stops_before_the_least_number_of_steps(symmetric, generator):
     matrix = MatrixOperator(symmetric(SPECTRA["rank one"]))
-    cold = lanczos(matrix, generator, top=3)
-    assert cold.num_matvecs == 2 * 3 + 3
-    assert lanczos(matrix, generator, top=3, start=cold.eigenvectors[0]).num_matvecs == 3 + 2
+    cold = lanczos(matrix, generator, top=1, bottom=1)
+    assert cold.num_matvecs == 2 * 2 + 3
+    assert lanczos(matrix, generator, top=1, bottom=1, start=cold.eigenvectors[0]).num_matvecs == 2 + 2
+    assert lanczos(matrix, generator, top=3).num_matvecs > 2 * 3 + 3  # and what it takes that no copy was missed
 
 
 def test_an_eigenvalue_near_zero_is_wanted_only_to_a_part_of_the_norm(symmetric, generator):
@@ -138,9 +191,9 @@ def test_an_eigenvalue_near_zero_is_wanted_only_to_a_part_of_the_norm(symmetric,
     assert abs(found.eigenvalues[1]) <= found.residuals[1] < 0.1
 
 
-def test_residuals_count_what_the_chains_before_a_restart_left(symmetric, generator):
+def test_residuals_count_what_is_left_of_loose_pairs(symmetric, generator):
     matrix = symmetric(SPECTRA["outliers"])
-    found = lanczos(MatrixOperator(matrix), generator, top=5, tolerance=0.5, residual_tolerance=0.9, restarts=1)
+    found = lanczos(MatrixOperator(matrix), generator, top=5, tolerance=0.5, residual_tolerance=0.9)
     explicit = (found.eigenvectors @ matrix - found.eigenvalues.unsqueeze(1) * found.eigenvectors).norm(dim=1)
     assert (explicit <= found.residuals).all()
     assert (distances(found, eigenvalues(matrix)) <= found.residuals).all()
@@ -232,3 +285,27 @@ def test_any_small_matrix(values, top, bottom, seed):
     assert found.converged
     assert (distances(found, true) <= found.residuals).all()
     assert (found.eigenvalues.diff() <= 0).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    values=st.lists(st.sampled_from([-50.0, -20.0, -7.0, 3.0, 8.0, 20.0, 20.001, 49.9, 50.0]), min_size=1, max_size=12),
+    width=st.floats(0.1, 5),
+    top=st.integers(2, 6),
+    bottom=st.integers(0, 6),
+    seed=st.integers(0, 1000),
+    dtype=st.sampled_from([torch.float64, torch.float32]),
+)
+def test_what_is_called_converged_lies_within_its_error(values, width, top, bottom, seed, dtype):
+    draw = torch.Generator().manual_seed(seed)
+    spectrum = torch.tensor([*values, *torch.linspace(-width, width, 80)], dtype=torch.float64)
+    q = torch.linalg.qr(torch.randn(len(spectrum), len(spectrum), dtype=torch.float64, generator=draw)).Q
+    matrix = ((q * spectrum) @ q.mT).to(dtype)
+    matrix = (matrix + matrix.mT) / 2
+    true = eigenvalues(matrix)
+    found = lanczos(MatrixOperator(matrix), draw, top, bottom, max_matvecs=70)
+    expected = torch.cat([true[:top], true[len(true) - bottom :]])
+    assert (found.errors >= found.residuals * (1 - 1e-12)).all()
+    if found.converged:
+        checked = torch.tensor([True] * top + [bottom > 1] * bottom)
+        assert ((found.eigenvalues - expected).abs() <= found.errors)[checked].all()

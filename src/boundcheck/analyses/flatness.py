@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -30,6 +30,9 @@ class Flatness:
     that one ascent step reaches, over the R¹ found), `hessian_lipschitz` (a lower estimate of γ₂, from where the
     evaluator went; it never falls with ρ), `num_gradients` and `num_hvps`; of two radii or more
     `first_order_exponent`, the slope of log R¹ over log ρ.
+    The error of both flatnesses is an estimate of how far they lie below the maximum, and no bound: what the best
+    ascent may still gain, and what more starts would find by the spread of the ascents (`curvature.ball.shortfall`). It
+    is NaN where a single ascent was followed. Those of `one_step_ratio` and `first_order_exponent` follow from it.
     Radii relative to ‖θ‖ give the same rows named `relative_...`, coordinate = κ.
     Larger radii start also from the maximisers of smaller ones, so both flatnesses grow with ρ.
     A network that is not finite has only the row `loss`.
@@ -98,12 +101,15 @@ class Flatness:
         lipschitz = 0.0
         for rho, prefix, coordinate in sorted(radii):
             if rho > 0:
-                radius_rows, candidates = self._at_radius(
+                radius_rows, errors, candidates = self._at_radius(
                     losses, theta, rho, spectrum.eigenvectors[0], candidates, generator
                 )
                 if self.hessian_change:
                     lipschitz = radius_rows["hessian_lipschitz"] = max(lipschitz, radius_rows["hessian_lipschitz"])
-                rows += [Row(prefix + name, value, coordinate=coordinate) for name, value in radius_rows.items()]
+                rows += [
+                    Row(prefix + name, value, coordinate=coordinate, error=errors.get(name, math.nan))
+                    for name, value in radius_rows.items()
+                ]
         return [*rows, *_exponent(rows)]
 
     def _at_radius(
@@ -114,8 +120,8 @@ class Flatness:
         top_eigenvector: Tensor,
         candidates: Sequence[Tensor],
         generator: torch.Generator,
-    ) -> tuple[dict[str, float], list[Tensor]]:
-        """What is measured at ρ, by name, and the perturbations to try at a larger radius."""
+    ) -> tuple[dict[str, float], dict[str, float], list[Tensor]]:
+        """What is measured at ρ by name, the errors of it, and the perturbations to try at a larger radius."""
         result = flatness(
             losses,
             theta,
@@ -142,12 +148,31 @@ class Flatness:
         if self.hessian_change:
             places = [*maximisers, rho * top_eigenvector, -rho * top_eigenvector]
             values["hessian_lipschitz"] = hessian_lipschitz(losses, theta, places, generator, retain=self.retain)
-        return values, maximisers
+        first, missed = result.first, result.first_shortfall
+        errors = {
+            "zeroth_order_flatness": result.zeroth_shortfall,
+            "first_order_flatness": missed,
+            "one_step_ratio": values["one_step_ratio"] * missed / (first + missed) if first else math.nan,
+        }
+        return values, errors, maximisers
 
 
 def _exponent(rows: Sequence[Row]) -> list[Row]:
-    """The slope of log R¹ over log ρ, where two absolute radii or more have a positive R¹."""
-    by_radius = {row.coordinate: row.value for row in rows if row.quantity == "first_order_flatness" and row.value > 0}
+    """The slope of log R¹ over log ρ, where two absolute radii or more have a positive R¹.
+
+    Its error is what it moves by where R¹ grows by its own at the larger radii only, or at the smaller ones only.
+    """
+    kept = [row for row in rows if row.quantity == "first_order_flatness" and row.value > 0]
+    by_radius = {row.coordinate: row for row in kept}
     if len(by_radius) < 2:
         return []
-    return [Row("first_order_exponent", float(scaling_exponent(list(by_radius), list(by_radius.values()))))]
+    radii = list(by_radius)
+    middle = sum(map(math.log, radii)) / len(radii)
+
+    def slope(raised: Callable[[float], bool]) -> float:
+        values = [row.value + raised(math.log(radius)) * row.error for radius, row in by_radius.items()]
+        return float(scaling_exponent(radii, values))
+
+    found = float(scaling_exponent(radii, [row.value for row in by_radius.values()]))
+    highest, lowest = slope(lambda at: at > middle), slope(lambda at: at <= middle)
+    return [Row("first_order_exponent", found, error=max(highest - found, found - lowest))]

@@ -17,20 +17,24 @@ from boundcheck.settings import Count, CountOrZero, Positive, settings
 
 @settings
 class HessianSpectrum:
-    """Largest and smallest eigenvalues of the training loss's Hessian, each with the bound that Lanczos certifies.
+    """Largest and smallest eigenvalues of the training loss's Hessian, each with a bound on its error.
 
     Rows: `eigenvalue` (index: its place in descending order, so the smallest has index p − 1), `sharpness` = λ_max,
     `smallest_eigenvalue` = λ_min, `spectral_norm` = max(|λ_max|, |λ_min|), `scale_free_sharpness` = λ_max ‖θ‖²,
-    `parameter_norm` = ‖θ‖, `loss`, `gradient_norm`, `num_hvps`. A network that is not finite has only the row `loss`.
-    The error is the residual: an eigenvalue lies that close; the value itself is as a rule right to `tolerance`.
+    `parameter_norm` = ‖θ‖, `loss`, `gradient_norm`, `num_hvps`, and `converged`: 1, or 0 where `max_hvps` products were
+    too few for the values to settle, or to exclude that an eigenvalue was missed. A network that is not finite has only
+    the row `loss`.
+    The error bounds how far the value is from the eigenvalue of its place; the value itself is as a rule right to
+    `tolerance`. Of an end of which a single eigenvalue is measured the error is the residual: some eigenvalue lies that
+    close.
 
     Args:
-        top_k: how many of the largest eigenvalues.
-        bottom_k: how many of the smallest.
+        top_k: how many of the largest eigenvalues; of two and more copies are counted, which takes more products.
+        bottom_k: how many of the smallest; likewise.
         samples: examples from the start of the training split; None: all of it.
         tolerance: relative accuracy of the eigenvalues.
         residual_tolerance: relative size that the residuals must reach.
-        max_hvps: Hessian-vector products allowed; an eigenvalue that needs more shows it in its error.
+        max_hvps: Hessian-vector products allowed; see `converged`.
         dtype: precision.
         batch_norm: statistics that L uses; see `flat_loss`.
         chunk_size: examples in memory at once; None: all.
@@ -38,8 +42,8 @@ class HessianSpectrum:
     """
 
     quantities: ClassVar[str] = (
-        "loss gradient_norm parameter_norm num_hvps eigenvalue sharpness scale_free_sharpness smallest_eigenvalue "
-        "spectral_norm"
+        "loss gradient_norm parameter_norm num_hvps converged eigenvalue sharpness scale_free_sharpness "
+        "smallest_eigenvalue spectral_norm"
     )
 
     top_k: Count = 5
@@ -77,11 +81,12 @@ class HessianSpectrum:
             Row("gradient_norm", torch.linalg.vector_norm(hessian.gradient, dtype=torch.float64).item()),
             Row("parameter_norm", norm),
             Row("num_hvps", spectrum.num_matvecs),
+            Row("converged", float(spectrum.converged)),
             *self._spectrum_rows(spectrum, hessian.size, norm),
         ]
 
     def _spectrum_rows(self, spectrum: LanczosResult, size: int, parameter_norm: float) -> list[Row]:
-        values, errors = spectrum.eigenvalues.tolist(), spectrum.residuals.tolist()
+        values, errors = spectrum.eigenvalues.tolist(), spectrum.errors.tolist()
         num_bottom = min(self.bottom_k, len(values))
         places = [*range(len(values) - num_bottom), *range(size - num_bottom, size)]
         rows = [

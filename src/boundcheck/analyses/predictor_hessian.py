@@ -18,6 +18,7 @@ from boundcheck.theory.weight_norm.bounds import a_priori_bounds, layer_bounds, 
 from boundcheck.theory.weight_norm.closed_form import closed_form_bounds
 from boundcheck.theory.weight_norm.network import Network, paper_scales, passes
 from boundcheck.theory.weight_norm.recursion import Bounds
+from boundcheck.theory.weight_norm.rounding import rounding_errors
 
 
 @settings
@@ -28,8 +29,9 @@ class PredictorHessian:
     `predictor_gradient_norm`; of a weight_norm_mlp also the upper bounds `hessian_bound_<name>` and
     `gradient_bound_<name>` with name = blocks (B2), layers (B1), parameters (B0t) and, with normalised rows,
     a_priori (B0) and a_priori_global, and in the paper's scaling at equal widths the closed forms `squared` (L²) and
-    `cubic` (L³). Without index: `mean_predictor_hessian_norm`, `mean_predictor_gradient_norm`, `function_norm` (root
-    mean square of ‖f(x)‖), `num_hvps`. With one output f itself is meant.
+    `cubic` (L³); their error is what rounding may add to the norm and to the bound together. Without index:
+    `mean_predictor_hessian_norm`, `mean_predictor_gradient_norm`, `function_norm` (root mean square of ‖f(x)‖),
+    `num_hvps`. With one output f itself is meant.
 
     Args:
         samples: how many examples, from the start of the training split.
@@ -71,9 +73,10 @@ class PredictorHessian:
         rows += [Row("predictor_hessian_norm", norm, index, error=error) for index, (norm, error) in enumerate(pairs)]
         if self.bounds and isinstance(model, WeightNormNetwork):
             network = model.theory(directions @ model.output.detach().double())
+            errors = rounding_errors(passes(network, inputs.flatten(1)))
             for name, bound in predictor_bounds(network, inputs.flatten(1)).items():
-                rows += indexed(f"hessian_bound_{name}", bound.hessian)
-                rows += indexed(f"gradient_bound_{name}", bound.gradient)
+                rows += indexed(f"hessian_bound_{name}", bound.hessian, errors.hessian)
+                rows += indexed(f"gradient_bound_{name}", bound.gradient, errors.gradient)
         return rows
 
 
@@ -128,6 +131,8 @@ def function_norm(model: nn.Module, inputs: Tensor) -> float:
     return math.sqrt(squares.item())
 
 
-def indexed(quantity: str, values: Tensor) -> list[Row]:
+def indexed(quantity: str, values: Tensor, errors: Tensor | None = None) -> list[Row]:
     """A row for each of the values (n,), with its place as index."""
-    return [Row(quantity, value, index) for index, value in enumerate(values.tolist())]
+    of_each = [math.nan] * len(values) if errors is None else errors.tolist()
+    pairs = zip(values.tolist(), of_each, strict=True)
+    return [Row(quantity, value, index, error=error) for index, (value, error) in enumerate(pairs)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -25,7 +26,8 @@ class Rescaling:
 
     Rows, coordinate = c: `rescaled_first_order_flatness`, `rescaled_sharpness`, `rescaled_output_change` (largest
     change of an output, relative to the largest output), and `rescaled_flatness_ratio`, `rescaled_sharpness_ratio`
-    (over the values at c = 1). A network that is no ReLU perceptron with two layers or more has no row.
+    (over the values at c = 1). The errors of R¹ are estimates of what the ascents missed, as of `flatness`, and that of
+    its ratio follows. A network that is no ReLU perceptron with two layers or more has no row.
 
     Args:
         scales: c.
@@ -64,29 +66,39 @@ class Rescaling:
         if not isinstance(model, MLPNetwork) or not isinstance(model.activation, nn.ReLU) or len(model.layers) < 2:
             return []
         inputs = snapshot.train.first(self.samples).inputs
-        by_scale = {}
+        by_scale: dict[float, dict[str, tuple[float, float]]] = {}
         with torch.no_grad():
             outputs = model(inputs)
         for scale in (1.0, *self.scales):
             rescaled = rescale(model, scale)
             with torch.no_grad():
                 change = ((rescaled(inputs) - outputs).abs().max() / outputs.abs().max()).item()
-            by_scale[scale] = (*self._flatness(snapshot._replace(model=rescaled)), change)
-        names = ("rescaled_first_order_flatness", "rescaled_sharpness", "rescaled_output_change")
+            first, missed, sharpness = self._flatness(snapshot._replace(model=rescaled))
+            by_scale[scale] = {
+                "rescaled_first_order_flatness": (first, missed),
+                "rescaled_sharpness": (sharpness, math.nan),
+                "rescaled_output_change": (change, math.nan),
+            }
         rows = [
-            Row(name, value, coordinate=c) for c in by_scale for name, value in zip(names, by_scale[c], strict=True)
+            Row(name, value, coordinate=c, error=error)
+            for c, measured in by_scale.items()
+            for name, (value, error) in measured.items()
         ]
-        for number, name in enumerate(("rescaled_flatness_ratio", "rescaled_sharpness_ratio")):
-            rows += [Row(name, by_scale[c][number] / by_scale[1.0][number], coordinate=c) for c in self.scales]
+        for name, quantity in (("flatness", "rescaled_first_order_flatness"), ("sharpness", "rescaled_sharpness")):
+            base, base_missed = by_scale[1.0][quantity]
+            for c in self.scales:
+                value, missed = by_scale[c][quantity]
+                ratio, error = value / base, max(missed / base, value / base - value / (base + base_missed))
+                rows.append(Row(f"rescaled_{name}_ratio", ratio, coordinate=c, error=error))
         return rows
 
-    def _flatness(self, snapshot: Snapshot) -> tuple[float, float]:
-        """R¹ and λ_max."""
+    def _flatness(self, snapshot: Snapshot) -> tuple[float, float, float]:
+        """R¹, an estimate of what the ascents missed of it, and λ_max."""
         losses, theta = training_loss(self, snapshot)
         top = lanczos(HessianOperator(losses, theta), snapshot.generator)
         vector = top.eigenvectors[0]
         result = flatness(losses, theta, self.rho, snapshot.generator, self.starts, self.iterations, vector)
-        return result.first, top.eigenvalues[0].item()
+        return result.first, result.first_shortfall, top.eigenvalues[0].item()
 
 
 @torch.no_grad()

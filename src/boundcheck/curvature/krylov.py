@@ -24,8 +24,9 @@ class Krylov:
             converged eigenvalues appear in copies, and there are no residuals and no vectors.
 
     Attributes:
-        num_products: m, the number of products spent.
+        num_products: m, the number of rows with their products.
         beta: (k,) float64, norm of what the newest product left outside the basis.
+        rounding: (k,) float64, what rounding may have added to a residual.
         has_broken_down: (k,) whether the rows span an invariant subspace, to rounding.
 
     References: Parlett 1998, The symmetric eigenvalue problem, ch. 13; Daniel, Gragg, Kaufman, Stewart 1976 (when to
@@ -43,7 +44,7 @@ class Krylov:
         self._link = start.new_zeros(k, 1)  # β of the row before the newest; 0 at the start of a chain
         self._previous = torch.zeros_like(start)
         self._rest = torch.empty_like(start)  # β u of the newest row
-        self._squares = self._rounding = self.beta = torch.zeros(k, dtype=torch.float64)
+        self._squares = self.rounding = self.beta = torch.zeros(k, dtype=torch.float64)
         self.has_broken_down = torch.zeros(k, dtype=torch.bool)
         self.num_products = 0
         self._append(start / torch.linalg.vector_norm(start, dim=1, keepdim=True))
@@ -88,8 +89,31 @@ class Krylov:
         self._rest, self.num_products = product, j + 1
         self._squares = self._squares + column.square().sum(-1)
         size = (self._squares + self.beta.square()).sqrt()
-        self._rounding = size * (10 * self.num_products * torch.finfo(product.dtype).eps)
-        self.has_broken_down = self.beta <= self._rounding
+        self.rounding = size * (10 * self.num_products * torch.finfo(product.dtype).eps)
+        self.has_broken_down = self.beta <= self.rounding
+
+    def restarted(self, values: Tensor, vectors: Tensor, residuals: Tensor, fresh: Tensor, max_products: int) -> Krylov:
+        """A basis that begins with Ritz pairs of this one, and goes on with a new chain orthogonal to them.
+
+        To the new basis each pair is a chain that has ended: what A leaves of it outside is its residual. The pairs
+        count among its products, though they cost none.
+
+        Args:
+            values: λ (k, n).
+            vectors: columns (k, m, n) in this basis.
+            residuals: (k, n).
+            fresh: begins the new chain (k, p).
+            max_products: at most so many further products.
+        """
+        locked, pairs = values.shape[1], self.lift(vectors)
+        krylov = Krylov(self._matvec, pairs[:, 0], locked + max_products)
+        for j in range(locked):
+            krylov.num_products, krylov.beta = j + 1, residuals[:, j]
+            krylov._coefficients[:, j, j] = values[:, j]
+            krylov._squares = krylov._squares + values[:, j].square()
+            krylov._ends.append((j, torch.ones_like(self.has_broken_down), residuals[:, j]))
+            krylov._append(pairs[:, j + 1] if j + 1 < locked else krylov._new_direction(fresh))
+        return krylov
 
     def extend(self, ended: Tensor, fresh: Callable[[], Tensor] | None = None) -> None:
         """Append the normalised rest as the next row; begin a new chain where the old one has ended.
@@ -127,7 +151,7 @@ class Krylov:
             left = (beta.square() - later.square().sum(-1)).clamp_min(0).sqrt()
             outside += left[:, None] * vectors[:, j].abs()
         norms = torch.linalg.vector_norm(inside @ vectors - vectors * values[:, None], dim=1)
-        return torch.hypot(norms, outside) + self._rounding[:, None]
+        return torch.hypot(norms, outside) + self.rounding[:, None]
 
     def lift(self, vectors: Tensor) -> Tensor:
         """Columns (k, m, n) in the basis -> unit vectors (k, n, p)."""
@@ -164,7 +188,6 @@ def run(
     krylov: Krylov,
     stop: Callable[[Krylov], bool] = lambda _: False,
     fresh: Callable[[], Tensor] | None = None,
-    restarts: int = 0,
 ) -> bool:
     """Spend products until a stop rule is met or no further product is allowed.
 
@@ -172,17 +195,15 @@ def run(
         krylov: bases that begin.
         stop: asked after every product.
         fresh: draws vectors (k, p), with which a chain that has broken down goes on.
-        restarts: when the stop rule is met, begin new chains so often instead of stopping.
 
     Returns: whether the stop rule was met in the end.
     """
     while True:
         krylov.expand()
         is_met = stop(krylov)
-        if krylov.is_full or (is_met and not restarts):
+        if krylov.is_full or is_met:
             return is_met
-        restarts -= is_met
-        krylov.extend(krylov.has_broken_down | is_met, fresh)
+        krylov.extend(krylov.has_broken_down, fresh)
 
 
 def _remove(vectors: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -108,6 +108,14 @@ def _within_margin(
     return f"{text}; the interval crosses the margin for {', '.join(undecided)}" if undecided else text
 
 
+def _within_shortfall(decision: str, unit: str, changed: Sequence[Sequence[float]]) -> str:
+    effects = " or ".join(f"{mean:+.3g} [{low:+.3g}, {high:+.3g}] {unit}".rstrip() for mean, low, high in changed)
+    return (
+        f"{decision} by the values found, but ascents find maxima from below: with what they are estimated to have "
+        f"missed the effect is {effects}, which does not say so"
+    )
+
+
 WORDINGS: dict[str, Wording] = {
     # selection
     "no_cell": "the grid has no cell that the claim selects",
@@ -153,6 +161,15 @@ WORDINGS: dict[str, Wording] = {
     "hardly_trained": _hardly_trained,
     "margin": "{effect:+.3g}% from the baseline, allowed ±{margin:g}%",
     "within_margin": _within_margin,
+    "within_shortfall": _within_shortfall,
+    "not_converged": lambda quantity, num: (
+        f"the {quantity.replace('_', ' ')} of {plural(num, 'network', 'networks')} had not settled, or a larger "
+        "eigenvalue may have been missed, when the allowed Hessian-vector products were spent"
+    ),
+    "shortfall_unknown": lambda quantity, num: (
+        f"{plural(num, 'value', 'values')} of {quantity.replace('_', ' ')} from a single ascent, which does not tell "
+        "how much it missed"
+    ),
     "no_two_groups": "no two groups were run on one dataset and model",
     **reasons_binary_filter.WORDINGS,
     **reasons_weight_norm.WORDINGS,

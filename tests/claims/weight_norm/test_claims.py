@@ -29,8 +29,8 @@ SEEDS = (0, 1)
 PLACE = {name: i + 3 for i, name in enumerate(MEASUREMENTS.names)}
 
 
-def row(quantity, value, index=-1, coordinate=NAN, epoch=0, seed=0, cell=CELL):
-    return (*cell, seed, epoch, float(epoch), quantity, index, coordinate, value, NAN)
+def row(quantity, value, index=-1, coordinate=NAN, epoch=0, seed=0, cell=CELL, error=NAN):
+    return (*cell, seed, epoch, float(epoch), quantity, index, coordinate, value, error)
 
 
 def measured(quantity, value, *, analysis="a", **where):
@@ -77,6 +77,23 @@ def test_predictor_bounds(tables_of, factor, decision):
     tight = found[found["theorem"] == "‖∇²f‖ ≤ B2"]
     assert tight["tightness"].tolist() == pytest.approx([TIGHTNESS * factor] * 4)
     assert set(tight["holds"]) == {decision == "supported"}
+
+
+@pytest.mark.parametrize(("excess", "decision"), [(0.99, "supported"), (1.01, "contradicted")])
+@pytest.mark.parametrize("error", [1e-12, 3e-161, 0.0])
+def test_the_tolerance_is_what_rounding_may_add(tables_of, error, excess, decision):
+    bound = 1e-160 if error == 3e-161 else 2.0
+    norm = bound + (excess * error if error else (excess - 1) * bound)
+    rows = [
+        measured("predictor_hessian_norm", norm, index=0),
+        measured("hessian_bound_layers", bound, index=0, error=error),
+    ]
+    assert decided(PredictorBounds(), tables_of(rows)) == decision
+    rows = [
+        measured("hessian_bound_blocks", norm, index=0),
+        measured("hessian_bound_layers", bound, index=0, error=error),
+    ]
+    assert decided(NestedBounds(), tables_of(rows)) == decision
 
 
 def test_without_a_bound_the_premise_fails(tables_of):
@@ -334,13 +351,13 @@ def test_unknown_derivatives_are_refused(check):
         check(of="jacobian")
 
 
-CHECKS = [
-    PredictorBounds, NestedBounds, OrthogonalRows, RowScalingLaw, Sharpness, GapBound, RowNormsGrow, Descent,
-    RestrictedConvexityHolds, LinearRate,
+WITH_TOLERANCE = [
+    OrthogonalRows, RowScalingLaw, Sharpness, GapBound, RowNormsGrow, Descent, RestrictedConvexityHolds, LinearRate,
 ]  # fmt: skip
+CHECKS = [PredictorBounds, NestedBounds, *WITH_TOLERANCE]
 
 
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("check", WITH_TOLERANCE)
 def test_negative_tolerances_are_refused(check):
     with pytest.raises(ValueError, match="tolerance: got -1; allowed: a number >= 0"):
         check(tolerance=-1)

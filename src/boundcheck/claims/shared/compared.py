@@ -13,6 +13,7 @@ from boundcheck.claims.shared.at_loss import TRAIN, at_common_loss
 from boundcheck.claims.shared.baselines import Pair
 from boundcheck.claims.shared.rows import RUN
 from boundcheck.claims.shared.selection import CellKey, cells_of, only_cells, rows_of
+from boundcheck.claims.shared.shortfall import directions, measuring_reasons, moved
 from boundcheck.claims.shared.values import ByCell, quantity_rows, require_one_value, values_by_cell
 from boundcheck.verdicts import Reason, Tables, because
 
@@ -31,6 +32,7 @@ class Compared:
     baseline_values: ByCell
     reasons: Sequence[Reason] = ()  # what a reader must know besides
     losses: ByCell | None = None  # the training losses at which cells are compared
+    moved: Sequence[tuple[ByCell, ByCell]] = ()  # values and baseline values, one of them with what ascents missed
 
     def common_seeds(self, pair: Pair) -> dict[int, tuple[float, float]]:
         """By seed that both have, the value of the cell and that of its baseline."""
@@ -66,6 +68,8 @@ def compare(tables: Tables, pairs: Sequence[Pair], claim: Comparison) -> Compare
     if claim.baseline_value is not None:
         values[1] = {key: dict.fromkeys(by_seed, claim.baseline_value) for key, by_seed in values[0].items()}
     compared = Compared(pairs, tables, drawn, values[0], values[1], losses=losses)
+    if claim.source == "measurements":
+        compared = _with_shortfalls(compared, sides, names, claim)
     return _with_unreached(compared, sides, claim) if claim.counts_steps else compared
 
 
@@ -108,6 +112,22 @@ def _at_equal_loss(rows: pd.DataFrame, tables: Tables, pairs: Sequence[Pair]) ->
     at_level = at_common_loss(rows, tables.curves, tables.runs, groups)
     losses = values_by_cell(at_level.assign(value=at_level["level"]), tables.runs, "last")
     return at_level.drop(columns="level"), losses
+
+
+def _with_shortfalls(
+    compared: Compared, sides: Sequence[pd.DataFrame], names: Sequence[str], claim: Comparison
+) -> Compared:
+    """With what the measurements say of their own errors."""
+    reasons: list[Reason] = []
+    for name, rows in dict(zip(names, sides, strict=True)).items():
+        reasons += measuring_reasons(rows, compared.tables.measurements, name)
+    sides_of = [compared.values], [compared.baseline_values]
+    for side, name, rows in zip(sides_of, names, sides, strict=True):
+        for sign in directions(name) if claim.baseline_value is None or side is sides_of[0] else ():
+            side.append(values_by_cell(moved(rows, sign), compared.tables.runs, claim.at, claim.favoured_sign > 0))
+    (own, *own_moved), (base, *base_moved) = sides_of
+    pairs = [*((values, base) for values in own_moved), *((own, values) for values in base_moved)]
+    return replace(compared, reasons=reasons, moved=pairs)
 
 
 def _with_unreached(compared: Compared, sides: Sequence[pd.DataFrame], claim: Comparison) -> Compared:

@@ -12,7 +12,8 @@ from boundcheck.claims.shared.baselines import Pair, SelectsPairs
 from boundcheck.claims.shared.compared import Compared, compare
 from boundcheck.claims.shared.comparison_figures import comparison_figures
 from boundcheck.claims.shared.decision import Decided, Differences, decide_sign, side_of_margin
-from boundcheck.claims.shared.selection import cells_of, rows_of
+from boundcheck.claims.shared.selection import CellKey, cells_of, rows_of
+from boundcheck.claims.shared.shortfall import heard
 from boundcheck.claims.shared.statistics import Interval
 from boundcheck.claims.shared.values import At, Source, UndecidableError, absent_runs
 from boundcheck.contracts import NAN
@@ -93,10 +94,10 @@ class Comparison(SelectsPairs):
             compared = compare(tables, pairs, self)
         except UndecidableError as problem:
             return self._not_run([problem.reason], tables)
-        differences = {pair.cell: self._differences(pair, compared) for pair in pairs}
+        differences = self.differences(compared)
         if not any(differences.values()):
             return self._without_pairs(compared)
-        decided = self.decided(differences)
+        decided = heard(self, compared, self.decided(differences))
         if compared.losses is not None:
             decided = self._where_trained(decided, compared)
         shown = [pair for pair in pairs if self.baseline_value is None or differences[pair.cell]]
@@ -124,6 +125,10 @@ class Comparison(SelectsPairs):
     def decided(self, differences: Differences) -> Decided:
         """What the differences, in logarithms where the claim is relative, say."""
         return decide_sign(differences, self.favoured_sign)
+
+    def differences(self, compared: Compared) -> dict[CellKey, dict[int, float]]:
+        """By cell and seed."""
+        return {pair.cell: self._differences(pair, compared) for pair in compared.pairs}
 
     def figures(self, compared: Compared, evidence: Sequence[Mapping[str, Any]]) -> list[Figure]:
         """The intervals, the course of the quantity, and what is shown besides; `evidence` ends with the pooled row."""

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from boundcheck.claims.shared.rows import KEYS, check_rows, columns_of
-from boundcheck.settings import NotNegative, settings
+from boundcheck.settings import settings
 from boundcheck.verdicts import Tables
 
 BOUNDS = {  # from the tightest; each is at least the one before it
@@ -29,16 +29,16 @@ class PredictorBounds:
     """‖∇²f‖ (or ‖∇f‖) of every measured prediction is below each of its bounds, B2 ≤ B1 ≤ B0t ≤ B0 and closed forms.
 
     The Hessian's norm is found by Lanczos from below, so a row outside is a fault of the theorem or of its code. The
+    tolerance of a row is the error that it states: what rounding in float64 may add to the norm and to the bound
+    (`theory.weight_norm.rounding`), which in saturated networks is more than a fixed share of them. The
     premise fails where a network has no such bound: torch's weight normalisation of other architectures, and for the
     bounds in row norms the un-normalised twin.
 
     Args:
         of: hessian or gradient.
-        tolerance: of arithmetic, relative to the bound.
     """
 
     of: Literal["hessian", "gradient"] = "hessian"
-    tolerance: NotNegative = 1e-8
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, example and bound."""
@@ -54,7 +54,7 @@ class PredictorBounds:
         """Of each inequality the rows, its words, and the columns of the bound and of what is below it."""
         frames = []
         for points, theorem, bound, measured in inequalities:
-            tolerance = self.tolerance * np.nan_to_num(points[bound].abs(), posinf=0.0)
+            tolerance = np.nan_to_num(points[f"{bound}_error"], posinf=0.0)
             frames.append(check_rows(points, theorem, "upper", points[bound], points[measured], tolerance))
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=[*KEYS])
 
@@ -65,10 +65,7 @@ class NestedBounds(PredictorBounds):
 
     Args:
         of: hessian or gradient.
-        tolerance: of arithmetic, relative to the larger bound.
     """
-
-    tolerance: NotNegative = 1e-10
 
     def rows(self, tables: Tables) -> pd.DataFrame:
         """One row per run, snapshot, example and pair of neighbours that are both there."""
@@ -80,6 +77,9 @@ class NestedBounds(PredictorBounds):
 
 
 def _by_index(tables: Tables, quantities: list[str]) -> pd.DataFrame:
-    """As `rows.wide`, with a row for each index: examples, layers."""
-    rows = tables.measurements
-    return columns_of(rows[rows["index"] >= 0], [*KEYS, "analysis", "index"], quantities)
+    """As `rows.wide`, with a row for each index: examples, layers. A column `<name>_error` goes with each quantity."""
+    rows, keys = tables.measurements, [*KEYS, "analysis", "index"]
+    rows = rows[rows["index"] >= 0]
+    errors = columns_of(rows.assign(value=rows["error"]), keys, quantities)
+    errors = errors.rename(columns={name: f"{name}_error" for name in quantities})
+    return columns_of(rows, keys, quantities).merge(errors, on=keys)

@@ -1,6 +1,7 @@
 """The smooth activations of weight-normalised networks: derivatives, and what bounds them on an interval.
 
 `k0`, `k1`, `beta` and `at_zero` are constants: |φ(z)| ≤ k0|z| + |φ(0)|, |φ′| ≤ k1 and |φ″| ≤ beta on the whole line.
+`rounding(z)` bounds what rounding and torch's formulas make of φ, φ′ and φ″ at a given z in float64.
 `sup0(h)`, `sup1(h)` and `sup2(h)` bound |φ|, |φ′| and |φ″| on [−h, h], for tensors h ≥ 0. All in closed form.
 """
 
@@ -14,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TANH_BEND = math.atanh(1 / math.sqrt(3))  # where |tanh″| is largest
+UNIT = torch.finfo(torch.float64).eps / 2  # of rounding
+SOFTPLUS_LINEAR = 20.0  # above it torch takes softplus for the identity
 SILU_SLOPE = 2.39  # silu′ grows up to just beyond it
 
 
@@ -31,6 +34,7 @@ class Activation(Protocol):
     def sup0(self, h: Tensor) -> Tensor: ...
     def sup1(self, h: Tensor) -> Tensor: ...
     def sup2(self, h: Tensor) -> Tensor: ...
+    def rounding(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]: ...
 
 
 class Tanh:
@@ -57,6 +61,11 @@ class Tanh:
     def sup2(self, h: Tensor) -> Tensor:
         return self.bend(h.clamp_max(TANH_BEND)).abs()
 
+    def rounding(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """1 − t² cancels: the error of φ′ and φ″ is one of 1."""
+        t = z.tanh().abs()
+        return 4 * UNIT * t, torch.full_like(z, 8 * UNIT), 16 * UNIT * t
+
 
 class Softplus:
     """φ′ is the logistic function σ, φ″ = σ(1 − σ)."""
@@ -80,6 +89,12 @@ class Softplus:
 
     def sup2(self, h: Tensor) -> Tensor:
         return torch.full_like(h, self.beta)
+
+    def rounding(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """All are relative, but where torch leaves out e⁻ᶻ."""
+        left_out = torch.where(z > SOFTPLUS_LINEAR, (-z).exp(), 0.0)
+        slope = 8 * UNIT * z.sigmoid() + left_out
+        return 8 * UNIT * self.value(z) + left_out, slope, slope
 
 
 class Gelu:
@@ -106,6 +121,11 @@ class Gelu:
     def sup2(self, h: Tensor) -> Tensor:
         return torch.full_like(h, self.beta)
 
+    def rounding(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """torch has Φ as (1 + erf)/2, whose error is one of 1; z²/2 is rounded before its exponential."""
+        density = 8 * UNIT * (1 + z**2) ** 2 * _density(z)
+        return 8 * UNIT * z.abs(), 8 * UNIT + density, density
+
 
 class Silu:
     """φ(z) = zσ(z); k1 is sup φ′ rounded up."""
@@ -130,6 +150,11 @@ class Silu:
 
     def sup2(self, h: Tensor) -> Tensor:
         return torch.full_like(h, self.beta)
+
+    def rounding(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """All are relative to σ(z), a factor of each, times what the other factor may cancel."""
+        unit = 8 * UNIT * z.sigmoid()
+        return unit * z.abs(), unit * (1 + z.abs()), unit * (2 + z.abs())
 
 
 SMOOTH: dict[str, Activation] = {"tanh": Tanh(), "gelu": Gelu(), "softplus": Softplus(), "silu": Silu()}
