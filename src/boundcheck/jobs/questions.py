@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CONFIG = Path("config/config.yaml")
+from boundcheck.planning.overlays import CONFIG
 
 
 def add_command(
