@@ -9,8 +9,10 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
 LONGEST = 200  # characters of a value in a message
-STEERING = re.compile(  # all control characters but \n and \t; line separators; marks of direction; halves of a character
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
+STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, but not \n and \t
+    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f"  # ends of lines, marks of direction
+    "\xad\u200b\u2060-\u2065\ufeff\ud800-\udfff\U000e0000-\U000e007f]"  # what cannot be seen, or not encoded
 )
 
 
@@ -33,7 +35,7 @@ def shown(value: object) -> str:
 @contextmanager
 def plain_output() -> Iterator[None]:
     """All that is printed inside passes through `plain`."""
-    with redirect_stdout(_Plain(sys.stdout)), redirect_stderr(_Plain(sys.stderr)):  # type: ignore[type-var]
+    with redirect_stdout(_Plain(sys.stdout)), redirect_stderr(_Plain(sys.stderr)):
         yield
 
 

@@ -1,4 +1,4 @@
-"""What a setting may be, in words, from its JSON schema: "a number > 0", "one of a, b". Needs no other package than plain_text."""
+"""What a setting may be, in words, from its JSON schema: "a number > 0", "one of a, b"."""
 
 from __future__ import annotations
 

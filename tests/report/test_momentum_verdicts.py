@@ -47,6 +47,7 @@ def checked(plan, cells, arrays, folder):
         train(spec, arrays, output)
         if spec["analyses"]:
             measure(spec, arrays, output / "snapshots", output / "measurements.parquet")
+    plan.resolved = {batch.cell: {} for batch in plan.batches.values()}
     spec = plan.check_spec("dag_momentum")
     spec |= {"batches": [f"{cell}/seeds_0-1" for cell in cells], "skipped": []}
     for cell in cells:

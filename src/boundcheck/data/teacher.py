@@ -119,9 +119,7 @@ class Teacher:
                 return load_file(Path(self.path).expanduser())
         advice = f"check the network, or put torchvision's file into {folder} yourself"
         with locked(folder), explained(f"{self.model} {self.weights}", advice, Exception):
-            return self._entry().get_state_dict(
-                progress=False, check_hash=True, model_dir=str(folder), weights_only=True
-            )
+            return _weights(self._entry(), folder)
 
     def _entry(self) -> Any:
         """The entry of the weights in torchvision's registry."""
@@ -160,6 +158,24 @@ class Teacher:
         wanted_mean, wanted_std = (torch.tensor(values, dtype=torch.float64) for values in (mean, std))
         gain, shift = own_std / wanted_std, (own_mean - wanted_mean) / wanted_std
         return gain.view(-1, 1, 1), shift.view(-1, 1, 1)
+
+
+def _weights(entry: Any, folder: Path) -> Mapping[str, Tensor]:
+    """torchvision's weights, downloaded or kept in the folder.
+
+    Raises:
+        DataError: the file holds more than tensors; torch's own error advises to run the code in it.
+    """
+    try:
+        state: Mapping[str, Tensor] = entry.get_state_dict(
+            progress=False, check_hash=True, model_dir=str(folder), weights_only=True
+        )
+        return state
+    except Exception as error:
+        if type(error).__name__ != "UnpicklingError":
+            raise
+        file = folder / entry.url.rpartition("/")[2]
+        raise DataError(f"{file}: holds more than tensors, and none of it was run; delete it") from None
 
 
 def _read(file: Path) -> dict[str, Tensor]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from boundcheck.plain_text import one_line
 from boundcheck.planning.claim_tables import ClaimTableError, expand_tables
 from boundcheck.planning.claims import claims_file
-from boundcheck.plain_text import one_line
 from boundcheck.planning.yaml_files import Config, ConfigError, dotted, read_file, read_scalars
 
 __all__ = ["OF_A_SCALE", "SECTIONS", "VARIANTS", "Config", "ConfigError", "Sources"]

@@ -83,7 +83,9 @@ def _swept(name: str, variant: Config, written: Config) -> dict[str, Any]:
     for suffix, values in _combinations(variant["sweep"]):
         member = f"{name}_{suffix}"
         if not NAME.fullmatch(member):
-            raise ConfigError(f"makes the name {shown(member)}; allowed: letters, digits, _, -, + and ., at most 64, no ..")
+            raise ConfigError(
+                f"makes the name {shown(member)}; allowed: letters, digits, _, -, + and ., at most 64, no .."
+            )
         if member in written or member in members:
             raise ConfigError(f"makes {member!r}, which is already a variant")
         members[member] = _with_values(rest, values)

@@ -118,7 +118,8 @@ def _load(text: str) -> Any:
 
 def _refuse_nesting(text: str) -> None:
     depth = 0
-    for event in yaml.parse(text, LOADER):
+    events: Iterable[Any] = yaml.parse(text, LOADER)
+    for event in events:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
@@ -179,7 +180,9 @@ def _check_scalar(node: Any, keys: tuple[Any, ...], loader: Any) -> None:
     if node.tag not in CONVERTED:
         if node.tag not in (f"{TAG}str", f"{TAG}null"):
             allowed = "texts, numbers, true, false and null; a text in quotes"
-            raise _mistake(node, keys, f"got {shown(node.value)}, which YAML reads as {_type(node)}; allowed: {allowed}")
+            raise _mistake(
+                node, keys, f"got {shown(node.value)}, which YAML reads as {_type(node)}; allowed: {allowed}"
+            )
         return
     try:
         value = loader.construct_object(node) if len(node.value) <= LONGEST_NUMBER else MAX_INTEGER

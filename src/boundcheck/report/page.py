@@ -56,7 +56,7 @@ class ClaimSection:
 
 @dataclass
 class PaperSection:
-    """One paper of the page."""
+    """One paper of the page, or one study without a paper; such a study has no authors."""
 
     key: str
     title: str
@@ -78,13 +78,14 @@ def read_paper(key: str, statements: Statements, heading: Mapping[str, Any], fol
         key: the paper's key.
         statements: the `statement` and `reference` of each claim.
         heading: the paper's `title` and `authors`; optionally an `introduction`, and `published`: published results as
-            a list of setting, figures and source.
+            a list of setting, figures and source. Empty for a study without a paper.
         folder: `results/<scale>/<key>`.
     """
-    checks, _ = _read(folder / "checks.parquet", tables.CHECKS)
-    claims, why = _read(folder / "claims.parquet", tables.CLAIMS)
-    figures, _ = _read(folder / "figures.parquet", tables.FIGURES)
-    runs, _ = _read(folder / "runs.parquet", tables.RUNS)
+    what = "paper" if heading else "study"
+    checks, _ = _read(folder / "checks.parquet", tables.CHECKS, what)
+    claims, why = _read(folder / "claims.parquet", tables.CLAIMS, what)
+    figures, _ = _read(folder / "figures.parquet", tables.FIGURES, what)
+    runs, _ = _read(folder / "runs.parquet", tables.RUNS, what)
     if why:
         sections = [
             ClaimSection(name, decision="not run", reason=why, **_words(statements, name)) for name in statements
@@ -142,11 +143,11 @@ def _claim(row: Mapping[Any, Any], words: Mapping[str, Any], figures: pd.DataFra
     )
 
 
-def _read(path: Path, schema: pa.Schema) -> tuple[pd.DataFrame, str]:
+def _read(path: Path, schema: pa.Schema, what: str) -> tuple[pd.DataFrame, str]:
     """The table and ""; or, if it cannot be read, an empty table and the reason."""
     try:
         return pq.read_table(path, schema=schema).to_pandas(), ""
     except FileNotFoundError:
-        return schema.empty_table().to_pandas(), f"this scale has no {path.name} of the paper"
+        return schema.empty_table().to_pandas(), f"this scale has no {path.name} of the {what}"
     except (pa.ArrowException, OSError) as error:
         return schema.empty_table().to_pandas(), f"{path.name} cannot be read ({type(error).__name__})"
