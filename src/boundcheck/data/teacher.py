@@ -164,7 +164,7 @@ def _weights(entry: Any, folder: Path) -> Mapping[str, Tensor]:
     """torchvision's weights, downloaded or kept in the folder.
 
     Raises:
-        DataError: the file holds more than tensors; torch's own error advises to run the code in it.
+        ValueError: the file holds more than tensors; torch's own error advises to run the code in it.
     """
     try:
         state: Mapping[str, Tensor] = entry.get_state_dict(
@@ -174,8 +174,7 @@ def _weights(entry: Any, folder: Path) -> Mapping[str, Tensor]:
     except Exception as error:
         if type(error).__name__ != "UnpicklingError":
             raise
-        file = folder / entry.url.rpartition("/")[2]
-        raise DataError(f"{file}: holds more than tensors, and none of it was run; delete it") from None
+        raise ValueError("the file holds more than weights, and nothing in it was run") from None
 
 
 def _read(file: Path) -> dict[str, Tensor]:

@@ -134,12 +134,12 @@ def _options(wanted: str | list[str]) -> list[str]:
 
 
 def _filled(entry: str, template: str, texts: Mapping[str, Any]) -> str:
+    if len(template) + template.count("{") * max((len(str(text)) for text in texts.values()), default=0) > MAX_TEXT:
+        raise ClaimTableError(f"{entry}: got a template of {len(template):,} characters; allowed: shorter ones")
     try:
         for _, name, form, conversion in Formatter().parse(template):
             if name is not None and (form or conversion or not IN_BRACES.fullmatch(name)):
                 raise ValueError(name)  # a width of 10^9 would fill the memory
-        if len(template) + template.count("{") * max(len(str(text)) for text in texts.values()) > MAX_TEXT:
-            raise ClaimTableError(f"{entry}: got a template of {len(template):,} characters; allowed: shorter ones")
         return template.format(**texts)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         problem = f"got the template {shown(template)}; allowed in braces: {', '.join(texts)}"

@@ -84,7 +84,7 @@ class Sources:
     def error(self, keys: Sequence[Any], problem: str) -> ConfigError:
         """An error about the value at `keys`, with the file that sets it."""
         layer, path = self._holder(keys)
-        return ConfigError(f"{layer.label}: {dotted(path[len(layer.at) :]) or 'the config'}: {one_line(problem)}")
+        return ConfigError(one_line(f"{layer.label}: {dotted(path[len(layer.at) :]) or 'the config'}: {problem}"))
 
     def has_grid(self, study: str) -> bool:
         """Whether some layer gives a grid to a study; that of an earlier scale counts too."""

@@ -45,9 +45,9 @@ def read_file(file: Path) -> Config:
     try:
         content = _load(_text(file))
     except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from None
+        raise ConfigError(one_line(f"{file}: {error}")) from None
     if not isinstance(content, dict):
-        raise ConfigError(f"{file}: must be a mapping of keys, got {type(content).__name__}")
+        raise ConfigError(f"{one_line(str(file))}: must be a mapping of keys, got {type(content).__name__}")
     return content
 
 
@@ -118,13 +118,12 @@ def _load(text: str) -> Any:
 
 def _refuse_nesting(text: str) -> None:
     depth = 0
-    events: Iterable[Any] = yaml.parse(text, LOADER)
-    for event in events:
+    for event in yaml.parse(text, LOADER):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                line = event.start_mark.line + 1
-                raise ConfigError(f"line {line}: more than {MAX_DEPTH} levels of lists and mappings; allowed: fewer")
+                problem = f"more than {MAX_DEPTH} levels of lists and mappings; allowed: fewer"
+                raise _mistake(event, (), problem)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -166,7 +165,7 @@ def _key_names(node: Any, keys: tuple[Any, ...]) -> list[str]:
         if key.tag not in (f"{TAG}str", MERGE):
             problem = f"got the key {key.value[:40]}, which YAML reads as {_type(key)}; allowed: a name"
             raise _mistake(key, keys, f'{problem}, in quotes ("{key.value[:40]}") if it is meant as one')
-        line = key.start_mark.line + 1
+        line = _line(key)
         if key.value in lines and key.tag != MERGE:
             where = f"line {line}" if lines[key.value] == line else f"lines {lines[key.value]} and {line}"
             raise yaml.YAMLError(f"the key {shown(key.value)} occurs twice, in {where}")
@@ -203,4 +202,8 @@ def _type(node: Any) -> str:
 
 def _mistake(node: Any, keys: Sequence[Any], problem: str) -> ConfigError:
     where = f"{dotted(keys)}: " if keys else ""
-    return ConfigError(f"line {node.start_mark.line + 1}: {where}{one_line(problem)}")
+    return ConfigError(f"line {_line(node)}: {where}{one_line(problem)}")
+
+
+def _line(node: Any) -> int:
+    return int(node.start_mark.line) + 1
