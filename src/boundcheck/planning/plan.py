@@ -98,7 +98,9 @@ class Plan:
         path = variant.get("path")
         if path is None:
             return "none"
-        state = source_state(_source(path)) or recorded_source_state(data, self.fetch_spec(data))
+        state = (source_state(_source(path)) if _exists(path) else None) or recorded_source_state(
+            data, self.fetch_spec(data)
+        )
         return state or "none"
 
     def missing_source(self, data: str) -> list[str]:

@@ -14,12 +14,16 @@ Config = dict[str, Any]
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # with libyaml, ten times as fast
 MAX_BYTES = 1_000_000  # of a file; those of the project have less than 20,000
 MAX_DEPTH = 50  # levels of lists and mappings in each other
+SAFE_DEPTH = 5_000  # levels that libyaml reads; at some 50,000 it ends the process
 MAX_VALUES = 100_000  # of a file, aliases (`*name`) replaced by what they stand for
 MAX_LINES = 50  # mistakes that are told at once
 MAX_INTEGER = 2**63
 LONGEST_NUMBER = 40  # characters
 TAG = "tag:yaml.org,2002:"
+STR, NULL, MAP, SEQ = (f"{TAG}{name}" for name in ("str", "null", "map", "seq"))
 MERGE = f"{TAG}merge"  # the tag of the key `<<`
+LEAF = (1, 1)
+TOO_DEEP = f"more than {MAX_DEPTH} levels of lists and mappings; allowed: fewer"
 TYPES = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "null": "null"}
 OTHER_TYPES = {"timestamp": "a date", "set": "a set", "binary": "bytes", "omap": "an ordered mapping"}
 CONVERTED = (f"{TAG}int", f"{TAG}float", f"{TAG}bool")
@@ -101,7 +105,8 @@ def _load(text: str) -> Any:
     two equal keys silently wins.
     """
     try:
-        _refuse_nesting(text)  # libyaml ends the process where the stack is full
+        if text.count("[") + text.count("{") + 2 * max(map(len, text.split("\n"))) > SAFE_DEPTH:
+            _refuse_nesting(text)
         loader = LOADER(text)
         try:
             node = loader.get_single_node()
@@ -117,34 +122,38 @@ def _load(text: str) -> Any:
 
 
 def _refuse_nesting(text: str) -> None:
+    """Raise a ConfigError for a text with too many levels, without reading all of them at once."""
     depth = 0
     for event in yaml.parse(text, LOADER):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                problem = f"more than {MAX_DEPTH} levels of lists and mappings; allowed: fewer"
-                raise _mistake(event, (), problem)
+                raise _mistake(event, (), TOO_DEEP)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
 
 def _weigh(node: Any, keys: tuple[Any, ...], known: dict[int, tuple[int, int]], loader: Any) -> tuple[int, int]:
     """The number of values and of levels in a node, aliases replaced. Raises a ConfigError if the node is refused."""
+    if node.tag == STR:
+        return LEAF
     if id(node) in known:
         if known[id(node)] == (0, 0):
             raise _mistake(node, keys, "it holds itself, through an alias (`*name`)")
         return known[id(node)]
-    known[id(node)] = (0, 0)
+    if len(keys) > MAX_DEPTH:
+        raise _mistake(node, (), TOO_DEEP)
     if isinstance(node, yaml.ScalarNode):
         _check_scalar(node, keys, loader)
-        children = []
-    elif isinstance(node, yaml.SequenceNode):
+        return LEAF
+    known[id(node)] = (0, 0)
+    if isinstance(node, yaml.SequenceNode):
         children = [_weigh(child, (*keys, index), known, loader) for index, child in enumerate(node.value)]
     else:
         names = _key_names(node, keys)
         pairs = zip(names, node.value, strict=True)
         children = [_weigh(value, (*keys, name), known, loader) for name, (_, value) in pairs]
-    if not isinstance(node, yaml.ScalarNode) and node.tag not in (f"{TAG}map", f"{TAG}seq"):
+    if node.tag not in (MAP, SEQ):
         raise _mistake(node, keys, f"got {_type(node)}; allowed: a list or a mapping")
     size, depth = 1 + sum(size for size, _ in children), 1 + max((depth for _, depth in children), default=0)
     if size > MAX_VALUES or depth > MAX_DEPTH:
@@ -162,7 +171,7 @@ def _key_names(node: Any, keys: tuple[Any, ...]) -> list[str]:
     for key, _ in node.value:
         if not isinstance(key, yaml.ScalarNode):
             raise _mistake(key, keys, "got a list or a mapping as a key; allowed: a name")
-        if key.tag not in (f"{TAG}str", MERGE):
+        if key.tag not in (STR, MERGE):
             problem = f"got the key {key.value[:40]}, which YAML reads as {_type(key)}; allowed: a name"
             raise _mistake(key, keys, f'{problem}, in quotes ("{key.value[:40]}") if it is meant as one')
         line = _line(key)
@@ -177,7 +186,7 @@ def _key_names(node: Any, keys: tuple[Any, ...]) -> list[str]:
 def _check_scalar(node: Any, keys: tuple[Any, ...], loader: Any) -> None:
     """Refuse dates and other values that are no config's, and numbers that are not what they look like."""
     if node.tag not in CONVERTED:
-        if node.tag not in (f"{TAG}str", f"{TAG}null"):
+        if node.tag not in (STR, NULL):
             allowed = "texts, numbers, true, false and null; a text in quotes"
             raise _mistake(
                 node, keys, f"got {shown(node.value)}, which YAML reads as {_type(node)}; allowed: {allowed}"
