@@ -58,5 +58,8 @@ def test_what_is_made_from_the_kinds_is_up_to_date(request):
 def test_the_pages_of_kinds_and_claims_are_up_to_date(request):
     config = request.config.rootpath / "config"
     assert (config / "kinds.md").read_text(encoding="utf-8") == kinds_text(), "run `make docs`"
+    training = {line.split("|")[1].strip(" `"): line for line in kinds_text(["training"]).splitlines() if "|" in line}
+    assert "the name of a dataset of kind teacher | `null`" in training["teacher"]
+    assert "x2, x4, ... times the epochs of the block" in training["epochs"]
     claims = claims_text(Sources([config / "config.yaml"]).merged())
     assert (config / "claims.md").read_text(encoding="utf-8") == claims, "run `make docs`"

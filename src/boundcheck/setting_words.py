@@ -1,4 +1,4 @@
-"""What a setting may be, in words, from its JSON schema: "a number > 0", "one of a, b". Needs no other package."""
+"""What a setting may be, in words, from its JSON schema: "a number > 0", "one of a, b"."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from boundcheck.plain_text import shown
 
 Schema = Mapping[str, Any]
 
@@ -54,7 +56,7 @@ def refusal(key: str, value: object, schema: Schema) -> str:
 
 def problem(value: object, schema: Schema) -> str:
     """What is wrong with a value that a schema does not allow: `got VALUE; allowed: WORDS`."""
-    return f"got {value!r}; allowed: {allowed_words(schema)}{_advice(value, schema)}"
+    return f"got {shown(value)}; allowed: {allowed_words(schema)}{_advice(value, schema)}"
 
 
 def as_written(value: object) -> str:
@@ -82,6 +84,8 @@ def _length(schema: Schema) -> str:
     items, least, most = schema.get("items", {}), schema.get("minItems", 0), schema.get("maxItems")
     if least and least == most:
         return f" of {least} {_several(items)}"
+    if most and not least:
+        return f" of at most {most} {_several(items)}"
     if least:
         return f" of at least {least} {_several(items)}" if least > 1 else f" of {_several(items)}, not empty"
     return f" of {_several(items)}"

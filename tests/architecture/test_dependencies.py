@@ -9,7 +9,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "boundcheck"
 LEVELS = (
     {
         *("contracts", "optional_members", "verdicts", "registry", "settings", "setting_words"),
-        *("seeds", "tables", "atomic_files", "manifests"),
+        *("seeds", "tables", "atomic_files", "manifests", "plain_text"),
     },
     {"curvature", "planning"},
     {"theory"},

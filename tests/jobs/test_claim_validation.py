@@ -1,7 +1,6 @@
 """Mistakes in claims are named, and what claims select in a planned grid is told."""
 
 import pytest
-import yaml
 
 from boundcheck.claims import CLAIMS
 from boundcheck.jobs.claim_lists import claims_lines
@@ -57,6 +56,25 @@ def test_a_good_claim_has_no_mistakes():
         ({"quantity": "test_accuracy"}, ["no quantity 'test_accuracy' in the measurements"]),
         ({"show": {"density": "λ"}}, ["no quantity 'density'", "spectral_density"]),
         ({"analysis": "spectrm"}, ["analysis: no analysis 'spectrm'", "spectrum"]),
+        ({"models": {"activation": "tahn"}}, ["models: activation: got 'tahn'; allowed: one of", "tanh"]),
+        ({"models": {"kind": "mlp", "width": 0}}, ["models: width: got 0; allowed: a whole number >= 1"]),
+        ({"models": {"width": {"not": "wide"}}}, ["models: width: not: got 'wide'"]),
+        ({"models": {"depth": {"above": [1]}}}, ["models: depth: above: got [1]; allowed: a number"]),
+        ({"models": {"depth": {"above": float("nan")}}}, ["models: depth: above: got nan; allowed: a number"]),
+        ({"models": {"kind": 3}}, ["models: no kind 3", "mlp"]),
+        ({"models": {"kind": {"not": "mlp"}}}, ["models: no kind 'not'", "mlp"]),
+        ({"models": {"name": ["mlp", 3]}}, ["models: name: got 3; allowed: a text"]),
+        ({"methods": {"rho": True}}, ["methods: rho: got True"]),
+        (
+            {"methods": {"base": {"kind": "sgd", "nesterov": "yes"}}},
+            ["methods: base: nesterov: got 'yes'; allowed: true"],
+        ),
+        ({"datasets": {"normalise": "standart"}}, ["datasets: normalise: got 'standart'", "standard"]),
+        (
+            {"training": {"batch_size": "fulll"}},
+            ["training: batch_size: got 'fulll'", "or full"],
+        ),
+        ({"training": {"loss": ["square", "sqare"]}}, ["training: loss: got 'sqare'", "square"]),
     ],
 )
 def test_a_mistake_is_named(changes, words):
@@ -91,9 +109,15 @@ def test_an_unknown_check_is_named():
     assert list(claim_mistakes(claim, ["dominates"], NAMES)) == ["check: no check 'dominate'; allowed: dominates"]
 
 
-@pytest.fixture
-def answer(tmp_path):
-    config = {
+CLAIMS_OF_MINE = {
+    "flatter": {**FLATTER, "statement": "GAM is flatter."},
+    "smaller_trace": {**FLATTER, "quantity": "trace", "statement": "GAM has a smaller trace."},
+    "below_sam": {**FLATTER, "baseline": {"kind": "sam"}, "statement": "GAM is flatter than SAM."},
+}
+
+
+def config_with(claims):
+    return {
         "name": "tiny",
         "seeds_per_job": 1,
         "datasets": {"digits": {"kind": "digits", "train_size": 100}},
@@ -117,17 +141,20 @@ def answer(tmp_path):
                         "record": ["loss"],
                     }
                 ],
-                "claims": {
-                    "flatter": {**FLATTER, "statement": "GAM is flatter."},
-                    "smaller_trace": {**FLATTER, "quantity": "trace", "statement": "GAM has a smaller trace."},
-                    "below_sam": {**FLATTER, "baseline": {"kind": "sam"}, "statement": "GAM is flatter than SAM."},
-                },
+                "claims": claims,
             }
         },
     }
-    path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return validate(make_plan([path]))
+
+
+@pytest.fixture
+def answer_for(make_config):
+    return lambda claims: validate(make_plan([make_config(config_with(claims))]))
+
+
+@pytest.fixture
+def answer(answer_for):
+    return answer_for(CLAIMS_OF_MINE)
 
 
 def test_what_claims_select_and_why_some_are_never_decided(answer):
@@ -138,6 +165,24 @@ def test_what_claims_select_and_why_some_are_never_decided(answer):
     never = "never decided: no selected cell records trace in the measurements"
     assert f"  smaller_trace: 1 cell of 2 seeds; {never}" in lines
     assert any(line.startswith("  below_sam: 1 cell; never decided: no selected cell has a baseline") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("selectors", "why"),
+    [
+        ({"models": {"width": 60}}, "models: width: wants 60, the cells have 6"),
+        ({"models": {"kind": "mlp", "depth": {"above": 1}}}, "models: depth: wants {'above': 1}, the cells have 1"),
+        ({"methods": {"name": "gma"}}, "methods: name: wants 'gma', the cells have gam, sgd"),
+        ({"methods": {"base": {"lr": 0.2}}}, "methods: base: lr: wants 0.2, the cells have 0.1"),
+        ({"training": {"epochs": 2}, "roles": ["mian"]}, "training: epochs: wants 2, the cells have 1; roles: wants"),
+        ({"roles": ["mian"]}, "roles: wants [mian], the cells have main"),
+        ({"record": "bits"}, "record: wants 'bits', which no cell has"),
+    ],
+)
+def test_a_selector_that_fits_no_cell_is_named_with_the_nearest_values(answer_for, selectors, why):
+    claims = {"mine": {**FLATTER, **selectors, "statement": "GAM is flatter."}}
+    (_, line) = claims_lines(answer_for(claims)["claims"], with_cells=False)
+    assert line.startswith(f"  mine: 0 cells; never decided: the grid has no cell that the claim selects ({why}")
 
 
 def test_the_list_of_claims_may_be_cut_down_by_name(answer):

@@ -200,13 +200,10 @@ def test_a_merged_key_may_be_overridden_again(write):
     momentum: {nesterov: &a {lr: 0.1, decay: 0.0}}
     inside: {base: &b {<<: *a, lr: 0.2}}
     other: {<<: *b, lr: 0.3, momentum: 0.5}
-    1: whole
-    "1": text
     """
     merged = Sources([write(text)]).merged()
     assert merged["inside"] == {"base": {"lr": 0.2, "decay": 0.0}}
     assert merged["other"] == {"lr": 0.3, "decay": 0.0, "momentum": 0.5}
-    assert (merged[1], merged["1"]) == ("whole", "text")
 
 
 def test_a_misspelt_variant_is_shown_those_that_there_are(write):

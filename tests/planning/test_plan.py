@@ -46,7 +46,9 @@ CONFIG = {
 @pytest.fixture
 def plan_of(make_config):
     def plan_of(config):
-        return make_plan([make_config(config)])
+        plan = make_plan([make_config(config)])
+        plan.resolved = {batch.cell: {} for batch in plan.batches.values()}  # as validation fills it
+        return plan
 
     return plan_of
 

@@ -122,3 +122,22 @@ def test_a_folder_that_went_away_after_fetching_is_not_missed(plan, images, tmp_
 def test_other_datasets_have_no_source(plan):
     assert plan.source_state("digits") == "none"
     assert plan.missing_source("digits") == []
+
+
+@pytest.mark.parametrize("path", ["a\0b", "a" * 5_000, "~nobody_at_all/images", "a/\x1b[31m/b"])
+def test_a_path_that_no_file_can_have_does_not_exist(make_config, path):
+    block = {"datasets": ["mine"], "models": ["mlp"], "methods": ["sgd"], "seeds": 3, "training": {"epochs": 1}}
+    config = {
+        "name": "tiny",
+        "datasets": {"mine": {"kind": "image_folder", "path": path}},
+        "models": {"mlp": {"kind": "mlp", "depth": 1, "width": 4}},
+        "methods": {"sgd": {"kind": "sgd", "lr": 0.1}},
+        "studies": {"own": {"grid": [block]}},
+    }
+    plan = make_plan([make_config(config)])
+    (data,) = plan.fetches
+    (problem,) = plan.missing_source(data)
+    assert "datasets.mine.path: got " in problem
+    assert len(problem) < 1_000
+    assert problem.isprintable()
+    assert plan.source_state(data) == "none"

@@ -154,6 +154,7 @@ def test_a_paper_brings_its_checks_and_claims(make_config):
     studies = {"gam": {**STUDY, **own}, "other": STUDY}
     file = make_config({"name": "tiny", "studies": studies})
     plan = make_plan([file])
+    plan.resolved = {batch.cell: {} for batch in plan.batches.values()}
     spec = plan.check_spec("gam")
     assert "zeroth_below_first" in spec["checks"]
     assert {"mine", "first_order_flatness_dominates"} <= spec["claims"].keys()

@@ -47,6 +47,7 @@ def checked(plan, cells, arrays, identity_of, folder):
         train({key: value for key, value in spec.items() if key != "analyses"}, arrays, output)
         if spec["analyses"]:
             measure(spec, arrays, output / "snapshots", output / "measurements.parquet")
+    plan.resolved = {batch.cell: {} for batch in plan.batches.values()}
     spec = plan.check_spec("dag_momentum")
     names = [f"{cell}/seeds_0-1" for cell in cells]
     spec |= {"batches": {name: identity_of(folder / name) for name in names}, "skipped": []}

@@ -252,6 +252,32 @@ def test_text_is_escaped(report_spec, checked_scale, reseal, tmp_path):
     assert evil in Page(text).words
 
 
+def test_control_characters_do_not_reach_the_page_or_its_tables(report_spec, checked_scale, tmp_path):
+    shutil.copytree(checked_scale[1], tmp_path / "results")
+    path = tmp_path / "results" / "gam" / "claims.parquet"
+    rows = pq.read_table(path).to_pylist()
+    evil = "\x1b]0;owned\x07\x1b[2J a\r\u202egnp.exe"
+    for row in rows:
+        row |= {"reason": evil, "unit": evil}
+    tables.write({name: [row[name] for row in rows] for name in tables.CLAIMS.names}, tables.CLAIMS, path)
+    statements = {"gam": {claim: {"statement": evil, "reference": evil} for claim in report_spec["statements"]["gam"]}}
+    config = {"name": evil}
+    report({**report_spec, "statements": statements, "config": config}, tmp_path / "results", tmp_path / "out")
+    written = [path.read_bytes().decode() for path in (tmp_path / "out").rglob("*.*")]
+    assert sum("\\x1b]0;owned\\x07\\x1b[2J a\\r\\u202egnp.exe" in text for text in written) > 1
+    assert all("\x1b" not in text and "\x07" not in text and "\u202e" not in text for text in written)
+    assert all(text.replace("\r\n", "\n").count("\r") == 0 for text in written)
+
+
+def test_a_study_without_a_paper_is_called_a_study(tmp_path):
+    statements = {"other": {"mine": {"statement": "It holds.", "reference": "own"}}}
+    spec = {"scale": "test", "studies": ["other"], "config": {}, "statements": statements}
+    report(spec, tmp_path, tmp_path / "out")
+    words = Page((tmp_path / "out" / "index.html").read_text(encoding="utf-8")).words
+    assert "this scale has no claims.parquet of the study" in words
+    assert "the paper’s own figure" not in words
+
+
 def test_an_unknown_paper_stands_under_its_key(tmp_path):
     check(EMPTY, tmp_path, tmp_path / "other")
     of_report = {"scale": "test", "studies": ["other"], "config": {}, "statements": {}}

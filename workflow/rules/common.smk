@@ -9,6 +9,7 @@ from pathlib import Path
 from boundcheck.jobs.devices import num_gpus
 from boundcheck.jobs.fork_server import start_fork_server
 from boundcheck.jobs.running_snakemakes import register_snakemake
+from boundcheck.plain_text import plain
 from boundcheck.planning.code_version import share_source
 from boundcheck.planning.config import ConfigError
 from boundcheck.planning.overlays import refuse_repeated_configfile
@@ -31,7 +32,7 @@ try:
     refuse_repeated_configfile(sys.argv if workflow.is_main_process else [])
     PLAN = validated_plan(defaults + overlays, workflow.config_settings.config)
 except ConfigError as error:
-    raise WorkflowError(f"config: {error}") from None
+    raise WorkflowError(plain(f"config: {error}")) from None
 
 SCALE = PLAN.scale
 SPECS = SpecFiles()
@@ -105,7 +106,7 @@ def refuse_missing_sources(jobs):
         fetched = [data for data in fetched if Path(f"data/{data}/arrays.safetensors").exists()]
     problems = [problem for data in fetched for problem in PLAN.missing_source(data)]
     if problems:
-        raise WorkflowError("config: " + "\n".join(problems))
+        raise WorkflowError(plain("config: " + "\n".join(problems)))
 
 
 def write_specs(jobs):

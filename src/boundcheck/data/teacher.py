@@ -126,7 +126,7 @@ class Teacher:
             digits = name.rpartition("-")[2].partition(".")[0]  # torchvision puts them into the name
             most = int(SIZE_MARGIN * entry.meta["_file_size"] * 2**20)
             download([entry.url], folder / name, f"sha256:{digits}", max_bytes=most, advice="check the network")
-            return entry.get_state_dict(progress=False, check_hash=True, model_dir=str(folder), weights_only=True)
+            return _weights(entry, folder)
 
     def _entry(self) -> Any:
         """The entry of the weights in torchvision's registry."""
@@ -165,6 +165,23 @@ class Teacher:
         wanted_mean, wanted_std = (torch.tensor(values, dtype=torch.float64) for values in (mean, std))
         gain, shift = own_std / wanted_std, (own_mean - wanted_mean) / wanted_std
         return gain.view(-1, 1, 1), shift.view(-1, 1, 1)
+
+
+def _weights(entry: Any, folder: Path) -> Mapping[str, Tensor]:
+    """torchvision's weights, downloaded or kept in the folder.
+
+    Raises:
+        ValueError: the file holds more than tensors; torch's own error advises to run the code in it.
+    """
+    try:
+        state: Mapping[str, Tensor] = entry.get_state_dict(
+            progress=False, check_hash=True, model_dir=str(folder), weights_only=True
+        )
+        return state
+    except Exception as error:
+        if type(error).__name__ != "UnpicklingError":
+            raise
+        raise ValueError("the file holds more than weights, and nothing in it was run") from None
 
 
 def _read(file: Path) -> dict[str, Tensor]:

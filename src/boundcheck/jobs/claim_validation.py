@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cache
@@ -11,15 +10,16 @@ from typing import Any
 from boundcheck.analyses import ANALYSES
 from boundcheck.callbacks import CALLBACKS
 from boundcheck.claims import CLAIMS
-from boundcheck.claims.shared.selection import OPERATORS, CellKey, Selected, Settings
+from boundcheck.claims.shared.selection import CellKey, Selected, Settings
 from boundcheck.data import DATASETS
+from boundcheck.jobs.selector_mistakes import selector_mistakes, training_mistakes, unknown_names
+from boundcheck.jobs.unmatched_selectors import unmatched
 from boundcheck.methods import METHODS
 from boundcheck.models import MODELS
+from boundcheck.planning.claims import deciding_settings
 from boundcheck.planning.plan import Plan
 from boundcheck.registry import VIEW_KEYS, build, load
 from boundcheck.report.reasons import worded
-from boundcheck.setting_words import is_number, problem
-from boundcheck.settings import TrainingSettings
 
 SELECTORS: dict[str, tuple[Mapping[str, str], tuple[str, ...]]] = {  # field -> kinds, and settings common to all kinds
     "datasets": (DATASETS, VIEW_KEYS),
@@ -42,8 +42,6 @@ SECTIONS = {  # field -> the section whose variants a text names
     "baseline_model": "models",
     "beside": "models",
 }
-REFERENCE = ("same_as", "times")  # keys of a reference to the compared cell
-TRAINING = tuple(field.name for field in dataclasses.fields(TrainingSettings))
 
 
 def claim_mistakes(claim: Any, checks: Sequence[str], names: Mapping[str, Collection[str]]) -> Iterator[str]:
@@ -61,13 +59,13 @@ def claim_mistakes(claim: Any, checks: Sequence[str], names: Mapping[str, Collec
         yield from _unknown_quantities(claim)
     for where, field, selector in _selectors(claim):
         registry, common = SELECTORS[field]
-        yield from (f"{where}: {mistake}" for mistake in _selector_mistakes(selector, registry, common))
-        unknown = _unknown_names(selector, names[SECTIONS[field]]) if field in SECTIONS else ()
+        yield from (f"{where}: {mistake}" for mistake in selector_mistakes(selector, registry, common))
+        unknown = unknown_names(selector, names[SECTIONS[field]]) if field in SECTIONS else ()
         yield from (f"{where}: {mistake}" for mistake in unknown)
     analysis = getattr(claim, "analysis", None)
     if analysis is not None and analysis not in names["analyses"]:
         yield f"analysis: no analysis {analysis!r}; allowed: {', '.join(sorted(names['analyses']))}"
-    yield from (f"training: {mistake}" for mistake in _training_mistakes(getattr(claim, "training", {})))
+    yield from (f"training: {mistake}" for mistake in training_mistakes(getattr(claim, "training", {})))
 
 
 def selections(
@@ -92,10 +90,10 @@ def selections(
                 continue
             seeds = [*planned.get(key, {"seeds": ()})["seeds"], *batch.seeds]
             planned[key] = {**cells[batch.cell], "roles": list(batch.roles), "seeds": seeds}
-        for name, variant in plan.check_spec(study)["claims"].items():
-            claim = build(CLAIMS, variant)
+        for name, variant in plan.config["studies"][study].get("claims", {}).items():
+            claim = build(CLAIMS, deciding_settings(variant))
             if hasattr(claim, "selects"):
-                selected[study][name] = _plain(claim.selects(planned, recorded_quantities))
+                selected[study][name] = _plain(claim.selects(planned, recorded_quantities), unmatched(claim, planned))
     return selected
 
 
@@ -105,13 +103,13 @@ def recorded_quantities(cell: Settings, source: str) -> list[str]:
     return [name for entry in entries for name in load(registry, entry["kind"]).quantities.split()]
 
 
-def _plain(selected: Selected) -> dict[str, Any]:
+def _plain(selected: Selected, why_no_cell: str) -> dict[str, Any]:
     baselines = {"/".join(cell): "/".join(other or ()) for cell, other in selected.baselines.items()}
     return {
         "cells": ["/".join(cell) for cell in selected.cells],
         "baselines": baselines,
         "seeds": selected.num_seeds,
-        "never": worded(selected.never),
+        "never": worded(selected.never) + (f" ({why_no_cell})" if why_no_cell and not selected.cells else ""),
     }
 
 
@@ -128,74 +126,6 @@ def _selectors(claim: Any) -> Iterator[tuple[str, str, Any]]:
     groups = getattr(claim, "groups", None)
     if isinstance(groups, Mapping):
         yield from ((f"groups: {name}", "methods", selector) for name, selector in groups.items())
-
-
-def _selector_mistakes(selector: Any, registry: Mapping[str, str], common: Sequence[str]) -> Iterator[str]:
-    """Errors for kinds that do not exist, and for settings that none of the selector's kinds has."""
-    if isinstance(selector, str):
-        return
-    if not isinstance(selector, Mapping):
-        for entry in selector:
-            yield from _selector_mistakes(entry, registry, common)
-        return
-    named = selector.get("kind", [])
-    kinds = [named] if isinstance(named, str) else [kind for kind in named if isinstance(kind, str)]
-    for kind in kinds:
-        if kind not in registry and kind != "same":
-            yield f"no kind {kind!r}; allowed: {', '.join(sorted(registry))}"
-            return
-    known = [kind for kind in kinds if kind in registry] if not isinstance(named, Mapping) else []
-    allowed = {"kind", "name", *common, *_settings(registry, *known)}
-    for name, wanted in selector.items():
-        if name not in allowed:
-            lacks = f"{' or '.join(known)} has no" if known else "no kind has a"
-            yield f"{lacks} setting {name!r}; allowed: {', '.join(sorted(allowed))}"
-        elif isinstance(wanted, Mapping) and not set(wanted).isdisjoint({"kind", *_settings(registry)}):
-            yield from (f"{name}: {mistake}" for mistake in _selector_mistakes(wanted, registry, common))
-        elif name != "name":
-            yield from (f"{name}: {mistake}" for mistake in _value_mistakes(wanted))
-
-
-def _training_mistakes(selector: Any) -> Iterator[str]:
-    """Errors for settings that a training does not have, and for values that none can have."""
-    for part in [selector] if isinstance(selector, Mapping) else selector:
-        for name, wanted in part.items():
-            if name not in TRAINING:
-                yield f"no setting {name!r}; allowed: {', '.join(TRAINING)}"
-            else:
-                yield from (f"{name}: {mistake}" for mistake in _value_mistakes(wanted))
-
-
-def _value_mistakes(wanted: Any) -> Iterator[str]:
-    """Errors for unknown operators, and for numbers that YAML reads as texts."""
-    if isinstance(wanted, Mapping):
-        for key, operand in wanted.items():
-            if key not in (*OPERATORS, *REFERENCE):
-                yield f"unknown operator {key!r}; allowed: {', '.join((*OPERATORS, *REFERENCE))}"
-            elif not isinstance(operand, Mapping):
-                yield from (f"{key}: {mistake}" for mistake in _value_mistakes(operand))
-    elif isinstance(wanted, list | tuple):
-        for entry in wanted:
-            yield from _value_mistakes(entry)
-    elif isinstance(wanted, str) and is_number(wanted):
-        yield problem(wanted, {"type": "number"})
-
-
-def _unknown_names(selector: Any, names: Collection[str]) -> Iterator[str]:
-    """Errors for names or patterns that fit no variant."""
-    for text in [selector] if isinstance(selector, str) else () if isinstance(selector, Mapping) else selector:
-        if isinstance(text, str) and not any(fnmatchcase(name, text) for name in names):
-            yield f"no name fits {text!r}; allowed: {', '.join(sorted(names))}, and patterns such as gam_*"
-
-
-@cache
-def _fields(path: str) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(load({"kind": path}, "kind")) if field.init)
-
-
-def _settings(registry: Mapping[str, str], *kinds: str) -> list[str]:
-    """The settings of these kinds; without `kinds`, of all kinds."""
-    return [name for kind in kinds or registry for name in _fields(registry[kind])]
 
 
 def _unknown_quantities(claim: Any) -> Iterator[str]:

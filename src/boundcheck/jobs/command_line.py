@@ -17,6 +17,7 @@ from boundcheck.jobs.devices import leased_gpu
 from boundcheck.jobs.imports import quick_imports
 from boundcheck.jobs.questions import add_command, add_questions
 from boundcheck.manifests import ResultError
+from boundcheck.plain_text import plain_output
 from boundcheck.planning.overlays import refuse_repeated_configfile
 from boundcheck.planning.specs import read_spec
 from boundcheck.planning.yaml_files import ConfigError
@@ -26,7 +27,11 @@ JOBS = ("fetch", "train", "measure", "check", "report")  # their first line of o
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command; a user's mistake is one line on standard error and exit code 1."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    with plain_output():
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(words: list[str]) -> int:
     options = _parser().parse_args(words)
     if options.command in JOBS:
         print(shlex.join(["python", "-m", "boundcheck", *words]), flush=True)

@@ -30,7 +30,7 @@ SWEEP = {
 }
 TIMES = {
     "type": "string",
-    "pattern": "^x[1-9][0-9]*$",
+    "pattern": "^x[1-9][0-9]{0,3}$",
     "words": "in a method x2, x4, ... times the epochs of the block",
 }
 
@@ -63,7 +63,8 @@ def config_schema() -> Schema:
                 "type": "object",
                 "propertyNames": _ref("name"),
                 "additionalProperties": _ref("study"),
-                "words": "a mapping from names to studies",
+                "maxProperties": 100,
+                "words": "a mapping from names to studies, at most 100",
             },
         },
         "$defs": _definitions(),
@@ -84,7 +85,7 @@ def _definitions() -> dict[str, Schema]:
         "names": names,
         "study": _study(),
         "block": _block(),
-        "training": _training(),
+        "training": training_schema(),
         "sweep": SWEEP,
         **sections,
         **kinds,
@@ -178,9 +179,19 @@ def _block() -> Schema:
             "seeds": {"description": "runs of each cell", **COUNT},
             "seeds_per_job": {"description": "seeds that one job trains", **COUNT},
             "training": _ref("training"),
-            "snapshots": {"description": "epochs whose weights are kept and measured", "type": "array", "items": epoch},
+            "snapshots": {
+                "description": "epochs whose weights are kept and measured",
+                "type": "array",
+                "maxItems": 1000,
+                "items": epoch,
+            },
             "analyses": {"description": "what is measured on them", "type": "array", "items": _ref("name")},
-            "record": {"description": "what is recorded during training", "type": "array", "items": record},
+            "record": {
+                "description": "what is recorded during training",
+                "type": "array",
+                "maxItems": 100,
+                "items": record,
+            },
             "role": {
                 "description": "claims use main, and other roles only if they name them",
                 "words": "a name, or a list of names",
@@ -190,13 +201,14 @@ def _block() -> Schema:
     }
 
 
-def _training() -> Schema:
+def training_schema() -> Schema:
     """The settings of a training in the form that they have in a config."""
     properties: dict[str, Any] = settings_schema(TrainingSettings)
     epochs = properties["epochs"]
     count = {key: epochs.pop(key) for key in ("type", "minimum")}
     epochs["anyOf"] = [count, TIMES]
-    properties["teacher"] = {"description": properties["teacher"]["description"], **_ref("name")}
+    kept = {key: properties["teacher"][key] for key in ("description", "default")}
+    properties["teacher"] = {**kept, "words": "the name of a dataset of kind teacher", **_ref("name")}
     augment = {"type": "object", "additionalProperties": False, "properties": settings_schema(Augment)}
     properties["augment"] = {**properties["augment"], **augment}
     return {"type": "object", "additionalProperties": False, "properties": properties}

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from boundcheck.data.view import View
+from boundcheck.jobs.config_schema import training_schema
 from boundcheck.jobs.kind_schemas import kind_schema, registry_of, settings_schema
 from boundcheck.planning.claims import words_of
 from boundcheck.planning.config import ConfigError
 from boundcheck.planning.job_code import REGISTRIES
 from boundcheck.setting_words import allowed_words, as_written
-from boundcheck.settings import TrainingSettings
 
 
 def kinds_text(sections: Sequence[str] = ()) -> str:
@@ -48,7 +48,7 @@ def _section(section: str) -> Iterator[str]:
     yield f"## `{section}`"
     if section == "training":
         yield "The key `training` of a grid block; a method may override single settings."
-        yield _table(settings_schema(TrainingSettings))
+        yield _table(training_schema()["properties"])
         return
     if section == "datasets":
         yield "Every dataset may have these settings besides those of its kind:"

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CONFIG = Path("config/config.yaml")
+from boundcheck.plain_text import one_line
+from boundcheck.planning.overlays import CONFIG
 
 
 def add_command(
@@ -53,13 +54,16 @@ def _validate(options: argparse.Namespace) -> int:
 
     skip_compiler()
     files = options.files or [CONFIG, *options.configfile]
-    answer = validate(make_plan(files, json.loads(options.values)))
+    plan = make_plan(files, json.loads(options.values))
+    answer = validate(plan)
     if options.json:
         print(json.dumps(answer))
         return 0
     for error in answer["errors"]:
-        print(error, file=sys.stderr)
+        print(one_line(error), file=sys.stderr)
     if not answer["errors"]:
+        for problem in (problem for data in plan.fetches for problem in plan.missing_source(data)):
+            print(f"warning: {problem}", file=sys.stderr)
         print(f"{', '.join(map(str, files))}: valid")
         print(*claims_lines(answer["claims"], with_cells=False), sep="\n")
     return 1 if answer["errors"] else 0

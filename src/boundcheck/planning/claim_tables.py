@@ -19,9 +19,14 @@ text has parts):
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Mapping
 from itertools import product
+from string import Formatter
 from typing import Any
+
+from boundcheck.plain_text import shown
 
 WORDS = ("statement", "reference", "paper_value")  # used in the report only; the other keys of a claim decide it
 TEMPLATES = ("statement", "reference")
@@ -32,6 +37,10 @@ FORMS = {
     "with": "a list of mappings, each with the key `of`, a mapping from axes to options",
     **dict.fromkeys(("name", *TEMPLATES), "a text"),
 }
+MAX_CLAIMS = 1_000  # of the tables of a study
+MAX_TEXT = 20_000  # characters of a sentence
+TOO_MANY = f"allowed: at most {MAX_CLAIMS:,}"
+IN_BRACES = re.compile(r"\w+(\[\w+\])?")  # an axis, or a part of its text
 Claim = dict[str, Any]
 
 
@@ -53,14 +62,19 @@ def expand_tables(claims: Mapping[str, Any]) -> dict[str, Any]:
             if name in expanded:
                 raise ClaimTableError(f"{entry}: two claims are called {name!r}; allowed: a name for each")
             expanded[name] = claim
+        if is_table and len(expanded) > MAX_CLAIMS:
+            raise ClaimTableError(f"{entry}: with it there are {len(expanded):,} claims; {TOO_MANY}")
     return expanded
 
 
 def _expand(entry: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Claim]]:
     for key, form in FORMS.items():
         if key in table and not _has_form(key, table[key]):
-            raise ClaimTableError(f"{entry}.{key}: got {table[key]!r}; allowed: {form}")
+            raise ClaimTableError(f"{entry}.{key}: got {shown(table[key])}; allowed: {form}")
     axes: Mapping[str, Mapping[str, Any]] = table["each"]
+    num_claims = math.prod(map(len, axes.values()))
+    if num_claims > MAX_CLAIMS:
+        raise ClaimTableError(f"{entry}.each: makes {num_claims:,} claims; {TOO_MANY}")
     left_out = [_checked(entry, axes, combination) for combination in table.get("except", [])]
     additions = [(addition["of"], addition) for addition in table.get("with", [])]
     for of, _ in additions:
@@ -105,8 +119,8 @@ def _checked(entry: str, axes: Mapping[str, Mapping[str, Any]], combination: Map
         if axis not in axes:
             raise ClaimTableError(f"{entry}: got the axis {axis!r}; allowed: {', '.join(axes)}")
         for name in _options(option):
-            if name not in axes[axis]:
-                raise ClaimTableError(f"{entry}: {axis}: got {name!r}; allowed: {', '.join(axes[axis])}")
+            if not isinstance(name, str) or name not in axes[axis]:
+                raise ClaimTableError(f"{entry}: {axis}: got {shown(name)}; allowed: {', '.join(axes[axis])}")
     return combination
 
 
@@ -120,8 +134,13 @@ def _options(wanted: str | list[str]) -> list[str]:
 
 
 def _filled(entry: str, template: str, texts: Mapping[str, Any]) -> str:
+    if len(template) + template.count("{") * max((len(str(text)) for text in texts.values()), default=0) > MAX_TEXT:
+        raise ClaimTableError(f"{entry}: got a template of {len(template):,} characters; allowed: shorter ones")
     try:
+        for _, name, form, conversion in Formatter().parse(template):
+            if name is not None and (form or conversion or not IN_BRACES.fullmatch(name)):
+                raise ValueError(name)  # a width of 10^9 would fill the memory
         return template.format(**texts)
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        problem = f"got the template {template!r}; allowed in braces: {', '.join(texts)}"
+        problem = f"got the template {shown(template)}; allowed in braces: {', '.join(texts)}"
         raise ClaimTableError(f"{entry}: {problem}") from error

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from boundcheck.plain_text import one_line
 from boundcheck.planning.claim_tables import ClaimTableError, expand_tables
 from boundcheck.planning.claims import claims_file
-from boundcheck.planning.yaml_files import Config, ConfigError, read_file, read_scalars
+from boundcheck.planning.yaml_files import Config, ConfigError, dotted, read_file, read_scalars
 
 __all__ = ["OF_A_SCALE", "SECTIONS", "VARIANTS", "Config", "ConfigError", "Sources"]
 VARIANTS = ("datasets", "models", "methods", "analyses")
@@ -83,7 +84,7 @@ class Sources:
     def error(self, keys: Sequence[Any], problem: str) -> ConfigError:
         """An error about the value at `keys`, with the file that sets it."""
         layer, path = self._holder(keys)
-        return ConfigError(f"{layer.label}: {_dotted(path[len(layer.at) :]) or 'the config'}: {problem}")
+        return ConfigError(one_line(f"{layer.label}: {dotted(path[len(layer.at) :]) or 'the config'}: {problem}"))
 
     def has_grid(self, study: str) -> bool:
         """Whether some layer gives a grid to a study; that of an earlier scale counts too."""
@@ -133,7 +134,7 @@ def _with_studies(label: str, content: Config, folder: Path, begins_scale: bool 
         try:
             layers.append(Layer(str(folder / path), read_file(folder / path), ("studies", key)))
         except ConfigError as error:
-            raise ConfigError(f"{label}: studies.{key}: {error}") from None
+            raise ConfigError(f"{label}: {dotted(('studies', key))}: {error}") from None
     return [_with_tables_expanded(layer) for layer in layers]
 
 
@@ -155,7 +156,7 @@ def _study_expanded(study: Config, where: str) -> Config:
     try:
         return {**study, "claims": expand_tables(claims)} if isinstance(claims, dict) else study
     except ClaimTableError as error:
-        raise ConfigError(f"{where}claims.{error}") from None
+        raise ConfigError(one_line(f"{where}claims.{error}")) from None
 
 
 def _claims_layers(layers: Sequence[Layer]) -> list[Layer]:
@@ -223,7 +224,3 @@ def _has(content: Any, keys: Sequence[Any]) -> bool:
         except (KeyError, IndexError, TypeError):
             return False
     return True
-
-
-def _dotted(keys: Sequence[Any]) -> str:
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).lstrip(".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -13,6 +14,7 @@ from boundcheck.planning.fetches import data_name
 from boundcheck.planning.plan import Batch, Plan
 from boundcheck.planning.schema import training_defaults, validate_schema
 from boundcheck.planning.sweeps import Scope, scope_of
+from boundcheck.planning.yaml_files import all_mistakes
 
 DEFAULT_TRAINING = training_defaults()
 NEEDED = ("datasets", "models", "methods", "seeds")  # keys of a block, its study's defaults included
@@ -21,6 +23,7 @@ RULES = ("all", "data", "fetch", "train", "train_batch", "measure", "measure_bat
 TAKEN = {**dict.fromkeys(RULES, "is the name of a rule"), "specs": "is the name of the folder of specs"}
 KEPT_REPORTS = "reference"
 TEACHER = "teacher"  # the kind of dataset that has no examples
+MAX_RUNS = 30_000  # of a plan, cells times seeds; those of the project have less than 1,000
 
 
 def make_plan(
@@ -46,18 +49,20 @@ def make_plan(
         study["grid"] = [_with_defaults(block, study.get("defaults", {})) for block in study.get("grid", [])]
     plan = Plan(config, sources, {key: scope_of(config, key, sources) for key in studies})
     mistakes = _name_mistakes(config, sources)
+    room = MAX_RUNS
     for key, study in studies.items():
         for number, block in enumerate(study["grid"]):
             where = ("studies", key, "grid", number)
             try:
-                for batch in _batches(plan, where, block):
+                for batch in _batches(plan, where, block, room):
                     plan.add(batch, where)
+                    room -= len(batch.seeds)
             except ConfigError as mistake:
                 mistakes.append(str(mistake))
     if not plan.batches and not mistakes:
         mistakes.append(str(sources.error(("studies",), "no study has a grid; allowed: at least one block")))
     if mistakes:
-        raise ConfigError("\n".join(dict.fromkeys(mistakes)))
+        raise all_mistakes(mistakes)
     return plan
 
 
@@ -79,8 +84,8 @@ def _name_mistakes(config: Config, sources: Sources) -> list[str]:
     return [str(mistake) for mistake in mistakes]
 
 
-def _batches(plan: Plan, where: tuple[Any, ...], block: Config) -> Iterator[Batch]:
-    """The batches of one block of a grid."""
+def _batches(plan: Plan, where: tuple[Any, ...], block: Config, room: int) -> Iterator[Batch]:
+    """The batches of one block of a grid, which may have at most `room` runs."""
     missing = [key for key in NEEDED if key not in block]
     if missing:
         raise plan.sources.error(where, f"missing key {', '.join(map(repr, missing))}, here or in `defaults`")
@@ -93,6 +98,10 @@ def _batches(plan: Plan, where: tuple[Any, ...], block: Config) -> Iterator[Batc
             raise plan.sources.error(("seeds_per_job",), f"got {per_job}; allowed: {allowed}")
         allowed = f"a multiple of seeds_per_job ({per_job})"
         raise plan.sources.error((*where, "seeds"), f"got {block['seeds']}; allowed: {allowed}")
+    num_runs = math.prod(len(names[section]) for section in ("datasets", "models", "methods")) * block["seeds"]
+    if num_runs > room:
+        problem = f"its cells times its seeds are {num_runs:,} runs; allowed: at most {MAX_RUNS:,} in all blocks"
+        raise plan.sources.error(where, problem)
     if block.get("analyses") and not block.get("snapshots"):
         raise plan.sources.error((*where, "analyses"), "analyses need `snapshots`: a list of epochs to measure at")
     analyses = tuple({"name": name, **scope.variants["analyses"][name]} for name in names["analyses"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from boundcheck.manifests import digest_of
+from boundcheck.plain_text import shown
 from boundcheck.planning.batch import Batch
 from boundcheck.planning.claims import deciding_settings, words_of
 from boundcheck.planning.code_version import SOURCE, code_version
@@ -98,15 +99,17 @@ class Plan:
         path = variant.get("path")
         if path is None:
             return "none"
-        state = source_state(Path(path).expanduser()) or recorded_source_state(data, self.fetch_spec(data))
+        state = (source_state(_source(path)) if _exists(path) else None) or recorded_source_state(
+            data, self.fetch_spec(data)
+        )
         return state or "none"
 
     def missing_source(self, data: str) -> list[str]:
         """An error message if the folder or archive of a dataset does not exist, else an empty list."""
         path = self.fetches[data].get("path")
-        if path is None or Path(path).expanduser().exists():
+        if path is None or _exists(path):
             return []
-        problem = f"got {path!r}, which does not exist; allowed: the folder or archive of the images"
+        problem = f"got {shown(path)}, which does not exist; allowed: the folder or archive of the images"
         batch = next(batch for batch in self.batches.values() if data in batch.data)
         where = self.scopes[batch.study].keys["datasets", batch.datasets[batch.data.index(data)]]
         return [str(self.sources.error((*where, "path"), problem))]
@@ -122,7 +125,7 @@ class Plan:
         batches = self.of_study(study)
         cells = {
             batch.cell.partition("/")[2]: {
-                **self.resolved.get(batch.cell, {}),
+                **self.resolved[batch.cell],
                 "roles": list(batch.roles),
                 "measured": bool(batch.analyses),
             }
@@ -224,3 +227,18 @@ class Plan:
             variants += [("record", block.get("record", [])) for block in study["grid"]]
         modules = {module for section, entries in variants for module in kind_modules(section, entries)}
         return code_version("boundcheck.jobs.validate", *sorted(modules))
+
+
+def _source(path: str) -> Path:
+    """The folder or archive that a dataset names; `~name` stays as it is where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return _source(path).exists()
+    except OSError:  # such as a name that is too long
+        return False

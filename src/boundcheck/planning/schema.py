@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from boundcheck.planning.config import Config, ConfigError, Sources
+from boundcheck.planning.config import Config, Sources
+from boundcheck.planning.yaml_files import all_mistakes
 from boundcheck.setting_words import problem
 
 FILE = Path(__file__).with_name("config.schema.json")
@@ -42,7 +43,7 @@ def validate_schema(config: Config, sources: Sources) -> None:
     from jsonschema.validators import extend
 
     integers = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
-    numbers = integers.redefine("number", lambda _, value: type(value) in (int, float) and math.isfinite(value))
+    numbers = integers.redefine("number", lambda _, value: _is_number(value))
     checks = {"complete": Draft202012Validator.VALIDATORS["required"], "allOf": _of_its_kind}
     validator = extend(Draft202012Validator, checks, type_checker=numbers)(schema())
     messages: list[str] = []
@@ -52,7 +53,11 @@ def validate_schema(config: Config, sources: Sources) -> None:
         if not _may_be_newer(error):
             messages += [str(sources.error(keys, text)) for keys, text in _explain(error, config)]
     if messages:
-        raise ConfigError("\n".join(dict.fromkeys(messages)))
+        raise all_mistakes(messages)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int or (type(value) is float and math.isfinite(value))
 
 
 def _of_its_kind(validator: Any, choices: Sequence[Any], instance: Any, _: Any) -> Iterator[Any]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from boundcheck.plain_text import shown
 from boundcheck.planning.config import VARIANTS, Config, ConfigError, Sources
 
 NAME = re.compile(r"(?!.*\.\.)[A-Za-z][A-Za-z0-9_+.-]{0,63}")  # as the schema has it; a name is a folder
+MAX_MEMBERS = 1_000  # variants that the sweeps of a section make in a study
 
 
 @dataclass
@@ -36,7 +39,7 @@ class Scope:
         for name in names:
             if name not in self.variants[section] and name not in self.members[section]:
                 allowed = ", ".join(sorted([*self.variants[section], *self.members[section]]))
-                raise ConfigError(f"no variant {name!r} in {section}; allowed: {allowed}")
+                raise ConfigError(f"no variant {shown(name)} in {section}; allowed: {allowed}")
             resolved += self.members[section].get(name, [name])
         return list(dict.fromkeys(resolved))
 
@@ -54,10 +57,15 @@ def scope_of(config: Config, study: str, sources: Sources) -> Scope:
         own: Config = config["studies"][study].get(section, {})
         written: Config = {**config.get(section, {}), **own}
         scope.variants[section], scope.members[section] = {}, {}
+        num_members = 0
         for name, variant in written.items():
             where = ("studies", study, section, name) if name in own else (section, name)
             members = {name: variant}
             if "sweep" in variant:
+                num_members += math.prod(map(len, variant["sweep"].values()))
+                if num_members > MAX_MEMBERS:
+                    problem = f"up to here, the sweeps of {section} make {num_members:,} variants"
+                    raise sources.error((*where, "sweep"), f"{problem}; allowed: at most {MAX_MEMBERS:,}")
                 try:
                     members = _swept(name, variant, written)
                 except ConfigError as mistake:
@@ -75,8 +83,10 @@ def _swept(name: str, variant: Config, written: Config) -> dict[str, Any]:
     for suffix, values in _combinations(variant["sweep"]):
         member = f"{name}_{suffix}"
         if not NAME.fullmatch(member):
-            raise ConfigError(f"makes the name {member!r}; allowed: letters, digits, _, -, + and ., at most 64, no ..")
-        if member in written:
+            raise ConfigError(
+                f"makes the name {shown(member)}; allowed: letters, digits, _, -, + and ., at most 64, no .."
+            )
+        if member in written or member in members:
             raise ConfigError(f"makes {member!r}, which is already a variant")
         members[member] = _with_values(rest, values)
     return members
@@ -95,6 +105,6 @@ def _with_values(variant: Mapping[str, Any], values: Mapping[str, Any]) -> dict[
         head, _, rest = key.partition(".")
         inside = result.get(head, {})
         if rest and not isinstance(inside, Mapping):
-            raise ConfigError(f"{head}: got {inside!r}; allowed: a mapping of keys, for the sweep over {key!r}")
+            raise ConfigError(f"{head}: got {shown(inside)}; allowed: a mapping of keys, for the sweep over {key!r}")
         result[head] = _with_values(inside, {rest: value}) if rest else value
     return result

@@ -16,6 +16,7 @@ from boundcheck.planning.code_version import code_version
 from boundcheck.planning.config import Config, ConfigError, Sources
 from boundcheck.planning.grid import make_plan
 from boundcheck.planning.plan import Plan
+from boundcheck.planning.yaml_files import all_mistakes
 
 CACHE = Path(".snakemake/boundcheck")
 KEPT = 50  # answers in the cache
@@ -34,7 +35,7 @@ def validated_plan(files: Sequence[str | Path], values: Mapping[str, Any] | None
     plan = make_plan(files, values, _validate_schema_once)
     answer = _answer(plan, files, values)
     if answer["errors"]:
-        raise ConfigError("\n".join(answer["errors"]))
+        raise all_mistakes(answer["errors"])
     plan.skipped, plan.resolved, plan.claims = answer["skipped"], answer["cells"], answer["claims"]
     for study, cells in plan.skipped.items():
         for cell in cells:

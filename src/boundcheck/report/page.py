@@ -55,7 +55,7 @@ class ClaimSection:
 
 @dataclass
 class PaperSection:
-    """One paper of the page."""
+    """One paper of the page, or one study without a paper; such a study has no authors."""
 
     key: str
     title: str
@@ -80,7 +80,7 @@ def read_paper(
         key: the paper's key.
         statements: the `statement` and `reference` of each claim.
         heading: the paper's `title` and `authors`; optionally an `introduction`, and `published`: published results as
-            a list of setting, figures and source.
+            a list of setting, figures and source. Empty for a study without a paper.
         folder: `results/<scale>/<key>`.
         spec_digest: `digest_of` the spec of its check.
 

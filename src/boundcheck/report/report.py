@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from boundcheck.atomic_files import write_text
 from boundcheck.manifests import CHECK_PROVENANCE, PROVENANCE, SPEC_DIGEST, digest_of, file_digest, write_manifest
+from boundcheck.plain_text import plain
 from boundcheck.report.drawing import PALETTE, draw, inline, looks
 from boundcheck.report.page import ClaimSection, PaperSection, count_decisions, read_paper
 from boundcheck.report.wording import links
@@ -50,7 +51,7 @@ def report(spec: Mapping[str, Any], results: Path, output: Path, processes: int 
     page = _render(spec, papers)
     _replace(output / "figures", ".svg", drawings)
     _replace(output / "tables", ".csv", {name: frame.to_csv(index=False) for name, frame in _tables(papers).items()})
-    write_text(page, output / "index.html")
+    write_text(plain(page), output / "index.html")
     inputs = {key: file_digest(results / key / CHECK_PROVENANCE) for key in spec["studies"]}
     provenance = {SPEC_DIGEST: digest_of(spec), "code": code, "inputs": inputs}
     outputs = [output / name for name in ("index.html", "figures", "tables")]
@@ -137,4 +138,4 @@ def _replace(folder: Path, suffix: str, files: Mapping[str, str]) -> None:
         if stale.stem not in files:
             stale.unlink()
     for name, text in files.items():
-        write_text(text, folder / f"{name}{suffix}")
+        write_text(plain(text), folder / f"{name}{suffix}")

@@ -56,6 +56,7 @@ class Made:
                 all_settings(METHODS, method, spec),
                 all_settings(MODELS, model, MODEL | (model_spec or {})),
                 training_settings(**(training or {})),
+                [],
                 list(roles),
             )
         )
@@ -67,7 +68,7 @@ class Made:
             self.bits.setdefault(cell, {})[seed] = arrays
 
     def tables(self):
-        specs = ["dataset_spec", "method_spec", "model_spec", "training", "roles"]
+        specs = ["dataset_spec", "method_spec", "model_spec", "training", "record", "roles"]
         return Tables(
             curves=pd.DataFrame(self.curves, columns=[*CELL, *schemas.TIDY.names]),
             measurements=pd.DataFrame(columns=[*CELL, *schemas.MEASUREMENTS.names]),

@@ -15,7 +15,8 @@ RULES = [normalises_rows, follows_gradient, follows_past_gradients, is_full_batc
 
 def run(seed, **settings):
     """A row of the run table."""
-    return {"dataset": "digits", "model": "mlp", "method": "sgd", "seed": seed, "status": "done", **settings}
+    cell = {"dataset": "digits", "model": "mlp", "method": "sgd", "dataset_spec": {}, "record": [], "roles": ["main"]}
+    return {**cell, "seed": seed, "status": "done", **settings}
 
 
 def test_nothing_is_true_of_a_missing_run():

@@ -101,8 +101,8 @@ def cells_of(runs: pd.DataFrame) -> dict[CellKey, Settings]:
     """The resolved settings of every planned cell, by (dataset, model, method), from the table of runs."""
     cells: dict[CellKey, Settings] = {}
     for run in runs.drop_duplicates(list(CELL)).to_dict("records"):
-        specs = {key: {"name": run[key], **run.get(f"{key}_spec", {})} for key in CELL}
-        others = {key: run.get(key, default) for key, default in (("training", {}), ("record", []), ("roles", [MAIN]))}
+        specs = {key: {"name": run[key], **run[f"{key}_spec"]} for key in CELL}
+        others = {key: run[key] for key in ("training", "record", "roles")}
         cells[run["dataset"], run["model"], run["method"]] = {**specs, **others}
     return cells
 
