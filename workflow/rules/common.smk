@@ -8,7 +8,7 @@ from pathlib import Path
 
 from boundcheck.jobs.devices import num_gpus
 from boundcheck.jobs.fork_server import start_fork_server
-from boundcheck.jobs.running_snakemakes import register_snakemake
+from boundcheck.jobs.running_snakemakes import FolderInUse, forget_killed_snakemake, hold_folder
 from boundcheck.planning.code_version import share_source
 from boundcheck.planning.config import ConfigError
 from boundcheck.planning.overlays import refuse_repeated_configfile
@@ -22,7 +22,7 @@ gc.set_threshold(200_000)  # planning makes little garbage: fewer collections cu
 share_source()
 stop_jobs_with_process(os.getpid())
 if workflow.is_main_process:
-    register_snakemake(Path())
+    forget_killed_snakemake(Path())
 overlays = [str(file) for file in workflow.overwrite_configfiles]
 defaults = [str(file) for file in workflow.configfiles if str(file) not in overlays]
 if workflow.config_settings.replace_workflow_config:
@@ -101,6 +101,15 @@ def refuse_missing_sources(jobs):
     problems = [problem for data in fetched for problem in PLAN.missing_source(data)]
     if problems:
         raise WorkflowError("config: " + "\n".join(problems))
+
+
+def refuse_second_snakemake():
+    """Stop before the first job if another Snakemake runs jobs in this folder. Inside a cluster job it is the first."""
+    if workflow.is_main_process:
+        try:
+            hold_folder(Path())
+        except FolderInUse as error:
+            raise WorkflowError(str(error)) from None
 
 
 def write_specs(jobs):

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from boundcheck.jobs.forked_job import SERVER, identity, socket_address, user_behind
+from boundcheck.planning.cache import make_way
 from boundcheck.training.stopping import stop_jobs_with_process
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -46,7 +47,7 @@ def start_fork_server(modules: Iterable[str], log: Path) -> None:
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as listener:
         listener.bind(socket_address(name))
         listener.listen(128)
-        log.parent.mkdir(parents=True, exist_ok=True)
+        make_way(log)
         with open(log, "wb") as errors:
             server = subprocess.Popen(
                 [sys.executable, "-m", "boundcheck.jobs.fork_server", str(listener.fileno()), json.dumps([*modules])],
