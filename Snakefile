@@ -38,4 +38,5 @@ onsuccess:
 
 
 onerror:
+    tell_failures(workflow.scheduler.failed)
     print(ERROR_MESSAGE)

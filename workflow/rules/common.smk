@@ -4,10 +4,12 @@ import os
 import gc
 import shlex
 import sys
+import time
 from pathlib import Path
 
 from boundcheck.jobs.devices import num_gpus
 from boundcheck.jobs.fork_server import start_fork_server
+from boundcheck.jobs.job_state import tell_never_began
 from boundcheck.jobs.running_snakemakes import FolderInUse, forget_killed_snakemake, hold_folder
 from boundcheck.planning.code_version import share_source
 from boundcheck.planning.config import ConfigError
@@ -34,6 +36,7 @@ except ConfigError as error:
     raise WorkflowError(f"config: {error}") from None
 
 SCALE = PLAN.scale
+RUN_BEGAN = time.time()
 SPECS = SpecFiles()
 CELL = f"{SCALE}/{{study}}/{{dataset}}/{{model}}/{{method}}"
 BATCH = f"{CELL}/{{seeds}}"
@@ -110,6 +113,13 @@ def refuse_second_snakemake():
             hold_folder(Path())
         except FolderInUse as error:
             raise WorkflowError(str(error)) from None
+
+
+def tell_failures(jobs):
+    """Write the state files of failed jobs that never began, because their shell or their cluster failed."""
+    for job in jobs:
+        for log in job.log:
+            tell_never_began(Path(log), RUN_BEGAN)
 
 
 def write_specs(jobs):

@@ -3,42 +3,60 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from boundcheck.jobs.job_state import JobState, read_state, state_path
+from boundcheck.jobs.provenances import Damaged, ends_of_runs, read_measured, read_provenance
 from boundcheck.planning.code_version import reached_from
 from boundcheck.planning.config import ConfigError
 from boundcheck.planning.job_code import fetch_modules, measure_modules, train_modules
 from boundcheck.planning.plan import Batch, Plan
-from boundcheck.tables import read_metadata
-from boundcheck.training.progress import read_progress
 
+ENDED_BADLY = ("failed", "killed")
 OUTPUTS = ("curves.parquet", "snapshots", "provenance.json")
 
 
-def status_lines(plan: Plan, root: Path) -> Iterator[str]:
-    """One line per batch of the plan with its state; then the skipped cells, failed stages, and the counts.
+class BatchState(NamedTuple):
+    """The state of a batch.
 
-    States: `waiting`; `running` with epoch and time left; `interrupted` (the next run resumes it); `failed` with its
-    log; `trained` but not yet measured; `done`; `diverged` with the seeds; `outdated`: finished, but with other
-    settings or code.
+    Args:
+        word: one of those of `status_lines`.
+        detail: what there is to say; of a job that failed or was killed, its log.
+        is_trained: whether its training is finished and current, so that its curves can be used.
+    """
+
+    word: str
+    detail: str = ""
+    is_trained: bool = False
+
+
+def status_lines(plan: Plan, root: Path) -> Iterator[str]:
+    """One line per batch of the plan with its state; then the skipped cells, unfinished stages, and the counts.
+
+    States: `waiting`; `running` with epoch and time left, or measuring; `interrupted` (the next run resumes it);
+    `failed`, or `killed` without a word, with its log; `trained` but not yet measured; `done`; `diverged` with the
+    seeds; `outdated`: finished, but with other settings or code; `damaged` with the file.
     """
     counts: dict[str, int] = {}
+
+    def line(word: str, rest: str) -> str:
+        counts[word] = counts.get(word, 0) + 1
+        return f"{word:<12} {rest}"
+
     for batch in plan.batches.values():
-        state, detail = state_of(plan, batch, root)
-        counts[state] = counts.get(state, 0) + 1
-        yield f"{state:<12} {batch.folder}{f'  {detail}' if detail else ''}"
+        state = state_of(plan, batch, root)
+        yield line(state.word, f"{batch.folder}{f'  {state.detail}' if state.detail else ''}")
     for study, cells in plan.skipped.items():
         for cell in cells:
-            counts["skipped"] = counts.get("skipped", 0) + 1
-            yield f"{'skipped':<12} {study}/{cell['dataset']}/{cell['model']}/{cell['method']}  {cell['reason']}"
+            name = f"{study}/{cell['dataset']}/{cell['model']}/{cell['method']}"
+            yield line("skipped", f"{name}  {cell['reason']}")
     for log in _stage_logs(plan):
-        if _failed(root / log):
-            counts["failed"] = counts.get("failed", 0) + 1
-            yield f"{'failed':<12} {log.parts[1]} of {log.stem}  {log}"
+        job = read_state(state_path(root / log))
+        if job and job.word in (*ENDED_BADLY, "running"):
+            yield line(job.word, f"{log.parts[1]} of {log.stem}  {log}")
     yield f"{len(plan.batches)} batches: " + ", ".join(f"{count} {state}" for state, count in counts.items())
 
 
@@ -49,64 +67,58 @@ def _stage_logs(plan: Plan) -> Iterator[Path]:
     yield Path("logs", "report", f"{plan.scale}.log")
 
 
-def state_of(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
-    """The state of one batch, and a detail in words (such as its log)."""
+def state_of(plan: Plan, batch: Batch, root: Path) -> BatchState:
+    """The state of one batch."""
     folder = root / "results" / plan.scale / batch.folder
-    if all((folder / name).exists() for name in OUTPUTS):
-        return _finished(plan, batch, root)
-    progress = read_progress(folder / "checkpoint")
-    log = root / "logs" / "train" / plan.scale / f"{batch.folder}.log"
-    is_elsewhere = progress is not None and progress["is_alive"] is None  # on another machine, which cannot be asked
-    if progress is not None and progress["is_alive"] is not False and not (is_elsewhere and _failed(log)):
-        heard = f", last heard of {_duration(time.time() - progress['time'])} ago"
-        where = "" if progress["is_alive"] else f" on {progress['host']}{heard}"
-        seconds = progress["seconds_left"]
-        left = "" if seconds is None else f", {seconds:.0f} s left"
-        return "running", f"epoch {progress['epoch']:.0f}/{progress['epochs']}{left}{where}"
-    if _failed(log):
-        return "failed", str(log.relative_to(root))
-    if progress is not None:
-        return "interrupted", f"at epoch {progress['epoch']:.0f}/{progress['epochs']}; the next run resumes it"
-    if log.exists():
-        return "failed", str(log.relative_to(root))
+    try:
+        if all((folder / name).exists() for name in OUTPUTS):
+            return _finished(plan, batch, root)
+    except Damaged as damage:
+        return BatchState("damaged", str(damage))
+    log = f"logs/train/{plan.scale}/{batch.folder}.log"
+    job = read_state(state_path(root / log))
+    if job and job.word == "running":
+        return BatchState("running", _progress(job))
+    if job and job.word in ("stopped", "killed") and job.epoch is not None and (folder / "checkpoint").exists():
+        where = f"; it ran{job.where}" if job.where else ""
+        return BatchState("interrupted", f"at epoch {job.epoch:.0f}/{job.epochs}; the next run resumes it{where}")
+    if job and job.word in ENDED_BADLY:
+        return BatchState(job.word, log)
     for data in batch.data:
-        arrays, fetching = root / "data" / data / "arrays.safetensors", f"logs/fetch/{data}.log"
-        if not arrays.exists() and _failed(root / fetching):
-            return "failed", fetching
-    return "waiting", ""
+        fetching = f"logs/fetch/{data}.log"
+        job = read_state(state_path(root / fetching))
+        if job and job.word in ENDED_BADLY and not (root / "data" / data / "arrays.safetensors").exists():
+            return BatchState(job.word, fetching)
+    return BatchState("waiting")
 
 
-def _duration(seconds: float) -> str:
-    """A duration in words, in the largest unit that gives at least two."""
-    for unit, length in (("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
+def _progress(job: JobState) -> str:
+    """How far a training is, in words."""
+    left = "" if job.seconds_left is None else f", {job.seconds_left:.0f} s left"
+    epoch = "begins" if job.epoch is None else f"epoch {job.epoch:.0f}/{job.epochs}"
+    return f"{epoch}{left}{job.where}"
 
 
-def _finished(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
+def _finished(plan: Plan, batch: Batch, root: Path) -> BatchState:
     folder = root / "results" / plan.scale / batch.folder
     is_measured = not batch.analyses or (folder / "measurements.parquet").exists()
     reasons = [f"data: {reason}" for data in batch.data for reason in fetch_reasons(plan, data, root)]
-    reasons = reasons or train_reasons(batch, folder) or (measure_reasons(batch, folder) if is_measured else [])
+    reasons = reasons or train_reasons(batch, folder, root)
+    reasons = reasons or (measure_reasons(batch, folder, root) if is_measured else [])
     if reasons:
-        return "outdated", reasons[0]
-    measuring = f"logs/measure/{plan.scale}/{batch.folder}.log"
-    if not is_measured and _failed(root / measuring):
-        return "failed", measuring
-    runs = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["runs"]
-    diverged = [f"seed {run['seed']}: {run['reason']}" for run in runs if run["status"] == "diverged"]
+        return BatchState("outdated", reasons[0])
+    path = folder / "provenance.json"
+    runs = ends_of_runs(read_provenance(path, root), path, root)
+    log = f"logs/measure/{plan.scale}/{batch.folder}.log"
+    measuring = None if is_measured else read_state(state_path(root / log))
+    if measuring and measuring.word == "running":
+        return BatchState("running", f"measuring{measuring.where}", is_trained=True)
+    if measuring and measuring.word in ENDED_BADLY:
+        return BatchState(measuring.word, log, is_trained=True)
+    diverged = [f"seed {run['seed']}: {run.get('reason')}" for run in runs if run["status"] == "diverged"]
     if diverged:
-        return "diverged", "; ".join(diverged)
-    return ("done", "") if is_measured else ("trained", "not yet measured")
-
-
-def _failed(log: Path) -> bool:
-    """Whether the log exists and its last line is an error."""
-    if not log.exists():
-        return False
-    lines = log.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
-    return bool(lines) and (lines[-1].startswith("boundcheck ") or "Error" in lines[-1])
+        return BatchState("diverged", "; ".join(diverged), is_trained=True)
+    return BatchState("done", "", is_trained=True) if is_measured else BatchState("trained", "not yet measured", True)
 
 
 def why_lines(plan: Plan, cell: str, root: Path) -> list[str]:
@@ -121,19 +133,22 @@ def why_lines(plan: Plan, cell: str, root: Path) -> list[str]:
         near = get_close_matches(cell, cells, n=5, cutoff=0.5) or cells[:5]
         problem = f"no cell {cell!r} in the scale {plan.scale!r}; near it: {', '.join(near)}"
         raise ConfigError(f"{problem}. `boundcheck status` lists all. Is the --configfile of another scale missing?")
-    lines = []
-    for batch in batches:
-        folder = root / "results" / plan.scale / batch.folder
+    return [line for batch in batches for line in _why_batch(plan, batch, root)]
+
+
+def _why_batch(plan: Plan, batch: Batch, root: Path) -> list[str]:
+    folder = root / "results" / plan.scale / batch.folder
+    try:
         fetching = [reason for data in batch.data for reason in fetch_reasons(plan, data, root)]
-        training = ["its dataset is fetched again"] if fetching else train_reasons(batch, folder)
-        measuring = ["its training runs"] if training else measure_reasons(batch, folder)
-        lines.append(batch.folder)
-        lines += [f"  fetch    {reason}" for reason in fetching]
-        lines += [f"  train    {reason}" for reason in training or ["up to date"]]
-        if batch.analyses:
-            lines += [f"  measure  {reason}" for reason in measuring or ["up to date"]]
-        lines.append(f"  check    {'its results change' if measuring else 'no reason in this cell'}")
-    return lines
+        training = ["its dataset is fetched again"] if fetching else train_reasons(batch, folder, root)
+        measuring = ["its training runs"] if training else measure_reasons(batch, folder, root)
+    except Damaged as damage:
+        return [batch.folder, f"  damaged  {damage}"]
+    lines = [batch.folder, *(f"  fetch    {reason}" for reason in fetching)]
+    lines += [f"  train    {reason}" for reason in training or ["up to date"]]
+    if batch.analyses:
+        lines += [f"  measure  {reason}" for reason in measuring or ["up to date"]]
+    return [*lines, f"  check    {'its results change' if measuring else 'no reason in this cell'}"]
 
 
 def fetch_reasons(plan: Plan, data: str, root: Path) -> list[str]:
@@ -141,7 +156,7 @@ def fetch_reasons(plan: Plan, data: str, root: Path) -> list[str]:
     path = root / "data" / data / "provenance.json"
     if not path.exists():
         return []
-    provenance = json.loads(path.read_text(encoding="utf-8"))
+    provenance = read_provenance(path, root)
     if not {"spec", "modules", "source"} <= provenance.keys():
         return ["its arrays are of an older version"]
     spec = plan.fetch_spec(data)
@@ -151,16 +166,16 @@ def fetch_reasons(plan: Plan, data: str, root: Path) -> list[str]:
     return reasons
 
 
-def train_reasons(batch: Batch, folder: Path) -> list[str]:
+def train_reasons(batch: Batch, folder: Path, root: Path) -> list[str]:
     """Why a batch would be trained (again); empty if it would not."""
     missing = [f"missing {name}" for name in OUTPUTS if not (folder / name).exists()]
     if missing:
         return missing
-    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    provenance = read_provenance(folder / "provenance.json", root)
     return _differences(provenance, batch.train, train_modules(batch.train))
 
 
-def measure_reasons(batch: Batch, folder: Path) -> list[str]:
+def measure_reasons(batch: Batch, folder: Path, root: Path) -> list[str]:
     """Why a batch would be measured (again), apart from its training; empty if it would not."""
     path = folder / "measurements.parquet"
     if not batch.analyses:
@@ -168,17 +183,17 @@ def measure_reasons(batch: Batch, folder: Path) -> list[str]:
     if not path.exists():
         return ["missing measurements.parquet"]
     spec = {**batch.train, "analyses": list(batch.analyses)}
-    return _differences(read_metadata(path), spec, measure_modules(spec))
+    return _differences(read_measured(path, root), spec, measure_modules(spec))
 
 
 def _differences(job: Mapping[str, Any], spec: Mapping[str, Any], modules: list[str]) -> list[str]:
-    old, new = _flat(job["spec"]), _flat(json.loads(json.dumps(spec)))
+    old, new = _flat(job.get("spec", {})), _flat(json.loads(json.dumps(spec)))
     reasons = [
         f"{key}: was {old.get(key, 'not set')}, is {new.get(key, 'not set')}"
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key)
     ]
-    known, current = job["modules"], reached_from(*modules)
+    known, current = job.get("modules", {}), reached_from(*modules)
     changed = sorted(name for name in known.keys() | current.keys() if known.get(name) != current.get(name))
     return reasons + [f"code of {name} changed" for name in changed]
 

@@ -8,6 +8,11 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
+
+class TrainingInterrupted(Exception):
+    """The job was asked to stop. Its state is on disk."""
+
+
 STARTER = "BOUNDCHECK_STARTER"  # environment variable: the number of the process that starts the jobs
 
 

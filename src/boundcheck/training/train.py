@@ -23,9 +23,9 @@ from boundcheck.training.loop import Loop
 from boundcheck.training.provenance import Job, write_provenance
 from boundcheck.training.recorders import Recorders
 from boundcheck.training.restarts import takes_slice_rates
-from boundcheck.training.resumable import TrainingInterrupted, run
+from boundcheck.training.resumable import Progress, run
 from boundcheck.training.snapshots import write_snapshots
-from boundcheck.training.stopping import stop_requests
+from boundcheck.training.stopping import TrainingInterrupted, stop_requests
 
 __all__ = ["TrainingInterrupted", "train"]
 
@@ -38,6 +38,7 @@ def train(
     modules: Mapping[str, str] | None = None,
     threads: int = 1,
     checkpoint_seconds: float = 60,
+    tell_progress: Progress = lambda epoch, epochs, seconds_left: None,
 ) -> None:
     """Train a batch and write `curves.parquet`, `snapshots/` and `provenance.json` into `output`.
 
@@ -52,6 +53,7 @@ def train(
         modules: versions of the single modules behind `code`, for the provenance.
         threads: torch's threads; part of what makes a result repeatable.
         checkpoint_seconds: time between checkpoints, seconds.
+        tell_progress: is told the epoch, the last epoch and an estimate of the seconds left.
 
     Raises:
         TrainingInterrupted: the job was asked to stop, or its Snakemake was killed; its state is on disk.
@@ -60,10 +62,12 @@ def train(
     """
     cell, job = Cell.from_spec(spec), Job(spec, code, dict(modules or {}), threads)
     with explained_resource_errors(cell.names, "training.batch_size or seeds_per_job"):
-        _train(cell, job, arrays, output, checkpoint_seconds)
+        _train(cell, job, arrays, output, checkpoint_seconds, tell_progress)
 
 
-def _train(cell: Cell, job: Job, arrays: Path, output: Path, checkpoint_seconds: float) -> None:
+def _train(
+    cell: Cell, job: Job, arrays: Path, output: Path, checkpoint_seconds: float, tell_progress: Progress
+) -> None:
     device = prepared_device(job.threads)
     if cell.training.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -79,7 +83,7 @@ def _train(cell: Cell, job: Job, arrays: Path, output: Path, checkpoint_seconds:
         for number, (seeds, part) in enumerate(zip(stacks, parts, strict=True), start=1):
             loop = Loop(cell, seeds, examples)
             print(f"seeds {seeds} on {device}: {loop.stack.num_parameters} parameters", flush=True)
-            run(loop, part, identity, should_stop, checkpoint_seconds, len(stacks) - number)
+            run(loop, part, identity, should_stop, checkpoint_seconds, len(stacks) - number, tell_progress)
             loops.append(loop)
     _write_curves(loops, output / "curves.parquet")
     _write_snapshots(loops, parts, cell.snapshots, output / "snapshots")
