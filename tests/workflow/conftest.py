@@ -49,7 +49,7 @@ class Project:
         self.folder, self.server = folder, server
         (folder / ".snakemake").mkdir()
         (folder / ".snakemake/boundcheck").symlink_to(validations, target_is_directory=True)
-        for name in ("config", "workflow", "src", "envs"):
+        for name in ("config", "workflow", "profiles", "src", "envs"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         shutil.copy(ROOT / "Snakefile", folder)
         self.config = copy.deepcopy(SMALL)
