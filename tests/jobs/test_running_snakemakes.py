@@ -21,7 +21,7 @@ from boundcheck.jobs.running_snakemakes import (
 PROGRAM = """
 import pathlib, subprocess, sys, time
 from boundcheck.jobs.running_snakemakes import hold_folder
-hold_folder(pathlib.Path())
+hold_folder(pathlib.Path(), pathlib.Path(*sys.argv[1:]))
 job = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
 print(job.pid, flush=True)
 time.sleep(60)
@@ -33,8 +33,9 @@ HOST = socket.gethostname()
 def start():
     jobs, processes = [], []
 
-    def start(folder):
-        process = subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=folder, stdout=subprocess.PIPE, text=True)
+    def start(folder, temporary=""):
+        command = [sys.executable, "-c", PROGRAM, str(temporary)]
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
         processes.append(process)
         jobs.append(int(process.stdout.readline()))
         return process
@@ -77,7 +78,7 @@ def test_one_elsewhere_is_not(start, tmp_path):
 def test_a_second_one_is_refused_and_told_of_the_first(start, tmp_path):
     first = start(tmp_path)
     with pytest.raises(FolderInUse, match=rf"\(process {first.pid} on {HOST}\); wait for it or stop it$"):
-        hold_folder(tmp_path)
+        hold_folder(tmp_path, tmp_path)
     assert running_snakemake(tmp_path) == f"process {first.pid} on {HOST}"
     kill(first)
     second = start(tmp_path)
@@ -124,15 +125,47 @@ def test_a_damaged_file_counts_as_absent(content, locks, tmp_path):
     assert running_snakemake(tmp_path) is None
     forget_killed_snakemake(tmp_path)
     assert not locks.exists()
-    hold_folder(tmp_path)
+    hold_folder(tmp_path, tmp_path)
     assert running_snakemake(tmp_path) == f"process {os.getpid()} on {HOST}"
     os.close(running_snakemakes._kept.pop())
 
 
 def test_without_file_locks_nothing_is_held_or_removed(locks, tmp_path, monkeypatch):
     monkeypatch.setattr(running_snakemakes, "fcntl", None)
-    hold_folder(tmp_path)
+    hold_folder(tmp_path, tmp_path)
     forget_killed_snakemake(tmp_path)
     assert list(locks.iterdir())
     with pytest.raises(OSError, match="no file locks"):
         running_snakemake(tmp_path)
+
+
+@pytest.fixture
+def shared(tmp_path, monkeypatch):
+    """The folder for temporary files."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "shared"))
+    (tmp_path / "shared").mkdir()
+    return tmp_path / "shared"
+
+
+def test_the_temporary_folder_of_a_killed_snakemake_goes(start, shared, tmp_path):
+    temporary = shared / "snakemakeab12_x"
+    (temporary / "source-cache").mkdir(parents=True)
+    process = start(tmp_path, temporary)
+    forget_killed_snakemake(tmp_path)
+    assert temporary.exists()
+    kill(process)
+    forget_killed_snakemake(tmp_path)
+    assert list(shared.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["shared/other", "snakemake12", "shared/snakemake1/inside", "shared/snakemake_link", ""]
+)
+def test_no_other_folder_goes(start, shared, tmp_path, name):
+    (tmp_path / "precious").mkdir()
+    (shared / "snakemake_link").symlink_to(tmp_path / "precious")
+    (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    kill(start(tmp_path, tmp_path / name))
+    forget_killed_snakemake(tmp_path)
+    assert (tmp_path / name).exists()
+    assert (tmp_path / "precious").exists()

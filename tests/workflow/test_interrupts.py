@@ -113,15 +113,17 @@ def attack(project, chance):
         (project.folder / "attacked.log").open("wb") as log,
         subprocess.Popen(command, stdout=log, stderr=log, **options) as run,
     ):
-        deadline, servers = time.monotonic() + SECONDS, set()
+        deadline = time.monotonic() + SECONDS
         try:
             logs = project.folder / "logs" / stage
             while stage != "start" and run.poll() is None and not any(logs.rglob("*.json")):
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
             time.sleep(chance.uniform(0, 4 if stage == "start" else 0.5))
-            servers.update(victims("server", run.pid))
-            found = victims(target, run.pid) if run.poll() is None else []
+            found = []
+            while run.poll() is None and not found:  # until there is a job, a fork or a server to disturb
+                assert time.monotonic() < deadline
+                found = victims(target, run.pid)
             for victim in found[:1]:
                 send(victim, number)
             if target == "group twice":
@@ -130,7 +132,8 @@ def attack(project, chance):
             run.wait(timeout=SECONDS)
         finally:
             send(-run.pid, signal.SIGKILL) if run.poll() is None else None
-    done = f"{signal.Signals(number).name} to {target} in {stage}" if found else f"nothing to disturb in {stage}"
+    place = f"in {stage}" if stage != "start" else "at the start"
+    done = f"{signal.Signals(number).name} to {target} {place}" if found else f"nothing to disturb {place}"
     return f"{done}: exit code {run.returncode}"
 
 
@@ -153,6 +156,10 @@ def check_round(small, undisturbed, folder, seed):
     assert_equal(results(project.folder), undisturbed)
     left = [path for name in ("results", "data") for path in (project.folder / name).rglob("*.part")]
     left += (project.folder / "results").rglob("checkpoint")
+    if (
+        "SIGKILL to" not in done or " at the start" not in done
+    ):  # until the first job it is not yet known which is whose
+        left += (folder / "temporary").glob("snakemake*")
     assert left == [], done
     return project, done
 

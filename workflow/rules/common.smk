@@ -110,7 +110,7 @@ def refuse_second_snakemake():
     """Stop before the first job if another Snakemake runs jobs in this folder. Inside a cluster job it is the first."""
     if workflow.is_main_process:
         try:
-            hold_folder(Path())
+            hold_folder(Path(), workflow.snakemake_tmp_dir)
         except FolderInUse as error:
             raise WorkflowError(str(error)) from None
 

@@ -1,7 +1,7 @@
 """One Snakemake at a time runs jobs in a folder. Others may plan there: dry runs, reports, lists.
 
 Snakemake's own lock holds for equal outputs only, and stays when Snakemake is killed. A Snakemake that runs jobs also
-locks a file here, in which its process and host stand. The operating system releases this lock when the process ends,
+locks a file here, in which its process, host and temporary folder stand. The operating system releases this lock when the process ends,
 even if it was killed. Other users, containers and machines that share the folder also see the lock, if the file system
 supports it.
 """
@@ -14,6 +14,7 @@ import re
 import shutil
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
 from boundcheck.planning.cache import FOLDER, make_way
@@ -32,8 +33,12 @@ class FolderInUse(Exception):
     """Another Snakemake runs jobs in the folder. The message is one line that names it."""
 
 
-def hold_folder(folder: Path) -> None:
+def hold_folder(folder: Path, temporary: Path) -> None:
     """Lock `folder` for this process until it ends. Without file locks on the file system, nothing is locked.
+
+    Args:
+        folder: where Snakemake runs.
+        temporary: Snakemake's temporary folder, which the next Snakemake here deletes if this one is killed.
 
     Raises:
         FolderInUse: another process has locked it.
@@ -45,9 +50,9 @@ def hold_folder(folder: Path) -> None:
             _lock(descriptor)
         except BlockingIOError:
             os.close(descriptor)
-            raise FolderInUse(in_use(_content(folder))) from None
+            raise FolderInUse(in_use(_content(folder)[0])) from None
         os.truncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n{temporary}\n".encode())
         _kept.append(descriptor)
 
 
@@ -64,29 +69,29 @@ def running_snakemake(folder: Path) -> str | None:
     try:
         _lock(descriptor)
     except BlockingIOError:
-        return _content(folder)
+        return _content(folder)[0]
     finally:
         os.close(descriptor)
     return None
 
 
 def forget_killed_snakemake(folder: Path) -> None:
-    """Remove the locks of Snakemake's own that a killed Snakemake left, so that the same command goes on.
+    """Remove what a killed Snakemake left: its temporary folder, and the locks that would refuse the same command.
 
-    They stay if a Snakemake runs jobs here, or if the last one ran on another machine: whether the file system passes
+    Both stay if a Snakemake runs jobs here, or if the last one ran on another machine: whether the file system passes
     locks between machines cannot be known. Then a line on standard error names it.
     """
     with contextlib.suppress(OSError):
-        running = running_snakemake(folder)
-        if running:
+        if running := running_snakemake(folder):
             print(in_use(running), file=sys.stderr)
+            return
+        last, temporary = _content(folder) if (folder / FILE).is_file() else ("", Path())
+        if last.partition(" on ")[2] in ("", socket.gethostname()):
+            if _is_own_temporary(temporary):
+                shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(folder / LOCKS, ignore_errors=True)
         elif (folder / LOCKS).exists() and any((folder / LOCKS).iterdir()):
-            last = _content(folder) if (folder / FILE).is_file() else ""
-            host = last.partition(" on ")[2]
-            if host in ("", socket.gethostname()):
-                shutil.rmtree(folder / LOCKS)
-            else:
-                print(f"the last Snakemake here was {last}; if it has ended: make resume", file=sys.stderr)
+            print(f"the last Snakemake here was {last}; if it has ended: make resume", file=sys.stderr)
 
 
 def in_use(running: str) -> str:
@@ -100,7 +105,13 @@ def _lock(descriptor: int) -> None:
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _content(folder: Path) -> str:
-    """The process in the file; "process unknown" if the file is damaged."""
-    text = (folder / FILE).read_text(encoding="utf-8", errors="replace").strip()
-    return text if re.fullmatch(r"process \d+ on \S+", text) else "process unknown"
+def _content(folder: Path) -> tuple[str, Path]:
+    """The process in the file, "process unknown" if the file is damaged; and its temporary folder."""
+    lines = [*(folder / FILE).read_text(encoding="utf-8", errors="replace").splitlines(), "", ""]
+    return lines[0] if re.fullmatch(r"process \d+ on \S+", lines[0]) else "process unknown", Path(lines[1])
+
+
+def _is_own_temporary(path: Path) -> bool:
+    """Whether a path is a temporary folder that a Snakemake of this user made, and so may be deleted."""
+    is_named_so = path.parent == Path(tempfile.gettempdir()) and re.fullmatch(r"snakemake\w+", path.name) is not None
+    return is_named_so and not path.is_symlink() and path.is_dir() and path.stat().st_uid == os.getuid()

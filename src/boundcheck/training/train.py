@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -118,8 +119,21 @@ def _write_curves(loops: Sequence[Loop], path: Path) -> None:
 
 
 def _write_snapshots(loops: Sequence[Loop], parts: Sequence[Path], epochs: Sequence[int], path: Path) -> None:
-    files = {
-        epoch: [file for loop, part in zip(loops, parts, strict=True) for file in loop.snapshot_files(part, epoch)]
-        for epoch in epochs
-    }
+    files: dict[int, list[Path]] = {epoch: [] for epoch in epochs}
+    for epoch in epochs:
+        for loop, part in zip(loops, parts, strict=True):
+            _refuse_removed(loop, part, epoch)
+            files[epoch] += loop.snapshot_files(part, epoch)
     write_snapshots(files, [loop.recorders.arrays(len(loop.seeds)) for loop in loops], path)
+
+
+def _refuse_removed(loop: Loop, part: Path, epoch: int) -> None:
+    """Raise an error if a snapshot is missing although a seed came so far. Without a checkpoint it is made again."""
+    ends = loop.divergence.steps
+    came_so_far = [end is None or end >= epoch * loop.batches.num_batches for end in ends]
+    files = loop.snapshot_files(part, epoch)
+    for file, is_due in zip(files, came_so_far if loop.may_restart else [any(came_so_far)], strict=True):
+        if is_due and not file.exists():
+            shutil.rmtree(part.parent, ignore_errors=True)
+            problem = "removed while the training ran; the same command trains again from the beginning"
+            raise FileNotFoundError(errno.ENOENT, problem, str(file))
