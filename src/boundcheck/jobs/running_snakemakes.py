@@ -1,9 +1,9 @@
 """One Snakemake at a time runs jobs in a folder. Others may plan there: dry runs, reports, lists.
 
 Snakemake's own lock holds for equal outputs only, and stays when Snakemake is killed. A Snakemake that runs jobs also
-locks a file here, in which its process, host and temporary folder stand. The operating system releases this lock when the process ends,
-even if it was killed. Other users, containers and machines that share the folder also see the lock, if the file system
-supports it.
+locks a file here, in which its process, host and temporary folder stand. The operating system releases this lock when
+the process ends, even if it was killed. Other users, containers and machines that share the folder also see the lock,
+if the file system supports it.
 """
 
 from __future__ import annotations
