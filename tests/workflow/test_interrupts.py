@@ -56,7 +56,7 @@ STUDY = {
 STAGES = ("fetch", "train", "measure", "check", "report")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 TARGETS = ("snakemake", "group", "group twice", "job", "fork", "server")
-SAMPLE = (8, 14)  # a job and a Snakemake that are killed
+SAMPLE = (9, 28)  # a training, and Snakemake while it fetches, are killed
 SECONDS = 200  # for what takes ten on a machine that does nothing else
 
 
@@ -141,6 +141,7 @@ def attack(project, chance):
     target, number, stage = chance.choice(TARGETS), chance.choice(SIGNALS), chance.choice(("start", *STAGES))
     command = [sys.executable, "-m", "snakemake", "--configfile", *CONFIGS, "--cores", "1"]
     options = {"cwd": project.folder, "env": project.environment, "start_new_session": True}
+    options["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests in the background ignore it
     with (
         (project.folder / "attacked.log").open("wb") as log,
         subprocess.Popen(command, stdout=log, stderr=log, **options) as run,
