@@ -107,8 +107,8 @@ def refuse_missing_sources(jobs):
 
 
 def refuse_second_snakemake():
-    """Stop before the first job if another Snakemake runs jobs in this folder. Inside a cluster job it is the first."""
-    if workflow.is_main_process:
+    """Stop before the first job if another Snakemake runs jobs in this folder; --nolock allows it, as a cluster job."""
+    if workflow.is_main_process and workflow.execution_settings.lock:
         try:
             hold_folder(Path(), workflow.snakemake_tmp_dir)
         except FolderInUse as error:
