@@ -37,7 +37,7 @@ reproduce: $(READY) ## run the default scale: data, training, measurements, chec
 	@$(VALID)
 	@snakemake --cores $(CORES) --scheduler greedy --quiet reason --show-failed-logs $(if $(CONFIG),--configfile $(CONFIG))
 
-resume: $(READY) ## continue after a run was killed, from the checkpoints
+resume: $(READY) ## continue a run that was killed on another machine
 	@python -m boundcheck idle
 	@$(VALID)
 	@snakemake --unlock $(if $(CONFIG),--configfile $(CONFIG))

@@ -27,6 +27,7 @@ rule all:
 
 
 onstart:
+    refuse_second_snakemake()
     refuse_missing_sources(workflow.dag.needrun_jobs())
     write_specs(workflow.dag.needrun_jobs())
     fork_jobs(workflow.dag.needrun_jobs())
@@ -37,4 +38,5 @@ onsuccess:
 
 
 onerror:
+    tell_failures(workflow.scheduler.failed)
     print(ERROR_MESSAGE)

@@ -64,6 +64,7 @@ def main(words):
         time.sleep(30)
         os._exit(0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+    signal.signal(signal.SIGUSR1, lambda *_: sys.exit(3))
     print(os.getpid(), flush=True)
     time.sleep(100)
 """
@@ -73,11 +74,12 @@ def main(words):
 def package(tmp_path):
     """The folder of the sources of a small package with a fork server."""
     sources = tmp_path / "src"
-    for folder in ("jobs", "training"):
+    for folder in ("jobs", "training", "planning"):
         (sources / "boundcheck" / folder).mkdir(parents=True)
-    for name in ("__init__.py", "jobs/__init__.py", "training/__init__.py"):
+    for name in ("__init__.py", "jobs/__init__.py", "training/__init__.py", "planning/__init__.py"):
         (sources / "boundcheck" / name).touch()
-    for name in ("jobs/fork_server", "jobs/forked_job", "jobs/imports", "training/stopping", "__main__"):
+    jobs = ("jobs/fork_server", "jobs/forked_job", "jobs/imports")
+    for name in (*jobs, "training/stopping", "planning/cache", "atomic_files", "__main__"):
         shutil.copy(ROOT / f"src/boundcheck/{name}.py", sources / f"boundcheck/{name}.py")
     (sources / "boundcheck/jobs/command_line.py").write_text(COMMAND_LINE)
     (sources / "boundcheck/jobs/compiler.py").write_text("def skip_compiler(): pass")
@@ -261,3 +263,48 @@ def test_a_server_ends_with_its_snakemake(served):
     job.kill()
     wait_until(lambda: not lives(fork))
     job.communicate()
+
+
+def test_a_job_goes_on_when_the_server_is_killed(served):
+    """Its fork tells the exit code itself, and the next job runs as its own process."""
+    job = served.start("wait")
+    fork = int(job.stdout.readline())
+    os.kill(served.process, signal.SIGKILL)
+    wait_until(lambda: not lives(served.process))
+    assert lives(fork)
+    assert job.poll() is None
+    os.kill(fork, signal.SIGUSR1)
+    assert job.wait(timeout=20) == 3
+    job.communicate()
+    assert not served.was_forked(served.run("tell", "0"))
+
+
+# Starts a job as Snakemake does, says its process, and waits.
+SNAKEMAKE = """
+import os, subprocess, sys, time
+os.environ["BOUNDCHECK_STARTER"] = str(os.getpid())
+job = subprocess.Popen([sys.executable, "-m", "boundcheck", "wait"], stdout=subprocess.PIPE, text=True)
+print(job.pid, job.stdout.readline(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_fork_is_asked_to_stop_when_its_snakemake_was_killed(served):
+    options = {"cwd": served.package.parent, "env": served.environment, "stdout": subprocess.PIPE, "text": True}
+    snakemake = subprocess.Popen([sys.executable, "-c", SNAKEMAKE], **options)
+    job, fork = map(int, snakemake.stdout.readline().split())
+    assert state_of(fork) != ""
+    snakemake.kill()
+    wait_until(lambda: not lives(fork) and not lives(job))  # the server lives: the fork had SIGTERM
+    assert lives(served.process)
+    snakemake.communicate()
+
+
+def test_a_folder_in_the_place_of_the_log_goes(package):
+    (package.parent / "server.log/inside").mkdir(parents=True)
+    server = Served(package)
+    try:
+        assert server.was_forked(server.run("tell", "0"))
+    finally:
+        server.holder.kill()
+        server.holder.communicate()

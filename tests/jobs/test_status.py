@@ -1,17 +1,17 @@
 """What `status` and `why` say, from folders written by hand and by real trainings."""
 
 import json
-import os
 import time
 
 import pytest
 
-from boundcheck.jobs.status import fetch_reasons, status_lines, why_lines
+from boundcheck.jobs.job_state import StateFile, state_path, tell_never_began
+from boundcheck.jobs.preview import _reasons
+from boundcheck.jobs.status import fetch_reasons, state_of, status_lines, why_lines
 from boundcheck.planning.code_version import reached_from
 from boundcheck.planning.config import ConfigError
 from boundcheck.planning.grid import make_plan
 from boundcheck.planning.job_code import fetch_modules
-from boundcheck.training.progress import read_progress, write_progress
 
 CELL = "gam/digits/mlp/sgd"
 CONFIG = {
@@ -77,67 +77,88 @@ def test_waiting(plan_of, tmp_path):
     assert list(status_lines(plan_of(), tmp_path))[-1] == "1 batches: 1 waiting"
 
 
-def test_running_interrupted_and_failed(plan_of, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("boundcheck.training.progress._is_alive", lambda process: process == os.getpid())
-    write_progress(folder / "checkpoint", 2.5, 10, 31.4)
+def began(root, log):
+    """The state file of a job that this process runs."""
+    return StateFile(state_path(root / log))
+
+
+def ended(root, log, code, message):
+    """The state file of a job that has ended."""
+    began(root, log).write(end=time.time(), exit=code, message=message)
+
+
+def killed(root, log):
+    """The state file of a job that was killed, as far as its process can be known."""
+    began(root, log)
+    change_state(root, log, process=2**22 + 1)
+
+
+def change_state(root, log, **changes):
+    path = state_path(root / log)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_running_interrupted_and_failed(plan_of, folder, tmp_path):
+    log = f"logs/train/tiny/{CELL}/seeds_0-2.log"
+    began(tmp_path, log)
+    assert state(plan_of(), tmp_path).split() == ["running", f"{CELL}/seeds_0-2", "begins"]
+    began(tmp_path, log).write_progress(2.5, 10, 31.4)
     assert state(plan_of(), tmp_path).endswith("epoch 2/10, 31 s left")
     assert state(plan_of(), tmp_path).startswith("running")
-    monkeypatch.setattr("boundcheck.training.progress._is_alive", lambda process: False)
+    change_state(tmp_path, log, process=2**22 + 1)
+    assert state(plan_of(), tmp_path).split() == ["killed", f"{CELL}/seeds_0-2", log]  # nothing to resume
+    (folder / "checkpoint").mkdir(parents=True)
     assert state(plan_of(), tmp_path).startswith("interrupted")
-    log = tmp_path / "logs/train/tiny" / CELL / "seeds_0-2.log"
-    log.parent.mkdir(parents=True)
-    log.write_text("epoch 1/10\nstopped at epoch 2.50; the same command resumes\n")
+    stopped = began(tmp_path, log)
+    stopped.write_progress(2.5, 10, None)
+    stopped.write(end=time.time(), exit=75, message="stopped at epoch 2.50; the same command resumes")
     assert state(plan_of(), tmp_path).startswith("interrupted")
-    log.write_text("epoch 1/10\nboundcheck train: DataError: no such file\n")
-    assert state(plan_of(), tmp_path).split() == ["failed", f"{CELL}/seeds_0-2", str(log.relative_to(tmp_path))]
+    ended(tmp_path, log, 1, "boundcheck train: DataError: no such file")
+    assert state(plan_of(), tmp_path).split() == ["failed", f"{CELL}/seeds_0-2", log]
+    ended(tmp_path, log, 0, "")
+    assert state(plan_of(), tmp_path).startswith("waiting")  # its outputs were deleted
+
+
+def test_a_job_whose_shell_failed_has_failed(plan_of, tmp_path):
+    log = f"logs/train/tiny/{CELL}/seeds_0-2.log"
+    (tmp_path / log).parent.mkdir(parents=True)
+    (tmp_path / log).write_text("bash: line 1: python: Argument list too long\n")
+    tell_never_began(tmp_path / log, since=time.time())
+    assert state(plan_of(), tmp_path).split() == ["failed", f"{CELL}/seeds_0-2", log]
 
 
 def test_a_dataset_that_cannot_be_had_fails_its_cells(plan_of, tmp_path):
-    log = tmp_path / "logs/fetch/digits.log"
-    log.parent.mkdir(parents=True)
-    log.write_text("python -m boundcheck fetch\nboundcheck fetch: DataError: no such folder\n")
+    ended(tmp_path, "logs/fetch/digits.log", 1, "boundcheck fetch: DataError: no such folder")
     assert state(plan_of(), tmp_path).split() == ["failed", f"{CELL}/seeds_0-2", "logs/fetch/digits.log"]
+    killed(tmp_path, "logs/fetch/digits.log")
+    assert state(plan_of(), tmp_path).split() == ["killed", f"{CELL}/seeds_0-2", "logs/fetch/digits.log"]
     (tmp_path / "data/digits").mkdir(parents=True)
     (tmp_path / "data/digits/arrays.safetensors").touch()
     assert state(plan_of(), tmp_path).startswith("waiting")
 
 
-def test_without_a_list_of_processes_nobody_is_called_dead(tmp_path, monkeypatch):
-    monkeypatch.setattr("boundcheck.training.progress.PROCESSES", tmp_path / "no_proc")
-    write_progress(tmp_path, 1, 2, None)
-    assert read_progress(tmp_path)["is_alive"] is None
-
-
-def test_a_process_that_ended_is_not_alive(tmp_path):
-    write_progress(tmp_path, 1, 2, None)
-    path = tmp_path / "progress.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "process": 2**22 + 1}))
-    assert read_progress(tmp_path)["is_alive"] is False
-    path.write_text(json.dumps({**json.loads(path.read_text()), "host": "another"}))
-    assert read_progress(tmp_path)["is_alive"] is None
-    path.write_text("{")
-    assert read_progress(tmp_path) is None
-
-
 @pytest.mark.parametrize(("seconds", "words"), [(90, "90 s ago"), (600, "10 min ago"), (3 * 3600, "3 h ago")])
-def test_of_a_training_elsewhere_it_is_said_when_it_was_heard_of(plan_of, tmp_path, seconds, words):
-    folder = tmp_path / "results/tiny" / CELL / "seeds_0-2/checkpoint"
-    folder.mkdir(parents=True)
-    write_progress(folder, 1, 2, None)
-    path = folder / "progress.json"
-    changed = {**json.loads(path.read_text()), "host": "another", "time": time.time() - seconds}
-    path.write_text(json.dumps(changed))
-    assert state(plan_of(), tmp_path).endswith(f"on another, last heard of {words}")
+def test_of_a_training_elsewhere_it_is_said_when_it_was_heard_of(plan_of, folder, tmp_path, seconds, words):
+    log = f"logs/train/tiny/{CELL}/seeds_0-2.log"
+    began(tmp_path, log).write_progress(1, 2, None)
+    (folder / "checkpoint").mkdir(parents=True)
+    change_state(tmp_path, log, host="another", heartbeat=time.time() - seconds)
+    said = state(plan_of(), tmp_path)
+    assert said.endswith(f"on another, last heard of {words}")
+    assert said.split()[0] == ("running" if seconds < 300 else "interrupted")
 
 
 def test_trained_done_and_outdated(plan_of, train, tmp_path):
     train(measured=False)
     assert state(plan_of(), tmp_path).startswith("trained")
     assert "method.lr: was 0.1, is 0.2" in state(plan_of(lr=0.2), tmp_path)
-    log = tmp_path / "logs/measure/tiny" / CELL / "seeds_0-2.log"
-    log.parent.mkdir(parents=True)
-    log.write_text("boundcheck measure: MemoryError: digits/mlp/sgd: out of memory\n")
-    assert state(plan_of(), tmp_path).split() == ["failed", f"{CELL}/seeds_0-2", str(log.relative_to(tmp_path))]
+    log = f"logs/measure/tiny/{CELL}/seeds_0-2.log"
+    began(tmp_path, log)
+    assert state(plan_of(), tmp_path).split() == ["running", f"{CELL}/seeds_0-2", "measuring"]
+    killed(tmp_path, log)
+    assert state(plan_of(), tmp_path).split() == ["killed", f"{CELL}/seeds_0-2", log]
+    ended(tmp_path, log, 1, "boundcheck measure: MemoryError: digits/mlp/sgd: out of memory")
+    assert state(plan_of(), tmp_path).split() == ["failed", f"{CELL}/seeds_0-2", log]
     train()
     assert state(plan_of(), tmp_path).startswith("done")
     assert "method.lr: was 0.1, is 0.2" in state(plan_of(lr=0.2), tmp_path)
@@ -206,9 +227,77 @@ def test_why_knows_a_dataset_that_would_be_fetched_again(plan_of, train, tmp_pat
 
 def test_status_names_a_check_or_report_that_failed(plan_of, tmp_path):
     for log in ("logs/check/tiny/gam.log", "logs/report/tiny.log"):
-        (tmp_path / log).parent.mkdir(parents=True)
-        (tmp_path / log).write_text("python -m boundcheck\nboundcheck check: OSError: [Errno 28] No space left\n")
+        ended(tmp_path, log, 1, "boundcheck check: OSError: [Errno 28] No space left")
     *_, check, report, counts = status_lines(plan_of(), tmp_path)
     assert check.split() == ["failed", "check", "of", "gam", "logs/check/tiny/gam.log"]
     assert report.split() == ["failed", "report", "of", "tiny", "logs/report/tiny.log"]
     assert counts == "1 batches: 1 waiting, 2 failed"
+    began(tmp_path, "logs/check/tiny/gam.log")
+    killed(tmp_path, "logs/report/tiny.log")
+    assert list(status_lines(plan_of(), tmp_path))[-1] == "1 batches: 1 waiting, 1 running, 1 killed"
+
+
+PROVENANCE_DAMAGE = {
+    "cut": lambda text: text[: len(text) // 2],
+    "empty": lambda text: "",
+    "binary": lambda text: "\0\1",
+    "another type": lambda text: "[1, 2]",
+    "a spec of another type": lambda text: json.dumps({**json.loads(text), "spec": 1}),
+    "modules of another type": lambda text: json.dumps({**json.loads(text), "modules": [1]}),
+    "runs of another type": lambda text: json.dumps({**json.loads(text), "runs": {"seed": 1}}),
+    "runs without seeds": lambda text: json.dumps({**json.loads(text), "runs": [{}]}),
+    "nested too deeply": lambda text: "[" * 100_000,
+}
+
+
+def test_a_damaged_provenance_is_named(plan_of, train, folder, tmp_path):
+    train()
+    path = folder / "provenance.json"
+    name, whole = str(path.relative_to(tmp_path)), path.read_text()
+    for damage, damaged in PROVENANCE_DAMAGE.items():
+        path.write_text(damaged(whole))
+        said = state(plan_of(), tmp_path)
+        assert said.startswith(f"damaged      {CELL}/seeds_0-2  {name}: "), damage
+        assert said.endswith("; delete it, and the next run makes it again"), damage
+        if not damage.startswith("runs"):  # `why` asks for nothing that only a report needs
+            assert why_lines(plan_of(), CELL, tmp_path) == [f"{CELL}/seeds_0-2", f"  damaged  {said.split('  ')[-1]}"]
+    path.unlink()
+    path.mkdir()
+    assert state(plan_of(), tmp_path).startswith(f"damaged      {CELL}/seeds_0-2  {name}: ")
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"{}", None])
+def test_a_damaged_file_of_measurements_is_named(plan_of, train, folder, tmp_path, content):
+    train()
+    path = folder / "measurements.parquet"
+    path.write_bytes(path.read_bytes()[:-100] if content is None else content)
+    said = state(plan_of(), tmp_path)
+    assert said.startswith(f"damaged      {CELL}/seeds_0-2  {path.relative_to(tmp_path)}: not a table of measurements")
+    assert "\n" not in said
+    assert why_lines(plan_of(), CELL, tmp_path)[1].startswith(f"  damaged  {path.relative_to(tmp_path)}: ")
+
+
+def test_a_damaged_provenance_of_a_dataset_is_named(plan_of, train, tmp_path):
+    train()
+    fetched(plan_of(), tmp_path)
+    (tmp_path / "data/digits/provenance.json").write_text("{")
+    assert "damaged      gam" in state(plan_of(), tmp_path)
+    assert "data/digits/provenance.json: not a provenance" in state(plan_of(), tmp_path)
+
+
+def test_a_preview_says_what_is_damaged_failed_or_killed(plan_of, train, folder, tmp_path):
+    def reason():
+        batches = plan_of().batches
+        states = {name: state_of(plan_of(), batch, tmp_path) for name, batch in batches.items()}
+        return _reasons([*batches.values()], states, tmp_path).get("digits/mlp/sgd/seeds_0-2")
+
+    train()
+    assert reason() is None
+    (folder / "provenance.json").write_text("{")
+    assert reason().startswith(f"damaged; results/tiny/{CELL}/seeds_0-2/provenance.json: not a provenance")
+    (folder / "provenance.json").unlink()
+    log = f"logs/train/tiny/{CELL}/seeds_0-2.log"
+    ended(tmp_path, log, 1, "boundcheck train: OSError: no space")
+    assert reason() == f"failed; {log}: boundcheck train: OSError: no space"
+    killed(tmp_path, log)
+    assert reason() == f"killed; {log}"

@@ -123,6 +123,17 @@ def test_a_killed_run_goes_on_to_the_same_bits(held, tmp_path):
     assert contents(output) == undisturbed(held, tmp_path / "undisturbed")
 
 
+def test_after_a_kill_the_same_command_alone_goes_on(held, tmp_path):
+    """Snakemake left its locks and its marks of what is incomplete."""
+    with training(held) as process:
+        process.kill()
+        process.wait()
+        assert list((tmp_path / ".snakemake/locks").iterdir())
+        release(held)
+        held.snakemake("train")
+    assert contents(tmp_path / "results" / CELL) == undisturbed(held, tmp_path / "undisturbed")
+
+
 def test_a_training_whose_snakemake_was_killed_stops_with_a_checkpoint(held):
     log = held.folder / "logs/train" / f"{CELL}.log"
     with training(held) as process:
@@ -139,6 +150,56 @@ def test_a_second_snakemake_says_that_there_is_a_first(held, tmp_path):
         release(held)
         assert first.wait(timeout=200) == 0
     assert contents(tmp_path / "results" / CELL) == undisturbed(held, tmp_path / "undisturbed")
+
+
+def test_a_second_snakemake_for_other_targets_is_refused_too(held, tmp_path):
+    """Dry runs, reports and lists go on meanwhile, and so does the first."""
+    with training(held) as first:
+        refused = held.snakemake("--forcerun", "fetch", "--", "data", expect=1)
+        line = rf"a Snakemake is running in this folder \(process {first.pid} on \S+\); wait for it or stop it"
+        assert re.search(line, refused)
+        assert "Traceback" not in refused
+        for question in (["-n"], ["--lint"], ["--list"], ["--summary"], ["--rulegraph", "--", "data"]):
+            assert re.search(line, held.snakemake(*question))
+        release(held)
+        assert first.wait(timeout=200) == 0
+    assert contents(tmp_path / "results" / CELL) == undisturbed(held, tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("what", ["results", "results/small/gam", f"results/{CELL}", f"results/{CELL}/checkpoint"])
+def test_results_that_are_removed_meanwhile_are_made_again(held, tmp_path, what):
+    """The training may fail, in one line; the same command makes everything again, and nothing wrong is kept."""
+    with training(held) as process:
+        shutil.rmtree(tmp_path / what)
+        release(held)
+        process.wait(timeout=200)
+    assert "Traceback" not in training_log(held)
+    held.snakemake("train")
+    assert contents(tmp_path / "results" / CELL) == undisturbed(held, tmp_path / "undisturbed")
+    assert not (tmp_path / "results" / CELL / "checkpoint").exists()
+
+
+def test_a_measuring_job_that_was_killed_and_a_job_that_never_began_are_told(finished, tmp_path):
+    """A measurement kills itself; the program of the other is not found."""
+    project = finished.copied(tmp_path)
+    project.edit(
+        "src/boundcheck/measuring/measure.py",
+        "    cell, device",
+        "    import os; os.kill(os.getpid(), 9)\n    cell, device",
+    )
+    project.edit("workflow/rules/train.smk", "exec python", "exec no_such_python")
+    block = project.config["studies"]["gam"]["grid"][0]
+    block["methods"].append("adamw")
+    project.write_config("config/small.yaml", project.config)
+    project.snakemake("--rerun-triggers", "mtime", "--keep-going", "--forcerun", "measure", "--", "measure", expect=1)
+    said = project.boundcheck("status", "--configfile", *CONFIGS)
+    cell = "gam/tiny_digits/tiny_mlp/{}/seeds_0-2"
+    assert re.search(
+        rf"^killed +{cell.format('sgd')}  logs/measure/small/{cell.format('sgd')}.log$", said, re.MULTILINE
+    )
+    assert re.search(
+        rf"^failed +{cell.format('adamw')}  logs/train/small/{cell.format('adamw')}.log$", said, re.MULTILINE
+    )
 
 
 HOSTILE_PATH = "no such 'folder\"; touch stolen; $(touch stolen) {input} ü"

@@ -65,6 +65,7 @@ def test_who_comes_late_waits_for_the_first_that_is_free(start, kill):
     late = start("0,1,2")
     assert late.line()[:2] == ["waiting", "for"]
     held["1"].end(kill)
+    assert late.line()[0] == "waited"
     assert late.gpu() == "1"
 
 
@@ -91,6 +92,89 @@ def test_the_environment_is_restored(monkeypatch, tmp_path):
 
 def num_locks(folder):
     return len(list(folder.glob("boundcheck-gpus-*/*.lock")))
+
+
+@pytest.fixture
+def lease(monkeypatch, tmp_path):
+    """Take and release a lease among two GPUs, with the files of the locks in an empty folder."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def lease():
+        with leased_gpu() as gpu:
+            return gpu
+
+    return lease
+
+
+def foreign(path, monkeypatch):
+    """A folder that belongs to another user."""
+    path.mkdir(mode=0o700)
+    own, fstat = os.stat_result, os.fstat
+
+    def of_another(descriptor):
+        status = list(fstat(descriptor))
+        same = os.readlink(f"/proc/self/fd/{descriptor}") == str(path)
+        return own([*status[:4], status[4] + same, *status[5:]])
+
+    monkeypatch.setattr(os, "fstat", of_another)
+
+
+def open_to_all(path, monkeypatch):
+    path.mkdir()
+    path.chmod(0o777)
+
+
+def link(path, monkeypatch):
+    """To a folder of this user, which would do."""
+    (path.parent / "elsewhere").mkdir(mode=0o700)
+    path.symlink_to(path.parent / "elsewhere")
+
+
+IN_THE_WAY = {
+    "of another user": foreign,
+    "open to all": open_to_all,
+    "a link": link,
+    "a file": lambda path, _: path.touch(),
+    "a link to nothing": lambda path, _: path.symlink_to("nowhere"),
+}
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="asks /proc which folder is open")
+@pytest.mark.parametrize("what", IN_THE_WAY)
+def test_what_others_put_into_the_shared_folder_neither_blocks_nor_redirects(lease, tmp_path, monkeypatch, what):
+    name = f"boundcheck-gpus-{os.getuid()}"
+    IN_THE_WAY[what](tmp_path / name, monkeypatch)
+    assert lease() == "4"
+    assert [path.name for path in tmp_path.glob("**/*.lock")] == ["4.lock"]
+    assert (tmp_path / f"{name}-2/4.lock").exists()
+    assert lease() == "4"
+    assert not (tmp_path / f"{name}-3").exists()
+
+
+def test_the_files_are_open_to_this_user_alone(lease, tmp_path):
+    lease()
+    (lock,) = tmp_path.glob("*/*.lock")
+    assert (lock.parent.stat().st_mode & 0o777, lock.stat().st_mode & 0o777) == (0o700, 0o600)
+
+
+def test_a_link_in_the_place_of_a_lock_is_not_followed(lease, tmp_path):
+    lease()
+    (lock,) = tmp_path.glob("*/*.lock")
+    (tmp_path / "precious").write_text("content")
+    lock.unlink()
+    lock.symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match=r"4\.lock"):
+        lease()
+    assert (tmp_path / "precious").read_text() == "content"
+
+
+def test_where_every_name_is_taken_it_is_said(lease, tmp_path):
+    name = f"boundcheck-gpus-{os.getuid()}"
+    for suffix in ("", *(f"-{number}" for number in range(2, 100))):
+        (tmp_path / f"{name}{suffix}").touch()
+    with pytest.raises(OSError, match=f"{name}: not a folder that only this user can write to; remove it, or set TMP"):
+        lease()
 
 
 @pytest.mark.slow

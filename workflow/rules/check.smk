@@ -25,7 +25,8 @@ rule check_study:
         code=check_code,
         folder=subpath(output.claims, parent=True),
     shell:
-        "python -m boundcheck check --spec {params.spec:q} --code {params.code:q} --results {params.folder:q} > {log:q} 2>&1"
+        "exec python -m boundcheck check --spec {params.spec:q} --code {params.code:q} --state {log:q}.json"
+        " --results {params.folder:q} > {log:q} 2>&1"
 
 
 rule check:

@@ -4,11 +4,13 @@ import os
 import gc
 import shlex
 import sys
+import time
 from pathlib import Path
 
 from boundcheck.jobs.devices import num_gpus
 from boundcheck.jobs.fork_server import start_fork_server
-from boundcheck.jobs.running_snakemakes import register_snakemake
+from boundcheck.jobs.job_state import tell_never_began
+from boundcheck.jobs.running_snakemakes import FolderInUse, forget_killed_snakemake, hold_folder
 from boundcheck.plain_text import plain
 from boundcheck.planning.code_version import share_source
 from boundcheck.planning.config import ConfigError
@@ -23,7 +25,7 @@ gc.set_threshold(200_000)  # planning makes little garbage: fewer collections cu
 share_source()
 stop_jobs_with_process(os.getpid())
 if workflow.is_main_process:
-    register_snakemake(Path())
+    forget_killed_snakemake(Path())
 overlays = [str(file) for file in workflow.overwrite_configfiles]
 defaults = [str(file) for file in workflow.configfiles if str(file) not in overlays]
 if workflow.config_settings.replace_workflow_config:
@@ -35,6 +37,7 @@ except ConfigError as error:
     raise WorkflowError(plain(f"config: {error}")) from None
 
 SCALE = PLAN.scale
+RUN_BEGAN = time.time()
 SPECS = SpecFiles()
 CELL = f"{SCALE}/{{study}}/{{dataset}}/{{model}}/{{method}}"
 BATCH = f"{CELL}/{{seeds}}"
@@ -107,6 +110,22 @@ def refuse_missing_sources(jobs):
     problems = [problem for data in fetched for problem in PLAN.missing_source(data)]
     if problems:
         raise WorkflowError(plain("config: " + "\n".join(problems)))
+
+
+def refuse_second_snakemake():
+    """Stop before the first job if another Snakemake runs jobs in this folder; --nolock allows it, as a cluster job."""
+    if workflow.is_main_process and workflow.execution_settings.lock:
+        try:
+            hold_folder(Path(), workflow.snakemake_tmp_dir)
+        except FolderInUse as error:
+            raise WorkflowError(str(error)) from None
+
+
+def tell_failures(jobs):
+    """Write the state files of failed jobs that never began, because their shell or their cluster failed."""
+    for job in jobs:
+        for log in job.log:
+            tell_never_began(Path(log), RUN_BEGAN)
 
 
 def write_specs(jobs):

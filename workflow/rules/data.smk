@@ -14,8 +14,8 @@ rule fetch:
         code=fetch_code,
         source=source_state,
     shell:
-        "python -m boundcheck fetch --spec {params.spec:q} --source {params.source:q} --output {output.arrays:q}"
-        " > {log:q} 2>&1"
+        "exec python -m boundcheck fetch --spec {params.spec:q} --state {log:q}.json --source {params.source:q}"
+        " --output {output.arrays:q} > {log:q} 2>&1"
 
 
 rule data:

@@ -22,8 +22,9 @@ rule measure_batch:
         spec=measure_spec,
         code=measure_code,
     shell:
-        "python -m boundcheck measure --spec {params.spec:q} --code {params.code:q} --threads {threads} --data {input.arrays:q}"
-        " --snapshots {input.snapshots:q} --output {output.measurements:q} > {log:q} 2>&1"
+        "exec python -m boundcheck measure --spec {params.spec:q} --code {params.code:q} --state {log:q}.json"
+        " --threads {threads} --data {input.arrays:q} --snapshots {input.snapshots:q}"
+        " --output {output.measurements:q} > {log:q} 2>&1"
 
 
 rule measure:

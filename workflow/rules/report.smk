@@ -42,5 +42,5 @@ rule report:
         results=subpath(input[0], ancestor=2),
         folder=subpath(output.page, parent=True),
     shell:
-        "python -m boundcheck report --spec {params.spec:q} --code {params.code:q} --results {params.results:q}"
-        " --threads {threads} --output {params.folder:q} > {log:q} 2>&1"
+        "exec python -m boundcheck report --spec {params.spec:q} --code {params.code:q} --state {log:q}.json"
+        " --results {params.results:q} --threads {threads} --output {params.folder:q} > {log:q} 2>&1"

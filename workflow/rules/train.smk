@@ -23,8 +23,8 @@ rule train_batch:
         folder=subpath(output.curves, parent=True),
     # exec: a signal to the job reaches the training, not a shell around it
     shell:
-        "exec python -m boundcheck train --spec {params.spec:q} --code {params.code:q} --threads {threads}"
-        " --data {input.arrays:q} --output {params.folder:q} > {log:q} 2>&1"
+        "exec python -m boundcheck train --spec {params.spec:q} --state {log:q}.json --code {params.code:q}"
+        " --threads {threads} --data {input.arrays:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule train:

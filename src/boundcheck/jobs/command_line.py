@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import resource
+import contextlib
+import os
 import shlex
+import signal
 import sys
 import time
 import traceback
@@ -15,44 +17,86 @@ from typing import Any
 from boundcheck.data.errors import DataError
 from boundcheck.jobs.devices import leased_gpu
 from boundcheck.jobs.imports import quick_imports
+from boundcheck.jobs.job_state import STOPPED, StateFile
 from boundcheck.jobs.questions import add_command, add_questions
 from boundcheck.manifests import ResultError
 from boundcheck.plain_text import plain_output
 from boundcheck.planning.overlays import refuse_repeated_configfile
 from boundcheck.planning.specs import read_spec
 from boundcheck.planning.yaml_files import ConfigError
+from boundcheck.training.stopping import TrainingInterrupted
 
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None  # type: ignore[assignment]
+
+CLOSED_PIPE = 128 + 13  # what a shell says of a command that SIGPIPE ended
 JOBS = ("fetch", "train", "measure", "check", "report")  # their first line of output is the command itself
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one sub-command; a user's mistake is one line on standard error and exit code 1."""
-    with plain_output():
-        return _run(list(sys.argv[1:] if arguments is None else arguments))
+    """Run one sub-command; a user's mistake is one line on standard error and exit code 1.
+
+    If the reader of the output has ended (`boundcheck kinds | head`), the command ends quietly.
+    """
+    try:
+        with plain_output():
+            return _main(list(sys.argv[1:] if arguments is None else arguments))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be written goes nowhere
+        return CLOSED_PIPE
 
 
-def _run(words: list[str]) -> int:
-    options = _parser().parse_args(words)
-    if options.command in JOBS:
-        print(shlex.join(["python", "-m", "boundcheck", *words]), flush=True)
+def _main(words: list[str]) -> int:
+    try:
+        options = _parser().parse_args(words)
+    finally:
+        sys.stdout.flush()  # of --help: a closed pipe is noticed here, and not when Python ends
+    if options.command not in JOBS:
+        return _outcome(options, words)[0]
+    print(shlex.join(["python", "-m", "boundcheck", *words]), flush=True)
+    state = StateFile(options.state) if options.state else None
+    options.tell_progress = state.write_progress if state else lambda *_: None
     begin = time.perf_counter()
+    with state.beating() if state else contextlib.nullcontext():
+        code, message = _outcome(options, words)
+    if state:
+        state.write(end=time.time(), exit=code, message=message)
+    if code == 0:
+        print(_cost(time.perf_counter() - begin), flush=True)
+    return code
+
+
+def _outcome(options: argparse.Namespace, words: list[str]) -> tuple[int, str]:
+    """Run the sub-command; returns its exit code and, unless that is 0, its last message."""
     try:
         refuse_repeated_configfile(words)
         code = options.run(options)
-        if options.command in JOBS and code == 0:
-            print(_cost(time.perf_counter() - begin), flush=True)
-        return code
+        sys.stdout.flush()
+        return code, ""
+    except BrokenPipeError:
+        raise
+    except TrainingInterrupted as interruption:
+        print(interruption, flush=True)
+        return STOPPED, str(interruption)
+    except KeyboardInterrupt:
+        message = "interrupted; the same command starts it again"
+        code = 128 + signal.SIGINT
     except (ConfigError, DataError, ResultError, MemoryError, OSError) as error:
-        print(f"boundcheck {options.command}: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    except Exception as error:  # a defect: print the traceback, and last the line that `status` looks for
+        message, code = f"{type(error).__name__}: {error}", 1
+    except Exception as error:  # a defect
         traceback.print_exc()
-        print(f"boundcheck {options.command}: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+        message, code = f"{type(error).__name__}: {error}", 1
+    message = f"boundcheck {options.command}: {message}"
+    print(message, file=sys.stderr, flush=True)
+    return code, message
 
 
 def _cost(seconds: float) -> str:
     """Time and peak memory of a job, excluding inherited imports."""
+    if resource is None:
+        return f"done: {seconds:.1f} s"
     usage = resource.getrusage(resource.RUSAGE_SELF)
     megabytes = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     return f"done: {seconds:.1f} s, {usage.ru_utime + usage.ru_stime:.1f} s of CPU, {megabytes:.0f} MB at most"
@@ -74,18 +118,14 @@ def _train(options: argparse.Namespace) -> int:
         from boundcheck.jobs.compiler import skip_compiler
         from boundcheck.planning.code_version import reached_from
         from boundcheck.planning.job_code import train_modules
-        from boundcheck.training.train import TrainingInterrupted, train
+        from boundcheck.training.train import train
 
     spec = read_spec(options.spec)
     modules = reached_from(*train_modules(spec))
     skip_compiler()
-    try:
-        with leased_gpu():
-            seconds = options.checkpoint_seconds
-            train(spec, options.data, options.output, options.code, modules, options.threads, seconds)
-    except TrainingInterrupted as interruption:
-        print(interruption, flush=True)
-        return 75  # EX_TEMPFAIL: the same command continues the training
+    how = (options.threads, options.checkpoint_seconds, options.tell_progress)
+    with leased_gpu():
+        train(spec, options.data, options.output, options.code, modules, *how)
     return 0
 
 
@@ -137,6 +177,7 @@ def _add_jobs(commands: Any) -> None:
     report = add_command(commands, "report", _report, "build the report of a scale")
     for command in (fetch, train, measure, check, report):
         command.add_argument("--spec", type=Path, required=True, help="JSON file: all that defines the job")
+        command.add_argument("--state", type=Path, help="JSON file: what the job is doing, for `boundcheck status`")
     fetch.add_argument(
         "--source", default="none", help="state of the folder or archive that is read, kept beside the arrays"
     )

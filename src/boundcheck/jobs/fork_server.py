@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import secrets
+import select
 import selectors
 import signal
 import socket
@@ -23,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from boundcheck.jobs.forked_job import SERVER, identity, socket_address, user_behind
-from boundcheck.training.stopping import stop_jobs_with_process
+from boundcheck.planning.cache import make_way
+from boundcheck.training.stopping import STARTER
 
 PACKAGE = Path(__file__).resolve().parents[1]
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # read once, when a library is imported
@@ -46,7 +48,7 @@ def start_fork_server(modules: Iterable[str], log: Path) -> None:
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as listener:
         listener.bind(socket_address(name))
         listener.listen(128)
-        log.parent.mkdir(parents=True, exist_ok=True)
+        make_way(log)
         with open(log, "wb") as errors:
             server = subprocess.Popen(
                 [sys.executable, "-m", "boundcheck.jobs.fork_server", str(listener.fileno()), json.dumps([*modules])],
@@ -136,22 +138,28 @@ def _run_job(connection: socket.socket, state: list[Any]) -> None:
         state: identity and code state of the server when it imported its modules.
     """
     try:
-        words = _prepare(connection, state)
+        words, starter = _prepare(connection, state)
         connection.sendall(b"\n")
     except BaseException:  # the job runs as its own process, where the same error is raised again if it must be
         traceback.print_exc()
         connection.shutdown(socket.SHUT_RDWR)
         os._exit(1)
     os.register_at_fork(after_in_child=connection.close)
-    threading.Thread(target=_follow, args=(connection,), daemon=True).start()
+    threading.Thread(target=_follow, args=(connection, starter), daemon=True).start()
     code = _exit_code(words)
     sys.stdout.flush()
     sys.stderr.flush()
+    with contextlib.suppress(OSError):  # the server sends it too, unless it was killed
+        connection.sendall(f"{code}\n".encode())
     os._exit(code)
 
 
-def _prepare(connection: socket.socket, state: list[Any]) -> list[str]:
-    """Take over the streams, folder and environment of the job; returns the arguments of its command."""
+def _prepare(connection: socket.socket, state: list[Any]) -> tuple[list[str], int | None]:
+    """Take over the streams, folder and environment of the job.
+
+    Returns:
+        The arguments of its command, and the process of the Snakemake that started it; None if it was none.
+    """
     _, descriptors, _, _ = socket.recv_fds(connection, 1, 3)
     job = json.loads(connection.makefile("rb").readline())
     if state != [job["identity"], _code_state()]:
@@ -162,9 +170,9 @@ def _prepare(connection: socket.socket, state: list[Any]) -> list[str]:
         os.close(descriptor)
     os.environ.clear()
     os.environ.update(job["environment"])
-    stop_jobs_with_process(os.getppid())
+    is_of_snakemake = os.environ.pop(STARTER, None) == str(job["parent"])
     sys.argv = ["boundcheck", *job["words"]]
-    return sys.argv[1:]
+    return sys.argv[1:], job["parent"] if is_of_snakemake else None
 
 
 def _exit_code(words: Sequence[str]) -> int:
@@ -186,11 +194,24 @@ def _exit_code(words: Sequence[str]) -> int:
         return 1
 
 
-def _follow(connection: socket.socket) -> None:
-    """Send this process every signal that the job forwards, and kill it when the job has ended."""
+def _follow(connection: socket.socket, starter: int | None) -> None:
+    """Send this process every signal that the job forwards, and kill it when the job has ended.
+
+    Args:
+        connection: the socket to the job.
+        starter: the job's Snakemake. When it has ended, this process gets SIGTERM: a training then writes a checkpoint.
+    """
     with contextlib.suppress(OSError):
-        while message := connection.recv(1):
-            os.kill(os.getpid(), message[0])
+        watched = [connection.fileno()] + ([os.pidfd_open(starter)] if starter else [])
+        while True:
+            if connection.fileno() in select.select(watched, [], [])[0]:
+                message = connection.recv(1)
+                if not message:
+                    break
+                os.kill(os.getpid(), message[0])
+            else:
+                os.close(watched.pop())
+                os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -1,8 +1,8 @@
 """The job's side of the fork server: runs a command in a fork of the server. Every job imports it, so it is small.
 
 Over the socket, the job sends its standard streams and one line of JSON. The fork answers with an empty line and runs
-the command. The job then sends the number of every signal that it receives, as one byte, and the server sends the exit
-code. The fork ends when its connection to the job ends.
+the command. The job then sends the number of every signal that it receives, as one byte, and the fork sends the exit
+code, or the server if the fork cannot. The fork ends when its connection to the job ends.
 """
 
 from __future__ import annotations
@@ -63,7 +63,13 @@ def _ask(connection: socket.socket, name: str, words: Sequence[str]) -> None:
     if user_behind(connection) != os.getuid():
         raise PermissionError("the server belongs to another user")
     socket.send_fds(connection, [b"\0"], [0, 1, 2])
-    job = {"words": list(words), "environment": dict(os.environ), "folder": os.getcwd(), "identity": identity()}
+    job = {
+        "words": list(words),
+        "environment": dict(os.environ),
+        "folder": os.getcwd(),
+        "identity": identity(),
+        "parent": os.getppid(),
+    }
     connection.sendall(json.dumps(job).encode() + b"\n")
 
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from boundcheck.jobs.status import state_of
+from boundcheck.jobs.job_state import read_state, state_path
+from boundcheck.jobs.status import ENDED_BADLY, BatchState, state_of
 from boundcheck.manifests import digest_of
 from boundcheck.planning.plan import Batch, Plan
 from boundcheck.report.check import check
 from boundcheck.report.report import report
-
-USABLE = ("done", "diverged", "trained")
 
 
 def preview(plan: Plan, root: Path) -> Path:
@@ -29,7 +28,7 @@ def preview(plan: Plan, root: Path) -> Path:
         The page, `reports/<scale>/preview/index.html`.
     """
     states = {folder: state_of(plan, batch, root) for folder, batch in plan.batches.items()}
-    usable = [folder for folder, (state, detail) in states.items() if _is_usable(state, detail)]
+    usable = [folder for folder, state in states.items() if state.is_trained]
     output = root / "reports" / plan.scale / "preview"
     with TemporaryDirectory() as temporary:
         results, specs = Path(temporary), {}
@@ -46,26 +45,17 @@ def preview(plan: Plan, root: Path) -> Path:
     return output / "index.html"
 
 
-def _is_usable(state: str, detail: str) -> bool:
-    """Whether the training of a batch is finished. If only its measuring failed, its curves can still be used."""
-    return state in USABLE or (state == "failed" and Path(detail).parts[:2] == ("logs", "measure"))
-
-
-def _absent(batches: list[Batch], states: Mapping[str, tuple[str, str]], root: Path) -> dict[str, dict[str, str]]:
+def _absent(batches: list[Batch], states: Mapping[str, BatchState], root: Path) -> dict[str, dict[str, str]]:
     """The batches that are `missing` or `unmeasured`, by their folder within the study, with the reason.
 
-    For a failure the reason is the last line of its log.
+    For a failure the reason is its log and its message.
     """
     absent: dict[str, dict[str, str]] = {"missing": {}, "unmeasured": {}}
     for batch in batches:
-        state, detail = states[batch.folder]
-        if state not in ("done", "diverged"):
-            why = f"{detail}: {_last_line(root / detail)}" if state == "failed" else detail
-            kind = "unmeasured" if _is_usable(state, detail) else "missing"
-            absent[kind][batch.folder.partition("/")[2]] = f"{state}; {why}" if why else state
+        state = states[batch.folder]
+        if not state.is_measured:
+            job = read_state(state_path(root / state.detail)) if state.word in ENDED_BADLY else None
+            why = ": ".join(filter(None, [state.detail, job.message if job else ""]))
+            kind = "unmeasured" if state.is_trained else "missing"
+            absent[kind][batch.folder.partition("/")[2]] = f"{state.word}; {why}" if why else state.word
     return absent
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    return next((line for line in reversed(lines) if line.strip()), "the log is empty")

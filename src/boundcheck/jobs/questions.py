@@ -98,13 +98,12 @@ def _claims(options: argparse.Namespace) -> int:
 
 
 def _idle(_: argparse.Namespace) -> int:
-    from boundcheck.jobs.running_snakemakes import running_snakemakes
+    from boundcheck.jobs.running_snakemakes import in_use, running_snakemake
 
-    processes = running_snakemakes(Path())
-    if processes:
-        numbers = ", ".join(map(str, processes))
-        print(f"a Snakemake is running in this folder (process {numbers}); wait for it or stop it", file=sys.stderr)
-    return 1 if processes else 0
+    running = running_snakemake(Path())
+    if running:
+        print(in_use(running), file=sys.stderr)
+    return 1 if running else 0
 
 
 def _reference(options: argparse.Namespace) -> int:

@@ -3,42 +3,69 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from boundcheck.manifests import MEASURE_PROVENANCE, read_manifest
+from boundcheck.jobs.job_state import JobState, read_state, state_path
+from boundcheck.manifests import (
+    MEASURE_PROVENANCE,
+    PROVENANCE,
+    ResultError,
+    made_again,
+    read_manifest,
+    verify,
+)
 from boundcheck.planning.code_version import reached_from
 from boundcheck.planning.config import ConfigError
 from boundcheck.planning.job_code import fetch_modules, measure_modules, train_modules
 from boundcheck.planning.plan import Batch, Plan
-from boundcheck.training.progress import read_progress
 
+ENDED_BADLY = ("failed", "killed")
 OUTPUTS = ("curves.parquet", "snapshots", "provenance.json")
 
 
-def status_lines(plan: Plan, root: Path) -> Iterator[str]:
-    """One line per batch of the plan with its state; then the skipped cells, failed stages, and the counts.
+class BatchState(NamedTuple):
+    """The state of a batch.
 
-    States: `waiting`; `running` with epoch and time left; `interrupted` (the next run resumes it); `failed` with its
-    log; `trained` but not yet measured; `done`; `diverged` with the seeds; `outdated`: finished, but with other
-    settings or code.
+    Args:
+        word: one of those of `status_lines`.
+        detail: what there is to say; of a job that failed or was killed, its log.
+        is_trained: whether its training is finished, whole and current, so that its curves can be used.
+        is_measured: whether its measurements are, too, or it has none.
+    """
+
+    word: str
+    detail: str = ""
+    is_trained: bool = False
+    is_measured: bool = False
+
+
+def status_lines(plan: Plan, root: Path) -> Iterator[str]:
+    """One line per batch of the plan with its state; then the skipped cells, unfinished stages, and the counts.
+
+    States: `waiting`; `running` with epoch and time left, or measuring; `interrupted` (the next run resumes it);
+    `failed`, or `killed` without a word, with its log; `trained` but not yet measured; `done`; `diverged` with the
+    seeds; `outdated`: finished, but with other settings or code; `damaged` with the file.
     """
     counts: dict[str, int] = {}
+
+    def line(word: str, rest: str) -> str:
+        counts[word] = counts.get(word, 0) + 1
+        return f"{word:<12} {rest}"
+
     for batch in plan.batches.values():
-        state, detail = state_of(plan, batch, root)
-        counts[state] = counts.get(state, 0) + 1
-        yield f"{state:<12} {batch.folder}{f'  {detail}' if detail else ''}"
+        state = state_of(plan, batch, root)
+        yield line(state.word, f"{batch.folder}{f'  {state.detail}' if state.detail else ''}")
     for study, cells in plan.skipped.items():
         for cell in cells:
-            counts["skipped"] = counts.get("skipped", 0) + 1
-            yield f"{'skipped':<12} {study}/{cell['dataset']}/{cell['model']}/{cell['method']}  {cell['reason']}"
+            name = f"{study}/{cell['dataset']}/{cell['model']}/{cell['method']}"
+            yield line("skipped", f"{name}  {cell['reason']}")
     for log in _stage_logs(plan):
-        if _failed(root / log):
-            counts["failed"] = counts.get("failed", 0) + 1
-            yield f"{'failed':<12} {log.parts[1]} of {log.stem}  {log}"
+        job = read_state(state_path(root / log))
+        if job and job.word in (*ENDED_BADLY, "running"):
+            yield line(job.word, f"{log.parts[1]} of {log.stem}  {log}")
     yield f"{len(plan.batches)} batches: " + ", ".join(f"{count} {state}" for state, count in counts.items())
 
 
@@ -49,64 +76,82 @@ def _stage_logs(plan: Plan) -> Iterator[Path]:
     yield Path("logs", "report", f"{plan.scale}.log")
 
 
-def state_of(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
-    """The state of one batch, and a detail in words (such as its log)."""
+def state_of(plan: Plan, batch: Batch, root: Path) -> BatchState:
+    """The state of one batch."""
     folder = root / "results" / plan.scale / batch.folder
-    if all((folder / name).exists() for name in OUTPUTS):
-        return _finished(plan, batch, root)
-    progress = read_progress(folder / "checkpoint")
-    log = root / "logs" / "train" / plan.scale / f"{batch.folder}.log"
-    is_elsewhere = progress is not None and progress["is_alive"] is None  # on another machine, which cannot be asked
-    if progress is not None and progress["is_alive"] is not False and not (is_elsewhere and _failed(log)):
-        heard = f", last heard of {_duration(time.time() - progress['time'])} ago"
-        where = "" if progress["is_alive"] else f" on {progress['host']}{heard}"
-        seconds = progress["seconds_left"]
-        left = "" if seconds is None else f", {seconds:.0f} s left"
-        return "running", f"epoch {progress['epoch']:.0f}/{progress['epochs']}{left}{where}"
-    if _failed(log):
-        return "failed", str(log.relative_to(root))
-    if progress is not None:
-        return "interrupted", f"at epoch {progress['epoch']:.0f}/{progress['epochs']}; the next run resumes it"
-    if log.exists():
-        return "failed", str(log.relative_to(root))
+    try:
+        if all((folder / name).exists() for name in OUTPUTS):
+            return _finished(plan, batch, root)
+    except ResultError as error:
+        return BatchState("damaged", str(error))
+    log = f"logs/train/{plan.scale}/{batch.folder}.log"
+    job = read_state(state_path(root / log))
+    if job and job.word == "running":
+        return BatchState("running", _progress(job))
+    if job and job.word in ("stopped", "killed") and job.epoch is not None and (folder / "checkpoint").exists():
+        where = f"; it ran{job.where}" if job.where else ""
+        return BatchState("interrupted", f"at epoch {job.epoch:.0f}/{job.epochs}; the next run resumes it{where}")
+    if job and job.word in ENDED_BADLY:
+        return BatchState(job.word, log)
     for data in batch.data:
-        arrays, fetching = root / "data" / data / "arrays.safetensors", f"logs/fetch/{data}.log"
-        if not arrays.exists() and _failed(root / fetching):
-            return "failed", fetching
-    return "waiting", ""
+        fetching = f"logs/fetch/{data}.log"
+        job = read_state(state_path(root / fetching))
+        if job and job.word in ENDED_BADLY and not (root / "data" / data / "arrays.safetensors").exists():
+            return BatchState(job.word, fetching)
+    return BatchState("waiting")
 
 
-def _duration(seconds: float) -> str:
-    """A duration in words, in the largest unit that gives at least two."""
-    for unit, length in (("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
+def _progress(job: JobState) -> str:
+    """How far a training is, in words."""
+    left = "" if job.seconds_left is None else f", {job.seconds_left:.0f} s left"
+    epoch = "begins" if job.epoch is None else f"epoch {job.epoch:.0f}/{job.epochs}"
+    return f"{epoch}{left}{job.where}"
 
 
-def _finished(plan: Plan, batch: Batch, root: Path) -> tuple[str, str]:
+def _finished(plan: Plan, batch: Batch, root: Path) -> BatchState:
     folder = root / "results" / plan.scale / batch.folder
-    is_measured = not batch.analyses or (folder / "measurements.parquet").exists()
     reasons = [f"data: {reason}" for data in batch.data for reason in fetch_reasons(plan, data, root)]
-    reasons = reasons or train_reasons(batch, folder) or (measure_reasons(batch, folder) if is_measured else [])
-    if reasons:
-        return "outdated", reasons[0]
-    measuring = f"logs/measure/{plan.scale}/{batch.folder}.log"
-    if not is_measured and _failed(root / measuring):
-        return "failed", measuring
-    runs = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["runs"]
+    if reasons := reasons or train_reasons(batch, folder):
+        return BatchState("outdated", reasons[0])
+    measuring = _measuring(plan, batch, root) if batch.analyses else None
+    if measuring:
+        return measuring
+    runs = read_manifest(folder / PROVENANCE)["runs"]
     diverged = [f"seed {run['seed']}: {run['reason']}" for run in runs if run["status"] == "diverged"]
-    if diverged:
-        return "diverged", "; ".join(diverged)
-    return ("done", "") if is_measured else ("trained", "not yet measured")
+    return BatchState("diverged" if diverged else "done", "; ".join(diverged), is_trained=True, is_measured=True)
 
 
-def _failed(log: Path) -> bool:
-    """Whether the log exists and its last line is an error."""
-    if not log.exists():
-        return False
-    lines = log.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
-    return bool(lines) and (lines[-1].startswith("boundcheck ") or "Error" in lines[-1])
+def _measuring(plan: Plan, batch: Batch, root: Path) -> BatchState | None:
+    """The state of a trained batch whose measurements cannot be used; None if they can."""
+    folder = root / "results" / plan.scale / batch.folder
+    log = f"logs/measure/{plan.scale}/{batch.folder}.log"
+    if not (folder / "measurements.parquet").exists():
+        job = read_state(state_path(root / log))
+        if job and job.word == "running":
+            return BatchState("running", f"measuring{job.where}", is_trained=True)
+        is_over = job and job.word in ENDED_BADLY
+        return BatchState(job.word, log, True) if job and is_over else BatchState("trained", "not yet measured", True)
+    try:
+        reasons = measure_reasons(batch, folder)
+    except ResultError as error:
+        return BatchState("damaged", str(error), is_trained=True)
+    return BatchState("outdated", reasons[0], is_trained=True) if reasons else None
+
+
+def _verified(path: Path) -> dict[str, Any]:
+    """A manifest whose files are whole. Of snapshots, which may be large, it is enough that they are there.
+
+    Raises:
+        ResultError: the manifest or one of its files is missing or damaged.
+    """
+    manifest = read_manifest(path)
+    for name in manifest["files"]:
+        file = path.parent / name
+        if Path(name).parent == Path():
+            verify(file, manifest, path.parent)
+        elif not file.is_file():
+            raise ResultError(made_again(file, "does not exist", path.parent / Path(name).parts[0]))
+    return manifest
 
 
 def why_lines(plan: Plan, cell: str, root: Path) -> list[str]:
@@ -121,19 +166,22 @@ def why_lines(plan: Plan, cell: str, root: Path) -> list[str]:
         near = get_close_matches(cell, cells, n=5, cutoff=0.5) or cells[:5]
         problem = f"no cell {cell!r} in the scale {plan.scale!r}; near it: {', '.join(near)}"
         raise ConfigError(f"{problem}. `boundcheck status` lists all. Is the --configfile of another scale missing?")
-    lines = []
-    for batch in batches:
-        folder = root / "results" / plan.scale / batch.folder
+    return [line for batch in batches for line in _why_batch(plan, batch, root)]
+
+
+def _why_batch(plan: Plan, batch: Batch, root: Path) -> list[str]:
+    folder = root / "results" / plan.scale / batch.folder
+    try:
         fetching = [reason for data in batch.data for reason in fetch_reasons(plan, data, root)]
         training = ["its dataset is fetched again"] if fetching else train_reasons(batch, folder)
         measuring = ["its training runs"] if training else measure_reasons(batch, folder)
-        lines.append(batch.folder)
-        lines += [f"  fetch    {reason}" for reason in fetching]
-        lines += [f"  train    {reason}" for reason in training or ["up to date"]]
-        if batch.analyses:
-            lines += [f"  measure  {reason}" for reason in measuring or ["up to date"]]
-        lines.append(f"  check    {'its results change' if measuring else 'no reason in this cell'}")
-    return lines
+    except ResultError as error:
+        return [batch.folder, f"  damaged  {error}"]
+    lines = [batch.folder, *(f"  fetch    {reason}" for reason in fetching)]
+    lines += [f"  train    {reason}" for reason in training or ["up to date"]]
+    if batch.analyses:
+        lines += [f"  measure  {reason}" for reason in measuring or ["up to date"]]
+    return [*lines, f"  check    {'its results change' if measuring else 'no reason in this cell'}"]
 
 
 def fetch_reasons(plan: Plan, data: str, root: Path) -> list[str]:
@@ -141,9 +189,7 @@ def fetch_reasons(plan: Plan, data: str, root: Path) -> list[str]:
     path = root / "data" / data / "provenance.json"
     if not path.exists():
         return []
-    provenance = json.loads(path.read_text(encoding="utf-8"))
-    if not {"spec", "modules", "source"} <= provenance.keys():
-        return ["its arrays are of an older version"]
+    provenance = read_manifest(path)
     spec = plan.fetch_spec(data)
     reasons = _differences(provenance, spec, fetch_modules(spec))
     if not reasons and provenance["source"] != plan.source_state(data):
@@ -156,8 +202,7 @@ def train_reasons(batch: Batch, folder: Path) -> list[str]:
     missing = [f"missing {name}" for name in OUTPUTS if not (folder / name).exists()]
     if missing:
         return missing
-    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    return _differences(provenance, batch.train, train_modules(batch.train))
+    return _differences(_verified(folder / PROVENANCE), batch.train, train_modules(batch.train))
 
 
 def measure_reasons(batch: Batch, folder: Path) -> list[str]:
@@ -168,7 +213,7 @@ def measure_reasons(batch: Batch, folder: Path) -> list[str]:
     if not path.exists():
         return ["missing measurements.parquet"]
     spec = {**batch.train, "analyses": list(batch.analyses)}
-    return _differences(read_manifest(folder / MEASURE_PROVENANCE), spec, measure_modules(spec))
+    return _differences(_verified(folder / MEASURE_PROVENANCE), spec, measure_modules(spec))
 
 
 def _differences(job: Mapping[str, Any], spec: Mapping[str, Any], modules: list[str]) -> list[str]:

@@ -8,17 +8,18 @@ or through others.
 from __future__ import annotations
 
 import ast
-import contextlib
 import hashlib
-import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
+from boundcheck.planning.cache import FOLDER, keep_cached, read_cached
+
 SOURCE = Path(__file__).resolve().parents[2]
 KEPT = 2000  # parsed modules
+VERSIONS = 10  # of Python and of this file, whose results are kept
 _parsed_anew: set[str] = set()
 
 
@@ -94,28 +95,20 @@ def _parse(text: str) -> tuple[str, list[str]]:
 @cache
 def _parsed() -> dict[str, tuple[str, list[str]]]:
     """The cached results of `_parse`, by the sha256 of the text. Parsing takes most of the time of a dry run."""
-    try:
-        return json.loads(_store().read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    return read_cached(_store()) or {}
 
 
 def _keep_parsed() -> None:
-    """Write new results of `_parse` to the cache in Snakemake's folder. If that fails, they are not cached."""
-    if not _parsed_anew or not _store().parent.parent.is_dir():
-        return
-    with contextlib.suppress(OSError):
-        _store().parent.mkdir(exist_ok=True)
-        temporary = _store().with_name(f"{_store().name}.{os.getpid()}")
-        temporary.write_text(json.dumps(dict(list(_parsed().items())[-KEPT:])), encoding="utf-8")
-        temporary.replace(_store())
+    """Write new results of `_parse` to the cache, if Snakemake has a folder here."""
+    if _parsed_anew and FOLDER.parent.is_dir():
+        keep_cached(_store(), dict(list(_parsed().items())[-KEPT:]), VERSIONS)
         _parsed_anew.clear()
 
 
-def _store() -> Path:
+def _store() -> str:
     """The file of the cache. Its name depends on the version of Python and on this file, which decide the hashes."""
     own = hashlib.sha256(f"{sys.version}{Path(__file__).read_text(encoding='utf-8')}".encode()).hexdigest()[:16]
-    return Path(".snakemake/boundcheck") / f"code-{own}.json"
+    return f"code-{own}.json"
 
 
 def _is_for_types(statement: ast.stmt) -> bool:

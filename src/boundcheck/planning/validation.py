@@ -10,16 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from boundcheck.atomic_files import write_text
 from boundcheck.planning import schema
+from boundcheck.planning.cache import keep_cached, read_cached
 from boundcheck.planning.code_version import code_version
 from boundcheck.planning.config import Config, ConfigError, Sources
 from boundcheck.planning.grid import make_plan
 from boundcheck.planning.plan import Plan
 from boundcheck.planning.yaml_files import all_mistakes
 
-CACHE = Path(".snakemake/boundcheck")
-KEPT = 50  # answers in the cache
+KEPT = 50  # answers of each kind in the cache
 
 
 def validated_plan(files: Sequence[str | Path], values: Mapping[str, Any] | None = None) -> Plan:
@@ -46,34 +45,28 @@ def validated_plan(files: Sequence[str | Path], values: Mapping[str, Any] | None
 
 def _validate_schema_once(config: Config, sources: Sources) -> None:
     """As `validate_schema`, but a valid config is not checked again. The check takes most of the time of a plan."""
-    path = _cached("schema", config, code_version("boundcheck.planning.schema", files=[schema.FILE]))
-    if not path.exists():
+    name = _name("schema", config, code_version("boundcheck.planning.schema", files=[schema.FILE]))
+    if read_cached(name) != "valid":
         schema.validate_schema(config, sources)
-        _keep(path, "")
+        keep_cached(name, "valid", KEPT)
 
 
 def _answer(plan: Plan, files: Sequence[str | Path], values: Mapping[str, Any] | None) -> dict[str, Any]:
-    path = _cached("validate", plan.config, plan.kinds_code())
-    if path.exists():
-        return json.loads(path.read_text(encoding="utf-8"))
+    name = _name("validate", plan.config, plan.kinds_code())
+    kept = read_cached(name)
+    if kept is not None:
+        return kept
     command = [sys.executable, "-m", "boundcheck", "validate", "--json", "--values", json.dumps(dict(values or {}))]
     done = subprocess.run([*command, "--files", *map(str, files)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise ConfigError(f"validation failed:\n{done.stderr}")
-    answer = json.loads(done.stdout)
+    answer: dict[str, Any] = json.loads(done.stdout)
     if not answer["errors"]:
-        _keep(path, done.stdout)
+        keep_cached(name, answer, KEPT)
     return answer
 
 
-def _cached(name: str, config: Config, code: str) -> Path:
-    """The cache file for a config and a version of the code."""
+def _name(kind: str, config: Config, code: str) -> str:
+    """The name in the cache for a config and a version of the code."""
     digest = hashlib.sha256(f"{json.dumps(config, sort_keys=True)}{code}".encode())
-    return CACHE / f"{name}-{digest.hexdigest()[:24]}.json"
-
-
-def _keep(path: Path, answer: str) -> None:
-    write_text(answer, path)
-    name = path.name.partition("-")[0]
-    for old in sorted(CACHE.glob(f"{name}-*.json"), key=lambda file: file.stat().st_mtime)[:-KEPT]:
-        old.unlink(missing_ok=True)
+    return f"{kind}-{digest.hexdigest()[:24]}.json"

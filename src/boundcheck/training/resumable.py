@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from boundcheck.training import checkpoint
 from boundcheck.training.loop import Loop
-from boundcheck.training.progress import Stopwatch, write_progress
+from boundcheck.training.stopping import TrainingInterrupted
 
 FLUSH_EVERY = 64  # steps between divergence tests, each of which waits for the device
+Progress = Callable[[float, int, float | None], None]  # is told the epoch, the last epoch and the seconds left
 
 
-class TrainingInterrupted(Exception):
-    """The job was asked to stop. Its state is on disk."""
+class Stopwatch:
+    """Wall and CPU time of this process."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    @property
+    def wall(self) -> float:
+        """Seconds since the last lap."""
+        return time.perf_counter() - self._wall
+
+    def lap(self) -> tuple[float, float]:
+        """Wall and CPU seconds since the last lap, which ends here."""
+        wall, cpu = self.wall, time.process_time() - self._cpu
+        self._wall, self._cpu = self._wall + wall, self._cpu + cpu
+        return wall, cpu
 
 
 def run(
@@ -23,6 +39,7 @@ def run(
     should_stop: Callable[[], bool],
     every_seconds: float,
     loops_after: int = 0,
+    tell_progress: Progress = lambda epoch, epochs, seconds_left: None,
 ) -> None:
     """Train to the end, from the beginning or from the checkpoint in `folder`.
 
@@ -33,12 +50,14 @@ def run(
         should_stop: called after every step.
         every_seconds: time between checkpoints, seconds.
         loops_after: how many trainings of the same length follow, for the estimate of the time left.
+        tell_progress: called at the beginning and after epochs; the seconds left are None at the beginning.
 
     Raises:
         TrainingInterrupted: `should_stop` returned True. The checkpoint is written.
     """
     path = folder / "state.safetensors"
     _begin(loop, path, identity)
+    tell_progress(loop.epochs_done, loop.training.epochs, None)
     first_step, since_start, watch = loop.step, Stopwatch(), Stopwatch()
     while not loop.finished:
         loop.make_step()
@@ -50,7 +69,7 @@ def run(
                 _save(loop, path, identity, watch, before_evaluation=True)
                 raise TrainingInterrupted(_stopped(loop))
             _end_epoch(loop, folder)
-            _report(loop, (loop.step - first_step) / since_start.wall, folder.parent, loops_after)
+            _report(loop, (loop.step - first_step) / since_start.wall, loops_after, tell_progress)
         stop = should_stop()
         if stop or loop.finished or watch.wall > every_seconds:
             _save(loop, path, identity, watch)
@@ -73,7 +92,6 @@ def _begin(loop: Loop, path: Path, identity: Mapping[str, str]) -> None:
         print(f"resumed at epoch {loop.epochs_done:.2f} (step {loop.step})", flush=True)
         if state["before_evaluation"]:
             _end_epoch(loop, path.parent)
-    write_progress(path.parent.parent, loop.epochs_done, loop.training.epochs, None)
     loop.model.train()
 
 
@@ -92,11 +110,11 @@ def _save(
     checkpoint.save(path, {**loop.state_dict(), "before_evaluation": before_evaluation}, identity)
 
 
-def _report(loop: Loop, steps_per_second: float, folder: Path, loops_after: int) -> None:
+def _report(loop: Loop, steps_per_second: float, loops_after: int, tell_progress: Progress) -> None:
     epochs, epoch = loop.training.epochs, round(loop.epochs_done)
     if epoch % max(epochs // 200, 1) == 0:
         images = steps_per_second * loop.batches.size * len(loop.seeds)
         left = (epochs * (1 + loops_after) - epoch) * loop.batches.num_batches / steps_per_second
-        write_progress(folder, loop.epochs_done, epochs, left)
+        tell_progress(loop.epochs_done, epochs, left)
         latest = loop.curve.latest("train_loss", "test_accuracy")
         print(f"epoch {epoch}/{epochs}  {latest}  {images:.0f} images/s  {left:.0f} s left", flush=True)

@@ -8,20 +8,26 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
+
+class TrainingInterrupted(Exception):
+    """The job was asked to stop. Its state is on disk."""
+
+
 STARTER = "BOUNDCHECK_STARTER"  # environment variable: the number of the process that starts the jobs
 
 
 def stop_jobs_with_process(process: int) -> None:
     """Tell the trainings that inherit this environment to stop when `process`, their parent, has ended.
 
-    Called by a Snakemake and by the fork server. A training that a user starts by hand may outlive its parent.
+    Called by a Snakemake. A training that a user starts by hand may outlive its parent. To a fork of the server the
+    server tells the end of its Snakemake.
     """
     os.environ[STARTER] = str(process)
 
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """A function that says whether to stop: SIGTERM or SIGINT came, or the Snakemake or fork server above has ended.
+    """A function that says whether to stop: SIGTERM or SIGINT came, or the Snakemake above has ended.
 
     Without the second condition, a training whose Snakemake was killed would go on beside the one that the next
     Snakemake starts. Signals are handled in the main thread only.

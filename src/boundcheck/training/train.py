@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -23,9 +24,9 @@ from boundcheck.training.loop import Loop
 from boundcheck.training.provenance import Job, write_provenance
 from boundcheck.training.recorders import Recorders
 from boundcheck.training.restarts import takes_slice_rates
-from boundcheck.training.resumable import TrainingInterrupted, run
+from boundcheck.training.resumable import Progress, run
 from boundcheck.training.snapshots import write_snapshots
-from boundcheck.training.stopping import stop_requests
+from boundcheck.training.stopping import TrainingInterrupted, stop_requests
 
 __all__ = ["TrainingInterrupted", "train"]
 
@@ -38,6 +39,7 @@ def train(
     modules: Mapping[str, str] | None = None,
     threads: int = 1,
     checkpoint_seconds: float = 60,
+    tell_progress: Progress = lambda epoch, epochs, seconds_left: None,
 ) -> None:
     """Train a batch and write `curves.parquet`, `snapshots/` and `provenance.json` into `output`.
 
@@ -52,6 +54,7 @@ def train(
         modules: versions of the single modules behind `code`, for the provenance.
         threads: torch's threads; part of what makes a result repeatable.
         checkpoint_seconds: time between checkpoints, seconds.
+        tell_progress: is told the epoch, the last epoch and an estimate of the seconds left.
 
     Raises:
         TrainingInterrupted: the job was asked to stop, or its Snakemake was killed; its state is on disk.
@@ -62,10 +65,12 @@ def train(
     cell = Cell.from_spec(spec)
     job = Job(spec, code, dict(modules or {}), threads, data_digests(spec, arrays))
     with explained_resource_errors(cell.names, "training.batch_size or seeds_per_job"):
-        _train(cell, job, arrays, output, checkpoint_seconds)
+        _train(cell, job, arrays, output, checkpoint_seconds, tell_progress)
 
 
-def _train(cell: Cell, job: Job, arrays: Path, output: Path, checkpoint_seconds: float) -> None:
+def _train(
+    cell: Cell, job: Job, arrays: Path, output: Path, checkpoint_seconds: float, tell_progress: Progress
+) -> None:
     device = prepared_device(job.threads)
     if cell.training.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -84,7 +89,7 @@ def _train(cell: Cell, job: Job, arrays: Path, output: Path, checkpoint_seconds:
         for number, (seeds, part) in enumerate(zip(stacks, parts, strict=True), start=1):
             loop = Loop(cell, seeds, examples)
             print(f"seeds {seeds} on {device}: {loop.stack.num_parameters} parameters", flush=True)
-            run(loop, part, identity, should_stop, checkpoint_seconds, len(stacks) - number)
+            run(loop, part, identity, should_stop, checkpoint_seconds, len(stacks) - number, tell_progress)
             loops.append(loop)
     curves, snapshots = output / "curves.parquet", output / "snapshots"
     _write_curves(loops, curves)
@@ -124,8 +129,21 @@ def _write_curves(loops: Sequence[Loop], path: Path) -> None:
 
 
 def _write_snapshots(loops: Sequence[Loop], parts: Sequence[Path], epochs: Sequence[int], path: Path) -> None:
-    files = {
-        epoch: [file for loop, part in zip(loops, parts, strict=True) for file in loop.snapshot_files(part, epoch)]
-        for epoch in epochs
-    }
+    files: dict[int, list[Path]] = {epoch: [] for epoch in epochs}
+    for epoch in epochs:
+        for loop, part in zip(loops, parts, strict=True):
+            _refuse_removed(loop, part, epoch)
+            files[epoch] += loop.snapshot_files(part, epoch)
     write_snapshots(files, [loop.recorders.arrays(len(loop.seeds)) for loop in loops], path)
+
+
+def _refuse_removed(loop: Loop, part: Path, epoch: int) -> None:
+    """Raise an error if a snapshot is missing although a seed came so far. Without a checkpoint it is made again."""
+    ends = loop.divergence.steps
+    came_so_far = [end is None or end >= epoch * loop.batches.num_batches for end in ends]
+    files = loop.snapshot_files(part, epoch)
+    for file, is_due in zip(files, came_so_far if loop.may_restart else [any(came_so_far)], strict=True):
+        if is_due and not file.exists():
+            shutil.rmtree(part.parent, ignore_errors=True)
+            problem = "removed while the training ran; the same command trains again from the beginning"
+            raise FileNotFoundError(errno.ENOENT, problem, str(file))
