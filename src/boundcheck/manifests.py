@@ -68,7 +68,7 @@ def read_manifest(path: Path, output: Path | None = None) -> dict[str, Any]:
         files = manifest["files"].items()
     except FileNotFoundError:
         raise ResultError(made_again(path, "does not exist", output)) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise ResultError(made_again(path, f"damaged ({type(error).__name__})", output)) from None
     if digest != digest_of(manifest) or not all(isinstance(entry, str) for pair in files for entry in pair):
         raise ResultError(made_again(path, f"damaged (its content does not match its {OWN_DIGEST})", output))

@@ -123,7 +123,7 @@ def test_a_changed_byte_is_told_with_both_digests(root):
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(
-        DataError, match=rf"{path}: its content has changed: sha256 is \w{{64}}, expected \w{{64}}; delete"
+        DataError, match=rf"{path}: its content has changed: sha256 is \w{{64}}, expected \w{{64}}; to make it again"
     ):
         read_arrays(root)
 

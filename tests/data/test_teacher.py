@@ -164,7 +164,7 @@ def test_files_that_are_missing_or_altered(local):
     state = load_file(file)
     state["fc.bias"] += 1
     save_file(state, file, {"sha256": "0"})
-    changed = r"its content has changed: sha256 is \w{64}, expected 0; the file is damaged: delete it and fetch"
+    changed = r"its content has changed: sha256 is \w{64}, expected 0; to make it again: rm -r"
     for message in (changed, "no such file; fetch the teacher first"):
         with pytest.raises(DataError, match=message):
             teacher.function(file, splits(3, 7), "standard", "cpu", torch.float32)

@@ -6,8 +6,9 @@ import time
 import pytest
 
 from boundcheck.jobs.job_state import StateFile, state_path, tell_never_began
-from boundcheck.jobs.preview import _reasons
+from boundcheck.jobs.preview import _absent
 from boundcheck.jobs.status import fetch_reasons, state_of, status_lines, why_lines
+from boundcheck.manifests import read_manifest, write_manifest
 from boundcheck.planning.code_version import reached_from
 from boundcheck.planning.config import ConfigError
 from boundcheck.planning.grid import make_plan
@@ -164,16 +165,16 @@ def test_trained_done_and_outdated(plan_of, train, tmp_path):
     assert "method.lr: was 0.1, is 0.2" in state(plan_of(lr=0.2), tmp_path)
 
 
-def test_diverged(plan_of, train, folder, tmp_path):
+def test_diverged(plan_of, train, folder, reseal, tmp_path):
     train()
     path = folder / "provenance.json"
-    provenance = json.loads(path.read_text())
-    provenance["runs"][1] |= {"status": "diverged", "reason": "training loss nan at step 3"}
-    path.write_text(json.dumps(provenance))
+    runs = read_manifest(path)["runs"]
+    runs[1] |= {"status": "diverged", "reason": "training loss nan at step 3"}
+    reseal(path, runs=runs)
     assert state(plan_of(), tmp_path).endswith("seed 1: training loss nan at step 3")
 
 
-def test_why_names_the_key_and_the_module(plan_of, train, folder, tmp_path):
+def test_why_names_the_key_and_the_module(plan_of, train, folder, reseal, tmp_path):
     train()
     assert why_lines(plan_of(), CELL, tmp_path)[1:3] == ["  train    up to date", "  measure  up to date"]
     lines = why_lines(plan_of(lr=0.2, momentum=0.9), CELL, tmp_path)
@@ -181,7 +182,7 @@ def test_why_names_the_key_and_the_module(plan_of, train, folder, tmp_path):
     assert "  train    method.momentum: was not set, is 0.9" in lines
     assert "  measure  its training runs" in lines
     path = folder / "provenance.json"
-    path.write_text(path.read_text().replace('"boundcheck.methods.sgd": "', '"boundcheck.methods.sgd": "0'))
+    reseal(path, modules={**read_manifest(path)["modules"], "boundcheck.methods.sgd": "0"})
     assert "  train    code of boundcheck.methods.sgd changed" in why_lines(plan_of(), CELL, tmp_path)
     (folder / "curves.parquet").unlink()
     assert "  train    missing curves.parquet" in why_lines(plan_of(), CELL, tmp_path)
@@ -199,7 +200,7 @@ def fetched(plan, root, **changes):
     (folder / "arrays.safetensors").touch()
     spec = plan.fetch_spec("digits")
     provenance = {"spec": spec, "modules": reached_from(*fetch_modules(spec)), "source": "none", **changes}
-    (folder / "provenance.json").write_text(json.dumps(provenance))
+    write_manifest(folder / "provenance.json", provenance, outputs=())
 
 
 def test_why_knows_a_dataset_that_would_be_fetched_again(plan_of, train, tmp_path):
@@ -210,8 +211,6 @@ def test_why_knows_a_dataset_that_would_be_fetched_again(plan_of, train, tmp_pat
     assert not any("fetch" in line for line in why_lines(plan, CELL, tmp_path))
     fetched(plan, tmp_path, source="another")
     assert fetch_reasons(plan, "digits", tmp_path) == ["its source has changed"]
-    (tmp_path / "data/digits/provenance.json").write_text("{}")
-    assert fetch_reasons(plan, "digits", tmp_path) == ["its arrays are of an older version"]
     fetched(plan, tmp_path, spec={"kind": "image_folder", "path": "images"}, source="another")
     assert fetch_reasons(plan, "digits", tmp_path) == [
         "kind: was image_folder, is digits",
@@ -237,44 +236,38 @@ def test_status_names_a_check_or_report_that_failed(plan_of, tmp_path):
     assert list(status_lines(plan_of(), tmp_path))[-1] == "1 batches: 1 waiting, 1 running, 1 killed"
 
 
-PROVENANCE_DAMAGE = {
-    "cut": lambda text: text[: len(text) // 2],
-    "empty": lambda text: "",
-    "binary": lambda text: "\0\1",
-    "another type": lambda text: "[1, 2]",
-    "a spec of another type": lambda text: json.dumps({**json.loads(text), "spec": 1}),
-    "modules of another type": lambda text: json.dumps({**json.loads(text), "modules": [1]}),
-    "runs of another type": lambda text: json.dumps({**json.loads(text), "runs": {"seed": 1}}),
-    "runs without seeds": lambda text: json.dumps({**json.loads(text), "runs": [{}]}),
-    "nested too deeply": lambda text: "[" * 100_000,
+DAMAGE = {
+    "cut": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "binary": lambda content: b"\0\1",
+    "another type": lambda content: b"[1, 2]",
+    "one bit": lambda content: content[:-60] + bytes([content[-60] ^ 1]) + content[-59:],
+    "nested too deeply": lambda content: b"[" * 100_000,
 }
 
 
-def test_a_damaged_provenance_is_named(plan_of, train, folder, tmp_path):
+@pytest.mark.parametrize(
+    "name", ["provenance.json", "curves.parquet", "measure_provenance.json", "measurements.parquet"]
+)
+def test_a_damaged_file_is_named(plan_of, train, folder, tmp_path, name):
     train()
-    path = folder / "provenance.json"
-    name, whole = str(path.relative_to(tmp_path)), path.read_text()
-    for damage, damaged in PROVENANCE_DAMAGE.items():
-        path.write_text(damaged(whole))
+    path = folder / name
+    whole = path.read_bytes()
+    for damage, damaged in DAMAGE.items():
+        path.write_bytes(damaged(whole))
         said = state(plan_of(), tmp_path)
-        assert said.startswith(f"damaged      {CELL}/seeds_0-2  {name}: "), damage
-        assert said.endswith("; delete it, and the next run makes it again"), damage
-        if not damage.startswith("runs"):  # `why` asks for nothing that only a report needs
-            assert why_lines(plan_of(), CELL, tmp_path) == [f"{CELL}/seeds_0-2", f"  damaged  {said.split('  ')[-1]}"]
+        assert said.startswith(f"damaged      {CELL}/seeds_0-2  {path}: damaged ("), damage
+        assert said.endswith(f"; to make it again: rm -r {path}, then the same snakemake command"), damage
+        assert why_lines(plan_of(), CELL, tmp_path) == [f"{CELL}/seeds_0-2", f"  damaged  {said.split('  ')[-1]}"]
     path.unlink()
     path.mkdir()
-    assert state(plan_of(), tmp_path).startswith(f"damaged      {CELL}/seeds_0-2  {name}: ")
+    assert state(plan_of(), tmp_path).startswith(f"damaged      {CELL}/seeds_0-2  {path}: ")
 
 
-@pytest.mark.parametrize("content", [b"", b"PAR1", b"{}", None])
-def test_a_damaged_file_of_measurements_is_named(plan_of, train, folder, tmp_path, content):
+def test_a_snapshot_that_is_gone_is_named(plan_of, train, folder, tmp_path):
     train()
-    path = folder / "measurements.parquet"
-    path.write_bytes(path.read_bytes()[:-100] if content is None else content)
-    said = state(plan_of(), tmp_path)
-    assert said.startswith(f"damaged      {CELL}/seeds_0-2  {path.relative_to(tmp_path)}: not a table of measurements")
-    assert "\n" not in said
-    assert why_lines(plan_of(), CELL, tmp_path)[1].startswith(f"  damaged  {path.relative_to(tmp_path)}: ")
+    (folder / "snapshots/epoch_1.safetensors").unlink()
+    assert f"{folder}/snapshots/epoch_1.safetensors: does not exist" in state(plan_of(), tmp_path)
 
 
 def test_a_damaged_provenance_of_a_dataset_is_named(plan_of, train, tmp_path):
@@ -282,22 +275,31 @@ def test_a_damaged_provenance_of_a_dataset_is_named(plan_of, train, tmp_path):
     fetched(plan_of(), tmp_path)
     (tmp_path / "data/digits/provenance.json").write_text("{")
     assert "damaged      gam" in state(plan_of(), tmp_path)
-    assert "data/digits/provenance.json: not a provenance" in state(plan_of(), tmp_path)
+    assert "data/digits/provenance.json: damaged (JSONDecodeError)" in state(plan_of(), tmp_path)
 
 
 def test_a_preview_says_what_is_damaged_failed_or_killed(plan_of, train, folder, tmp_path):
     def reason():
         batches = plan_of().batches
         states = {name: state_of(plan_of(), batch, tmp_path) for name, batch in batches.items()}
-        return _reasons([*batches.values()], states, tmp_path).get("digits/mlp/sgd/seeds_0-2")
+        absent = _absent([*batches.values()], states, tmp_path)
+        return next(((kind, *why.values()) for kind, why in absent.items() if why), None)
 
     train()
     assert reason() is None
+    (folder / "measurements.parquet").write_text("")
+    kind, why = reason()
+    assert kind == "unmeasured"
+    assert why.startswith(f"damaged; {folder}/measurements.parquet: damaged (")
+    (folder / "measurements.parquet").unlink()
+    assert reason() == ("unmeasured", "trained; not yet measured")
     (folder / "provenance.json").write_text("{")
-    assert reason().startswith(f"damaged; results/tiny/{CELL}/seeds_0-2/provenance.json: not a provenance")
+    kind, why = reason()
+    assert kind == "missing"
+    assert why.startswith(f"damaged; {folder}/provenance.json: damaged (")
     (folder / "provenance.json").unlink()
     log = f"logs/train/tiny/{CELL}/seeds_0-2.log"
     ended(tmp_path, log, 1, "boundcheck train: OSError: no space")
-    assert reason() == f"failed; {log}: boundcheck train: OSError: no space"
+    assert reason() == ("missing", f"failed; {log}: boundcheck train: OSError: no space")
     killed(tmp_path, log)
-    assert reason() == f"killed; {log}"
+    assert reason() == ("missing", f"killed; {log}")

@@ -252,7 +252,7 @@ def test_text_is_escaped(report_spec, checked_scale, reseal, tmp_path):
     assert evil in Page(text).words
 
 
-def test_control_characters_do_not_reach_the_page_or_its_tables(report_spec, checked_scale, tmp_path):
+def test_control_characters_do_not_reach_the_page_or_its_tables(report_spec, checked_scale, reseal, tmp_path):
     shutil.copytree(checked_scale[1], tmp_path / "results")
     path = tmp_path / "results" / "gam" / "claims.parquet"
     rows = pq.read_table(path).to_pylist()
@@ -260,6 +260,7 @@ def test_control_characters_do_not_reach_the_page_or_its_tables(report_spec, che
     for row in rows:
         row |= {"reason": evil, "unit": evil}
     tables.write({name: [row[name] for row in rows] for name in tables.CLAIMS.names}, tables.CLAIMS, path)
+    reseal(path.with_name("check_provenance.json"))
     statements = {"gam": {claim: {"statement": evil, "reference": evil} for claim in report_spec["statements"]["gam"]}}
     config = {"name": evil}
     report({**report_spec, "statements": statements, "config": config}, tmp_path / "results", tmp_path / "out")
@@ -269,12 +270,11 @@ def test_control_characters_do_not_reach_the_page_or_its_tables(report_spec, che
     assert all(text.replace("\r\n", "\n").count("\r") == 0 for text in written)
 
 
-def test_a_study_without_a_paper_is_called_a_study(tmp_path):
-    statements = {"other": {"mine": {"statement": "It holds.", "reference": "own"}}}
-    spec = {"scale": "test", "studies": ["other"], "config": {}, "statements": statements}
-    report(spec, tmp_path, tmp_path / "out")
+def test_a_study_without_a_paper_has_no_figure_of_a_paper(report_spec, checked_scale, tmp_path):
+    shutil.copytree(checked_scale[1] / "gam", tmp_path / "results" / "own", ignore=shutil.ignore_patterns("mnist5k"))
+    spec = {"studies": ["own"], "checks": {"own": report_spec["checks"]["gam"]}, "statements": {}}
+    report({**report_spec, **spec}, tmp_path / "results", tmp_path / "out")
     words = Page((tmp_path / "out" / "index.html").read_text(encoding="utf-8")).words
-    assert "this scale has no claims.parquet of the study" in words
     assert "the paper’s own figure" not in words
 
 

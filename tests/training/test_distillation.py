@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torchvision import models as zoo
 
+from boundcheck.cells.resolved import resolved_settings
 from boundcheck.data.errors import DataError
 from boundcheck.data.fetch import fetch
 from boundcheck.manifests import ResultError
@@ -232,6 +233,7 @@ def test_the_plan_fetches_the_teacher_and_a_change_of_it_reruns(planned):
     expected = {"name": "resnet34", **OVERLAY["datasets"]["resnet34"], "file": f"data/{teacher}/arrays.safetensors"}
     assert batch.train["training"]["teacher"] == batch.teacher == expected
     assert plan.fetch_spec(teacher) == OVERLAY["datasets"]["resnet34"]
+    plan.resolved[batch.cell] = resolved_settings(plan.measure_spec(batch.folder))
     assert "resnet34" in plan.report_spec()["config"]["studies"]["binary_filter"]["datasets"]
     assert "boundcheck.data.teacher" in train_modules(batch.train)
     assert "boundcheck.data.teacher" in measure_modules(plan.measure_spec(batch.folder))
