@@ -40,7 +40,7 @@ def read_spec(file: Path) -> dict[str, Any]:
         ConfigError: the file does not exist, or its content does not have the hash in its name.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         advice = "the config has changed since the run began; start Snakemake again"
         raise ConfigError(f"--spec: {file} does not exist: {advice}") from None
