@@ -41,6 +41,14 @@ def test_another_content_is_refused(files, tmp_path):
         read_spec(Path(path))
 
 
+def test_bytes_that_are_no_text_are_refused(files, tmp_path):
+    path = files.path(str(tmp_path), {"a": 1})
+    Path(path).parent.mkdir()
+    Path(path).write_bytes(b"\xff\x00")
+    with pytest.raises(ConfigError, match="was changed: the digest of its content"):
+        read_spec(Path(path))
+
+
 def test_a_file_that_is_not_there_says_what_to_do(tmp_path):
     with pytest.raises(ConfigError, match="start Snakemake again"):
         read_spec(tmp_path / "0123456789abcdef.json")

@@ -12,7 +12,7 @@ MAKERS = {
         lambda path: path.write_text(
             "x0: &x0 [1, 1]\n" + "".join(f"x{i}: &x{i} [*x{i - 1}, *x{i - 1}]\n" for i in range(1, 40)) + SMALL % 2
         ),
-        "config/own.yaml: line 16: x15: it holds more than 100,000 values once its aliases (`*name`) are replaced",
+        "config/own.yaml: line 15: x14: it holds more than 50,000 values once its aliases (`*name`) are replaced",
     ),
     "400 digits": (
         lambda path: path.write_text(SMALL % ("9" * 400)),
