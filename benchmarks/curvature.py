@@ -1,4 +1,4 @@
-"""Hessian-vector products in gradients, channels-last, R¹ of the best starts, and the top eigenvalue beside PyHessian.
+"""Hessian-vector products, channels-last, R¹ of the best starts, eigenvalues, and the top one beside PyHessian.
 
     python benchmarks/curvature.py [path of a checkout of PyHessian]
 
@@ -114,6 +114,21 @@ def flatnesses(net: nn.Module, inputs: Tensor, labels: Tensor) -> str:
     return f"R¹(0.2) of the best two starts {value:.4f} of that of all, in {share:.2f} of the time"
 
 
+def several(net: nn.Module, inputs: Tensor, labels: Tensor) -> str:
+    """Products and times of one eigenvalue, and of several, of which copies are counted."""
+    losses, theta = flat_loss(net, CrossEntropy(), Split(inputs, labels), dtype=torch.float64)
+    hessian = HessianOperator(losses, theta)
+    texts = []
+    for top in (1, 3, 5):
+        start = time.process_time()
+        found = lanczos(hessian, torch.Generator().manual_seed(0), top, bottom=1)
+        seconds = time.process_time() - start
+        texts.append(
+            f"top {top}: {found.num_matvecs} in {seconds:.2f} s" + ("" if found.converged else ", not settled")
+        )
+    return f"products for the smallest eigenvalue and the {'; '.join(texts)}"
+
+
 def main() -> None:
     """Print a line or two for each network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -126,6 +141,7 @@ def main() -> None:
         inputs, labels = torch.randn(size, *shape), torch.randint(10, (size,))
         print(f"{name}, {size} examples: {products(net, inputs, labels)}")
         print(f"  {flatnesses(net, inputs, labels)}")
+        print(f"  {several(net, inputs, labels)}")
         if checkout:
             print(f"  {eigenvalues(net, inputs, labels, checkout)}")
 

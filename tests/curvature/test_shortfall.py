@@ -109,7 +109,7 @@ def compare(numbers, rhos, settings, starts, steps):
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_a_sample_of_the_calibration():
-    missed, covered, estimated = compare((0, 14, 28), (0.2, 2.0), FEW, starts=60, steps=40)
+    missed, covered, estimated = compare((14, 28), (2.0,), FEW, starts=40, steps=25)
     assert (missed > 1e-3).any()
     assert covered.double().mean() >= 0.75
     assert estimated.median() < 0.1
@@ -117,21 +117,20 @@ def test_a_sample_of_the_calibration():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-@pytest.mark.parametrize(("settings", "share"), [(DEFAULT, 0.97), (FEW, 0.88)])
+@pytest.mark.parametrize(("settings", "share"), [(DEFAULT, 0.97), (FEW, 0.85)])
 def test_the_calibration(settings, share):
     """All 51; at the small radius hardly anything is missed and hardly anything estimated."""
-    missed, covered, estimated = compare(range(51), (0.2, 2.0), settings, starts=300, steps=200)
+    missed, covered, estimated = compare(range(51), (0.2, 2.0), settings, starts=200, steps=120)
     assert covered.double().mean() >= share
     assert covered[missed > 1e-3].double().mean() >= 0.85
-    small = estimated.view(-1, 2, 2)[:, 0] if len(estimated) % 4 == 0 else estimated
-    assert small.median() < 1e-3
+    assert estimated.median() < 1e-3
 
 
 def test_the_estimate_adds_what_is_left_and_what_other_starts_might_find():
     ascents = [Ascent([1.0, 3.0], 0.5), Ascent([2.0, 4.0, 3.5], 0.25), Ascent([1.0], 9.0)]
-    assert shortfall(4.0, ascents) == 0.25 + (4.0 - 1.0) / 2
-    assert shortfall(5.0, ascents) == 0.25 + (5.0 - 1.0) / 2
-    assert shortfall(4.0, [Ascent([4.0], 0.0)] * 3) == 0
+    assert shortfall(4.0, ascents) == 0.25 + (4.0 - 3.0)
+    assert shortfall(5.0, ascents) == 0.25 + (5.0 - 3.0)  # the best was found elsewhere
+    assert shortfall(4.0, [Ascent([4.0], 0.0), *ascents]) == 0.25  # two agree
     assert math.isnan(shortfall(4.0, ascents[:1]))
 
 
