@@ -98,7 +98,21 @@ def test_durations_have_the_largest_unit_that_fits(seconds, words):
     assert job_state.duration(seconds) == words
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"end": 1}', '{"host": 1, "heartbeat": "x"}', "\0"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        '{"end": 1}',
+        '{"host": 1, "heartbeat": "x"}',
+        "\0",
+        '{"epochs": Infinity}',
+        "[" * 10**5,
+    ],
+)
 def test_a_damaged_file_counts_as_absent(path, content):
     assert read_state(path) is None
     path.parent.mkdir(parents=True)

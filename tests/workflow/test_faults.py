@@ -1,5 +1,6 @@
 """What a run survives: killed, started twice, a dataset that is not there; and the report with holes."""
 
+import base64
 import contextlib
 import os
 import re
@@ -132,6 +133,14 @@ def test_after_a_kill_the_same_command_alone_goes_on(held, tmp_path):
         release(held)
         held.snakemake("train")
     assert contents(tmp_path / "results" / CELL) == undisturbed(held, tmp_path / "undisturbed")
+
+
+def test_what_snakemake_marked_as_incomplete_is_made_again(finished, tmp_path):
+    """An interrupt of Snakemake alone: the job ends well, and nobody takes its mark away."""
+    project = finished.copied(tmp_path)
+    mark = base64.urlsafe_b64encode(f"results/{CELL}/measurements.parquet".encode()).decode()
+    (tmp_path / ".snakemake/incomplete" / mark).write_text('{"external_jobid": null}')
+    assert project.planned()["measure_batch"] == 1
 
 
 def test_a_training_whose_snakemake_was_killed_stops_with_a_checkpoint(held):

@@ -107,7 +107,7 @@ def read_state(path: Path) -> JobState | None:
         where = "" if alive is not None else f" on {state['host']}, last heard of {duration(silence)} ago"
         is_running = silence < SILENCE if alive is None else alive
         return JobState("running" if is_running else "killed", "", *progress, where)
-    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, ArithmeticError, RecursionError, TypeError, KeyError, AttributeError):
         return None
 
 
