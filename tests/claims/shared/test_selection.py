@@ -179,8 +179,8 @@ def test_what_a_planned_grid_can_never_decide():
 
 @pytest.mark.parametrize("column", ["dataset_spec", "model_spec", "method_spec", "training", "record", "roles"])
 def test_a_run_without_resolved_settings_is_no_run_without_settings(column):
-    settings = dict.fromkeys(("dataset_spec", "model_spec", "method_spec", "training"), {}) | {"roles": ["main"]}
-    run = {**dict.fromkeys(NAMES, "a"), **settings, "record": []}
+    specs = {key: {} for key in ("dataset_spec", "model_spec", "method_spec", "training")}
+    run = {**dict.fromkeys(NAMES, "a"), **specs, "record": [], "roles": ["main"]}
     assert len(cells_of(pd.DataFrame([run]))) == 1
     with pytest.raises(KeyError, match=column):
         cells_of(pd.DataFrame([run]).drop(columns=column))
