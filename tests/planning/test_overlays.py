@@ -90,3 +90,10 @@ def test_control_characters_of_a_config_do_not_reach_the_terminal(capsys, tmp_pa
     (tmp_path / "own.yaml").write_text('"\\e]0;owned\\a\\u202e": 1')
     assert main(["validate", "--files", str(tmp_path / "own.yaml")]) == 1
     assert "\\x1b]0;owned\\x07\\u202e: unknown key" in capsys.readouterr().err
+
+
+def test_no_control_character_of_any_error_reaches_the_terminal(capsys, tmp_path):
+    assert main(["check", "--spec", str(tmp_path / "a\x1b[31m\u202e.json"), "--results", str(tmp_path)]) == 1
+    said = "".join(capsys.readouterr())
+    assert "a\\x1b[31m\\u202e.json does not exist" in said
+    assert "\x1b" not in said

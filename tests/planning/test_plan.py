@@ -125,6 +125,13 @@ def test_the_check_spec_lists_the_batches(plan_of):
     assert len(spec["batches"]) == 9
 
 
+def test_a_cell_without_resolved_settings_is_no_cell_without_settings(plan_of):
+    plan = plan_of(CONFIG)
+    del plan.resolved["own/digits/net/gam"]
+    with pytest.raises(KeyError, match="own/digits/net/gam"):
+        plan.check_spec("own")
+
+
 def test_code_follows_the_kinds(plan_of):
     plan = plan_of(CONFIG)
     folders = "own/digits/mlp_width8/sgd/seeds_0-2", "own/digits/mlp_width16/sgd/seeds_0-2"

@@ -1,11 +1,12 @@
 """Which cells a claim looks at, and which baseline each has."""
 
+import pandas as pd
 import pytest
 
 from boundcheck.claims import CLAIMS
 from boundcheck.claims.shared.baselines import SelectsPairs
 from boundcheck.claims.shared.selection import CELL as NAMES
-from boundcheck.claims.shared.selection import SelectsCells, matches, only_cells, only_runs
+from boundcheck.claims.shared.selection import SelectsCells, cells_of, matches, only_cells, only_runs
 from boundcheck.claims.shared.values import UndecidableError
 from boundcheck.registry import build
 from boundcheck.report.reasons import worded
@@ -174,3 +175,12 @@ def test_what_a_planned_grid_can_never_decide():
         (ALL, {"baseline": "base", "quantity": "trace"}, "no selected cell records trace"),
     ):
         assert why in worded(selects(cells, recorded, **settings).never)
+
+
+@pytest.mark.parametrize("column", ["dataset_spec", "model_spec", "method_spec", "training", "record", "roles"])
+def test_a_run_without_resolved_settings_is_no_run_without_settings(column):
+    specs = {key: {} for key in ("dataset_spec", "model_spec", "method_spec", "training")}
+    run = {**dict.fromkeys(NAMES, "a"), **specs, "record": [], "roles": ["main"]}
+    assert len(cells_of(pd.DataFrame([run]))) == 1
+    with pytest.raises(KeyError, match=column):
+        cells_of(pd.DataFrame([run]).drop(columns=column))
