@@ -66,6 +66,20 @@ def test_the_rayleigh_matrix_is_that_of_the_rows(symmetric):
     assert torch.equal(start, torch.ones(2, 40, dtype=torch.float64))
 
 
+def test_a_basis_that_begins_with_pairs_of_another(symmetric):
+    matrices = torch.stack([symmetric(torch.linspace(-2, 3, 40)), symmetric(torch.linspace(-1, 0, 40) ** 5)])
+    first = Krylov(product(matrices), drawing((2, 40))(), 12)
+    run(first)
+    values, vectors = torch.linalg.eigh(first.rayleigh)
+    kept, columns = values[:, -3:], vectors[:, :, -3:]
+    second = first.restarted(kept, columns, first.residuals(kept, columns), drawing((2, 40), seed=4)(), 15)
+    run(second)
+    assert second.num_products == 3 + 15
+    torch.testing.assert_close(second.rows[:, :3], first.lift(columns), rtol=0, atol=1e-13)
+    torch.testing.assert_close(second.rayleigh[:, :3, :3], torch.diag_embed(kept), rtol=0, atol=1e-13)
+    check(second, matrices, slack=1e-12)
+
+
 def test_a_stack_is_its_operators_one_by_one(symmetric):
     """One of them breaks down at once, one has outliers, one is zero."""
     spectra = [torch.ones(30), torch.tensor([50.0, 30, *torch.linspace(-1, 1, 28)]), torch.zeros(30)]
