@@ -85,7 +85,8 @@ def test_arrays_of_all_seeds_come_back_by_seed(spec_of, arrays, identity_of, tmp
         spec = spec_of(seeds=seeds, snapshots=[0], record=record, **changes)
         train(spec, arrays, tmp_path / "digits" / "net" / "sgd" / f"seeds_{seeds[0]}-{seeds[1]}")
     batches = [f"digits/net/sgd/seeds_{name}" for name in ("0-1", "2-3")]
-    cells = {"digits/net/sgd": {"roles": ["main"], "measured": False}}
+    settings = {key: spec[key] for key in ("dataset", "model", "method", "training", "record")}
+    cells = {"digits/net/sgd": {**settings, "roles": ["main"], "measured": False}}
     made_from = {batch: identity_of(tmp_path / batch) for batch in batches}
     tables = read_tables(made_from, cells, [], tmp_path)
     found = tables.arrays("digits", "net", "sgd", "keeper")

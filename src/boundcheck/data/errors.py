@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from boundcheck.plain_text import one_line
+
 
 class DataError(RuntimeError):
     """Data is missing, damaged or unsuitable; the message names the file or address and says what to do.
@@ -14,8 +16,7 @@ class DataError(RuntimeError):
     """
 
     def __init__(self, message: str) -> None:
-        escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-        super().__init__("".join(escaped))
+        super().__init__(one_line(message))
 
 
 def require(holds: bool, field: str, value: object, allowed: str) -> None:
@@ -36,10 +37,10 @@ def explained(subject: object, advice: str, *kinds: type[Exception]) -> Iterator
     except DataError:
         raise
     except kinds as error:
-        raise DataError(f"{subject}: {one_line(error)}; {advice}") from error
+        raise DataError(f"{subject}: {first_line(error)}; {advice}") from error
 
 
-def one_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The first line of an error's text, or its type where it has none; at most 300 characters."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:300].rstrip(":. ")

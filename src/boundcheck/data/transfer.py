@@ -14,7 +14,7 @@ from io import FileIO
 from pathlib import Path
 from urllib.error import HTTPError
 
-from boundcheck.data.errors import DataError, explained, one_line
+from boundcheck.data.errors import DataError, explained, first_line
 from boundcheck.data.servers import FinalError, opened
 
 TIMEOUT_SECONDS = 30.0  # without a byte
@@ -93,7 +93,7 @@ def download(
             os.replace(part, path)
             return
         except (OSError, HTTPException, ValueError) as error:  # ValueError: no address, or a header that is none
-            errors[address] = one_line(error)
+            errors[address] = first_line(error)
             log.warning("%s: %s", address, errors[address])
             if _is_final(error):
                 remaining.remove(address)

@@ -121,9 +121,9 @@ def _runs(
         **{key: training.get(key) for key in ("num_parameters", "num_gradients", "device", "threads", "code")},
         "measure_code": measure_code,
         "versions": {**training.get("versions", {}), **training.get("machine", {})},
-        **{f"{key}_spec": cell.get(key, {}) for key in CELL},
-        "training": cell.get("training", {}),
-        "record": cell.get("record", []),
+        **{f"{key}_spec": cell[key] for key in CELL},
+        "training": cell["training"],
+        "record": cell["record"],
         "roles": cell["roles"],
     }
     known = training.get("runs", [{"seed": seed, "status": "missing"} for seed in seeds])
