@@ -129,7 +129,7 @@ def test_what_a_new_dataset_needs_is_named(root):
     assert Sizes.__name__ in paragraph
 
 
-@pytest.mark.parametrize("name", ["gam_steps", "curvature", "weight_norm", "jobs"])
+@pytest.mark.parametrize("name", ["gam_steps", "curvature", "weight_norm", "jobs", "verification"])
 def test_a_benchmark_with_arguments_explains_them(root, name, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [name, "--help"])
     with pytest.raises(SystemExit) as ended:
