@@ -129,8 +129,9 @@ def _measuring(plan: Plan, batch: Batch, root: Path) -> BatchState | None:
         job = read_state(state_path(root / log))
         if job and job.word == "running":
             return BatchState("running", f"measuring{job.where}", is_trained=True)
-        is_over = job and job.word in ENDED_BADLY
-        return BatchState(job.word, log, True) if job and is_over else BatchState("trained", "not yet measured", True)
+        if job and job.word in ENDED_BADLY:
+            return BatchState(job.word, log, is_trained=True)
+        return BatchState("trained", "not yet measured", is_trained=True)
     try:
         reasons = measure_reasons(batch, folder)
     except ResultError as error:
