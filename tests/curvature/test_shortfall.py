@@ -115,7 +115,7 @@ def test_a_sample_of_the_calibration():
     assert estimated.median() < 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize(("settings", "share"), [(DEFAULT, 0.97), (FEW, 0.85)])
 def test_the_calibration(settings, share):

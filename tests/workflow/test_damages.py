@@ -1,6 +1,6 @@
 """Whatever is damaged between the stages is refused, made again with equal content, or has no effect.
 
-A few damages are tried in every run of the tests, a hundred by `pytest -m attack tests/workflow/test_damages.py`.
+A few damages are tried in every run of the tests, a hundred by `pytest -m long tests/workflow/test_damages.py`.
 """
 
 import random
@@ -104,7 +104,7 @@ def test_a_damage_is_refused_or_mended(finished, tmp_path, number):
     print(try_damage(finished, tmp_path / "damaged", number))
 
 
-@pytest.mark.attack
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(4, 104))
 def test_a_hundred_damages_are_refused_or_mended(finished, tmp_path, number):
     print(try_damage(finished, tmp_path / "damaged", number))

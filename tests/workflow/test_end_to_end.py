@@ -20,6 +20,7 @@ def test_the_run_leaves_what_it_should(finished):
         "snapshots",
         "provenance.json",
         "measurements.parquet",
+        "measure_provenance.json",
     }
     provenance = json.loads((batch / "provenance.json").read_text())
     assert [run["status"] for run in provenance["runs"]] == ["done"] * 3

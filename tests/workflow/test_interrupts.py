@@ -1,6 +1,6 @@
 """Kills and interrupts at random moments: the same command goes on, and the results are those of a run left alone.
 
-Two of the hundred attacks run with the other tests; `pytest -m attack tests/workflow/test_interrupts.py` runs all.
+Two of the hundred attacks run with the other tests; `pytest -m long tests/workflow/test_interrupts.py` runs all.
 """
 
 import contextlib
@@ -201,7 +201,7 @@ def test_the_same_command_goes_on_to_the_same_bits(small, undisturbed, tmp_path,
     check_round(small, undisturbed, tmp_path, seed)
 
 
-@pytest.mark.attack
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(100))
 def test_a_hundred_attacks(small, undisturbed, tmp_path, seed):
     check_round(small, undisturbed, tmp_path, seed)

@@ -12,7 +12,7 @@ BROKEN = {
     "missing": (None, "config/mine.yaml: cannot be read (No such file or directory)"),
     "empty": (b"", "config/mine.yaml: must be a mapping of keys, got NoneType"),
     "tab": (b"name: a\nmethods:\n\tsgd: {}\n", "line 3, column 1"),
-    "latin": ("name: größer".encode("latin-1"), "config/mine.yaml: not valid YAML: 'utf-8' codec"),
+    "latin": ("name: größer".encode("latin-1"), "config/mine.yaml: is no text in UTF-8 (byte 0xf6 at 8)"),
 }
 
 
