@@ -13,16 +13,18 @@ import statistics
 import time
 from pathlib import Path
 
-from boundcheck.manifests import verify_all
+from boundcheck.manifests import CHECK_PROVENANCE, MEASURE_PROVENANCE, PROVENANCE, Stage, verify_all
+
+NAMES: dict[str, Stage] = {PROVENANCE: "train", MEASURE_PROVENANCE: "measure", CHECK_PROVENANCE: "check"}
 
 COST = re.compile(r"^done: .* ([\d.]+) s of CPU", re.MULTILINE)
 
 
-def verify_seconds(manifests: list[Path]) -> float:
+def verify_seconds(manifests: list[tuple[Path, Stage]]) -> float:
     """CPU seconds to verify all files that the manifests list."""
     start = time.process_time()
-    for manifest in manifests:
-        verify_all(manifest)
+    for manifest, stage in manifests:
+        verify_all(manifest, stage)
     return time.process_time() - start
 
 
@@ -33,7 +35,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="how often all is verified")
     options = parser.parse_args()
     results = Path("results", options.scale)
-    manifests = sorted(path for path in results.rglob("*provenance.json"))
+    manifests = [(path, stage) for name, stage in NAMES.items() for path in sorted(results.rglob(name))]
     size = sum(path.stat().st_size for path in results.rglob("*") if path.is_file())
     logs = [*Path("logs").glob(f"*/{options.scale}/**/*.log"), *Path("logs").glob(f"*/{options.scale}.log")]
     costs = [float(cost) for log in logs for cost in COST.findall(log.read_text(encoding="utf-8", errors="replace"))]

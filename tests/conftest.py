@@ -56,7 +56,7 @@ def reseal():
         manifest = json.loads(path.read_text())
         del manifest[manifests.OWN_DIGEST]
         outputs = [path.parent / name for name in manifest.pop("files") if (path.parent / name).exists()]
-        manifests.write_manifest(path, {**manifest, **content}, outputs)
+        manifests.write_manifest(path, manifest["stage"], {**manifest, **content}, outputs)
 
     return reseal
 
@@ -67,7 +67,7 @@ def seal_arrays():
 
     def seal_arrays(path, spec):
         content = {"spec": spec, "modules": {}, "source": "none", "arrays": arrays_digest(path)}
-        manifests.write_manifest(path.with_name(manifests.PROVENANCE), content, ())
+        manifests.write_manifest(path.with_name(manifests.PROVENANCE), "fetch", content, ())
 
     return seal_arrays
 
@@ -81,7 +81,7 @@ def identity_of():
         stages = {"train": manifests.PROVENANCE, "measure": manifests.MEASURE_PROVENANCE}
         for stage, name in stages.items():
             if (folder / name).exists():
-                manifest = manifests.read_manifest(folder / name)
+                manifest = manifests.read_manifest(folder / name, stage)
                 identity |= {stage: manifest[manifests.SPEC_DIGEST], f"{stage}_code": manifest["code"]}
         return identity
 

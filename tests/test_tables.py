@@ -18,8 +18,8 @@ def test_what_is_written_is_read(tmp_path):
     assert table.schema.equals(tables.TIDY)
     assert table["value"].to_pylist() == [0.1]
     assert [file.name for file in path.parent.iterdir()] == ["curves.parquet"]
-    write_manifest(path.with_name("provenance.json"), {}, [path])
-    read = tables.read(path, tables.TIDY, read_manifest(path.with_name("provenance.json")))
+    write_manifest(path.with_name("provenance.json"), "train", {}, [path])
+    read = tables.read(path, tables.TIDY, read_manifest(path.with_name("provenance.json"), "train"))
     assert (read.schema, read["value"]) == (table.schema, table["value"])
 
 

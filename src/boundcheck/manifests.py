@@ -10,10 +10,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from boundcheck.atomic_files import write_text
 
+Stage = Literal["fetch", "train", "measure", "check", "report"]
 PROVENANCE = "provenance.json"  # the manifest of a stage in the folder that is its own: fetch, train, report
 MEASURE_PROVENANCE, CHECK_PROVENANCE = "measure_provenance.json", "check_provenance.json"
 OWN_DIGEST, SPEC_DIGEST = "manifest_sha256", "spec_sha256"
@@ -34,33 +35,35 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_manifest(path: Path, content: Mapping[str, Any], outputs: Iterable[Path]) -> None:
+def write_manifest(path: Path, stage: Stage, content: Mapping[str, Any], outputs: Iterable[Path]) -> None:
     """Write the manifest of a stage atomically.
 
     Args:
         path: the JSON file.
+        stage: the stage.
         content: what the files were made from: `spec` or its digest, `code`, `inputs` and more; numbers and texts.
         outputs: what the stage wrote, below the folder of `path`: files, and folders with all files in them.
     """
     files = {
         str(file.relative_to(path.parent)): file_digest(file) for output in outputs for file in sorted(_files(output))
     }
-    manifest = json.loads(json.dumps({**content, "files": files}))
+    manifest = json.loads(json.dumps({**content, "stage": stage, "files": files}))
     if "spec" in manifest:
         manifest[SPEC_DIGEST] = digest_of(manifest["spec"])
     text = json.dumps({**manifest, OWN_DIGEST: digest_of(manifest)}, indent=1, sort_keys=True)
     write_text(text + "\n", path)
 
 
-def read_manifest(path: Path, output: Path | None = None) -> dict[str, Any]:
+def read_manifest(path: Path, stage: Stage, output: Path | None = None) -> dict[str, Any]:
     """The content of a manifest, with `files`: the sha256 by path, relative to the manifest's folder.
 
     Args:
         path: the JSON file.
+        stage: the stage that it should be of.
         output: what to delete so that the stage runs again; by default the manifest.
 
     Raises:
-        ResultError: there is no such file, it is damaged, or it is no manifest.
+        ResultError: there is no such file, it is damaged, it is no manifest, or that of another stage.
     """
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -72,6 +75,8 @@ def read_manifest(path: Path, output: Path | None = None) -> dict[str, Any]:
         raise ResultError(made_again(path, f"damaged ({type(error).__name__})", output)) from None
     if digest != digest_of(manifest) or not all(isinstance(entry, str) for pair in files for entry in pair):
         raise ResultError(made_again(path, f"damaged (its content does not match its {OWN_DIGEST})", output))
+    if manifest.get("stage") != stage:
+        raise ResultError(made_again(path, f"the provenance of another stage ({manifest.get('stage')})", output))
     return manifest
 
 
@@ -107,13 +112,13 @@ def verify(path: Path, manifest: Mapping[str, Any], folder: Path) -> None:
     _compare(path, digest, manifest, folder)
 
 
-def verify_all(path: Path) -> dict[str, Any]:
+def verify_all(path: Path, stage: Stage) -> dict[str, Any]:
     """Compare every file that a manifest lists with its digest, and return the manifest.
 
     Raises:
         ResultError: the manifest or one of its files is missing or damaged.
     """
-    manifest = read_manifest(path)
+    manifest = read_manifest(path, stage)
     for name in manifest["files"]:
         verify(path.parent / name, manifest, path.parent)
     return manifest
@@ -142,7 +147,7 @@ def made_again(path: Path, problem: str, output: Path | None = None) -> str:
 
 def remedy(output: Path) -> str:
     """What to do about a damaged output of a stage."""
-    return f"to make it again: rm -r {output}, then the same snakemake command"
+    return f"to make it again: rm -rf {output}, then the same snakemake command"
 
 
 def _files(output: Path) -> Iterator[Path]:

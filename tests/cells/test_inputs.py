@@ -25,14 +25,14 @@ def test_arrays_of_another_dataset_under_the_name(spec_of, copied):
     images, labels = np.zeros((20, 1, 8, 8), np.uint8), np.arange(20) % 2
     write_arrays(copied.parent, (images, labels), (images, labels), ["a", "b"], "test")
     with pytest.raises(
-        ResultError, match=rf"{copied}: not the file that the provenance beside it lists.*rm -r {copied},"
+        ResultError, match=rf"{copied}: not the file that the provenance beside it lists.*rm -rf {copied},"
     ):
         data_digests(spec_of(), copied)
 
 
 def test_a_folder_of_another_dataset_under_the_name(spec_of, copied):
     dataset = {"name": "digits", "kind": "mnist5k", "train_size": 100}
-    with pytest.raises(ResultError, match=rf"provenance.json: made from other settings.*rm -r {copied},"):
+    with pytest.raises(ResultError, match=rf"provenance.json: made from other settings.*rm -rf {copied},"):
         data_digests(spec_of(dataset=dataset), copied)
 
 
@@ -40,5 +40,5 @@ def test_a_folder_of_another_dataset_under_the_name(spec_of, copied):
 def test_a_provenance_that_is_damaged_or_gone(spec_of, copied, content):
     path = copied.with_name("provenance.json")
     path.unlink() if content is None else path.write_bytes(content)
-    with pytest.raises(ResultError, match=rf"{path}: .*rm -r {copied},"):
+    with pytest.raises(ResultError, match=rf"{path}: .*rm -rf {copied},"):
         data_digests(spec_of(), copied)

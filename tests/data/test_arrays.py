@@ -102,7 +102,7 @@ def test_a_truncated_file_is_refused(root, keep):
     path = root / FILE_NAME
     content = path.read_bytes()
     path.write_bytes(content[:keep])
-    with pytest.raises(DataError, match=rf"{path}: .*to make it again: rm -r {path}, then the same snakemake command"):
+    with pytest.raises(DataError, match=rf"{path}: .*to make it again: rm -rf {path}, then the same snakemake command"):
         read_arrays(root)
 
 

@@ -6,8 +6,9 @@ import time
 import pytest
 
 from boundcheck.jobs.job_state import StateFile, state_path, tell_never_began
+from boundcheck.jobs.outdated import fetch_reasons
 from boundcheck.jobs.preview import _absent
-from boundcheck.jobs.status import fetch_reasons, state_of, status_lines, why_lines
+from boundcheck.jobs.status import state_of, status_lines, why_lines
 from boundcheck.manifests import read_manifest, write_manifest
 from boundcheck.planning.code_version import reached_from
 from boundcheck.planning.config import ConfigError
@@ -168,7 +169,7 @@ def test_trained_done_and_outdated(plan_of, train, tmp_path):
 def test_diverged(plan_of, train, folder, reseal, tmp_path):
     train()
     path = folder / "provenance.json"
-    runs = read_manifest(path)["runs"]
+    runs = read_manifest(path, "train")["runs"]
     runs[1] |= {"status": "diverged", "reason": "training loss nan at step 3"}
     reseal(path, runs=runs)
     assert state(plan_of(), tmp_path).endswith("seed 1: training loss nan at step 3")
@@ -182,7 +183,7 @@ def test_why_names_the_key_and_the_module(plan_of, train, folder, reseal, tmp_pa
     assert "  train    method.momentum: was not set, is 0.9" in lines
     assert "  measure  its training runs" in lines
     path = folder / "provenance.json"
-    reseal(path, modules={**read_manifest(path)["modules"], "boundcheck.methods.sgd": "0"})
+    reseal(path, modules={**read_manifest(path, "train")["modules"], "boundcheck.methods.sgd": "0"})
     assert "  train    code of boundcheck.methods.sgd changed" in why_lines(plan_of(), CELL, tmp_path)
     (folder / "curves.parquet").unlink()
     assert "  train    missing curves.parquet" in why_lines(plan_of(), CELL, tmp_path)
@@ -200,7 +201,7 @@ def fetched(plan, root, **changes):
     (folder / "arrays.safetensors").touch()
     spec = plan.fetch_spec("digits")
     provenance = {"spec": spec, "modules": reached_from(*fetch_modules(spec)), "source": "none", **changes}
-    write_manifest(folder / "provenance.json", provenance, outputs=())
+    write_manifest(folder / "provenance.json", "fetch", provenance, outputs=())
 
 
 def test_why_knows_a_dataset_that_would_be_fetched_again(plan_of, train, tmp_path):
@@ -257,7 +258,7 @@ def test_a_damaged_file_is_named(plan_of, train, folder, tmp_path, name):
         path.write_bytes(damaged(whole))
         said = state(plan_of(), tmp_path)
         assert said.startswith(f"damaged      {CELL}/seeds_0-2  {path}: damaged ("), damage
-        assert said.endswith(f"; to make it again: rm -r {path}, then the same snakemake command"), damage
+        assert said.endswith(f"; to make it again: rm -rf {path}, then the same snakemake command"), damage
         assert why_lines(plan_of(), CELL, tmp_path) == [f"{CELL}/seeds_0-2", f"  damaged  {said.split('  ')[-1]}"]
     path.unlink()
     path.mkdir()

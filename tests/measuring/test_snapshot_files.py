@@ -28,7 +28,7 @@ def batch(spec_of, arrays, tmp_path):
 
 
 def refused(measured, name, problem, output="snapshots", **changes):
-    with pytest.raises(ResultError, match=rf"{name}: {problem}.*rm -r \S*{re.escape(output)}, then"):
+    with pytest.raises(ResultError, match=rf"{name}: {problem}.*rm -rf \S*{re.escape(output)}, then"):
         measured(**changes)
 
 

@@ -110,9 +110,9 @@ def write_batch():
         tables.write(_tidy(curves, tables.TIDY), tables.TIDY, folder / "curves.parquet")
         tables.write(_tidy(measured, tables.MEASUREMENTS), tables.MEASUREMENTS, folder / "measurements.parquet")
         training = _provenance(cell, seeds, epochs, runs)
-        write_manifest(folder / PROVENANCE, training, [folder / "curves.parquet"])
+        write_manifest(folder / PROVENANCE, "train", training, [folder / "curves.parquet"])
         measuring = {"spec": {**training["spec"], "analyses": []}, "code": "fedcba9876543210", "inputs": {}}
-        write_manifest(folder / MEASURE_PROVENANCE, measuring, [folder / "measurements.parquet"])
+        write_manifest(folder / MEASURE_PROVENANCE, "measure", measuring, [folder / "measurements.parquet"])
         return batch
 
     return write

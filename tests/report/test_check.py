@@ -177,7 +177,9 @@ def test_what_is_damaged_is_an_error_that_names_the_file_and_the_command(scale, 
     spec, results = scale
     file = results / "gam" / SAM / name
     file.write_bytes(damage(file.read_bytes())) if damage else file.unlink()
-    with pytest.raises(ResultError, match=rf"{name}: .*; to make it again: rm -r .*{SAM}/\S+, then the same snakemake"):
+    with pytest.raises(
+        ResultError, match=rf"{name}: .*; to make it again: rm -rf .*{SAM}/\S+, then the same snakemake"
+    ):
         check(spec, results / "gam", results / "gam")
     assert not (results / "gam" / "claims.parquet").exists()
 
@@ -214,7 +216,7 @@ def test_results_of_other_code_are_a_warning(scale, reseal):
     spec, results = scale
     reseal(results / "gam" / SAM / "provenance.json", code="older")
     check(spec, results / "gam", results / "gam")
-    (warning,) = read_manifest(results / "gam" / "check_provenance.json")["warnings"]
+    (warning,) = read_manifest(results / "gam" / "check_provenance.json", "check")["warnings"]
     assert warning.startswith(f"1 of 7 batches were trained by another version of the code, such as {SAM};")
 
 

@@ -212,7 +212,7 @@ def test_damaged_tables_are_an_error_that_names_the_file(report_spec, checked_sc
     shutil.copytree(checked_scale[1] / "gam", tmp_path / "results" / "gam", ignore=shutil.ignore_patterns("mnist5k"))
     file = tmp_path / "results" / "gam" / name
     file.write_bytes(damage(file.read_bytes())) if damage else file.unlink()
-    with pytest.raises(ResultError, match=rf"gam/{name}: .* to make it again: rm -r .*results/gam/\S+, then"):
+    with pytest.raises(ResultError, match=rf"gam/{name}: .* to make it again: rm -rf .*results/gam/\S+, then"):
         report(report_spec, tmp_path / "results", tmp_path / "out")
 
 
@@ -222,7 +222,7 @@ def test_tables_of_other_settings_are_an_error(report_spec, checked_scale, tmp_p
 
 
 def test_the_report_has_a_manifest_of_all_its_files(built):
-    listed = verify_all(built / "provenance.json")["files"]
+    listed = verify_all(built / "provenance.json", "report")["files"]
     files = {str(path.relative_to(built)) for path in built.rglob("*") if path.is_file()}
     assert set(listed) == files - {"provenance.json"}
 

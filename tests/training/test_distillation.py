@@ -191,7 +191,7 @@ def test_a_teacher_that_does_not_fit_is_refused_before_the_first_step(spec, data
     with pytest.raises(DataError, match="has 9 classes, the dataset has 10; both need the same classes"):
         train(spec, data[0], tmp_path / "run")
     spec["training"]["teacher"] = data[1][10] | {"file": str(tmp_path / "no.safetensors")}
-    with pytest.raises(ResultError, match=r"does not exist; to make it again: rm -r .*no\.safetensors, then the same"):
+    with pytest.raises(ResultError, match=r"does not exist; to make it again: rm -rf .*no\.safetensors, then the same"):
         train(spec, data[0], tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -16,7 +16,7 @@ from boundcheck.manifests import file_digest
 pytestmark = pytest.mark.xdist_group("finished")  # one worker, one finished run
 
 DAMAGES = ("flip", "cut", "swap", "delete", "empty")
-COMMAND = re.compile(r"to make it again: rm -r (\S+), then the same snakemake command")
+COMMAND = re.compile(r"to make it again: rm -rf (\S+), then the same snakemake command")
 READ_AGAIN = ("--forcerun", "measure_batch", "check_study", "report")
 COSTS = ["wall_seconds", "cpu_seconds"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from boundcheck.jobs.devices import num_gpus
 from boundcheck.jobs.fork_server import start_fork_server
-from boundcheck.jobs.job_state import tell_never_began
+from boundcheck.jobs.job_state import read_state, state_path, tell_never_began
 from boundcheck.jobs.running_snakemakes import FolderInUse, forget_killed_snakemake, hold_folder
 from boundcheck.plain_text import plain
 from boundcheck.planning.code_version import share_source
@@ -122,10 +122,12 @@ def refuse_second_snakemake():
 
 
 def tell_failures(jobs):
-    """Write the state files of failed jobs that never began, because their shell or their cluster failed."""
-    for job in jobs:
-        for log in job.log:
-            tell_never_began(Path(log), RUN_BEGAN)
+    """Print the last message of each failed job. Jobs that never began get a state file that says so."""
+    logs = [Path(log) for job in jobs for log in job.log]
+    for log in logs:
+        tell_never_began(log, RUN_BEGAN)
+    states = [read_state(state_path(log)) for log in logs]
+    print(*dict.fromkeys(state.message for state in states if state and state.message), sep="\n")
 
 
 def write_specs(jobs):

@@ -32,7 +32,7 @@ def data_digests(spec: Mapping[str, Any], arrays: Path) -> dict[str, str]:
 
 def _digest(variant: Mapping[str, Any], file: Path) -> str:
     path = file.with_name(PROVENANCE)
-    manifest = read_manifest(path, output=file)
+    manifest = read_manifest(path, "fetch", output=file)
     wanted = fetch_spec({key: value for key, value in variant.items() if key not in OF_A_CELL})
     require_spec(path, manifest, digest_of(wanted), output=file)
     digest = arrays_digest(file)

@@ -40,7 +40,7 @@ def fetch(
     for line in told(read):
         print(line, flush=True)
     provenance = {"spec": spec, "modules": modules or {}, "source": source, "read": read}
-    write_manifest(output.with_name(PROVENANCE), {**provenance, "arrays": arrays_digest(output)}, outputs=())
+    write_manifest(output.with_name(PROVENANCE), "fetch", {**provenance, "arrays": arrays_digest(output)}, outputs=())
 
 
 def told(read: Mapping[str, Any]) -> Iterator[str]:

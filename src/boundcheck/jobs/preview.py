@@ -17,8 +17,8 @@ from boundcheck.report.report import report
 def preview(plan: Plan, root: Path) -> Path:
     """Check and report the results on disk. It changes neither the results nor the report of the finished scale.
 
-    Batches of other settings or other code count as missing, because the next run would redo them. Claims that need
-    missing batches get the verdict `not run`.
+    Batches that are damaged, or of other settings, count as missing; those of other code are used with a warning.
+    Claims that need missing batches get the verdict `not run`.
 
     Args:
         plan: the plan of the config.
@@ -27,7 +27,7 @@ def preview(plan: Plan, root: Path) -> Path:
     Returns:
         The page, `reports/<scale>/preview/index.html`.
     """
-    states = {folder: state_of(plan, batch, root) for folder, batch in plan.batches.items()}
+    states = {folder: state_of(plan, batch, root, verify=True) for folder, batch in plan.batches.items()}
     usable = [folder for folder, state in states.items() if state.is_trained]
     output = root / "reports" / plan.scale / "preview"
     with TemporaryDirectory() as temporary:

@@ -26,7 +26,7 @@ def _status(options: argparse.Namespace) -> int:
     from boundcheck.jobs.status import status_lines
     from boundcheck.planning.validation import validated_plan
 
-    print(*status_lines(validated_plan([CONFIG, *options.configfile]), Path()), sep="\n")
+    print(*status_lines(validated_plan([CONFIG, *options.configfile]), Path(), options.verify), sep="\n")
     return 0
 
 
@@ -122,6 +122,7 @@ def _reference(options: argparse.Namespace) -> int:
 def add_questions(commands: Any) -> None:
     """Add the sub-commands for users."""
     status = add_command(commands, "status", _status, "the state of every batch of a config")
+    status.add_argument("--verify", action="store_true", help="read the snapshots and arrays too, to find damage")
     preview = add_command(commands, "preview", _preview, "check and report the results of an unfinished scale")
     why = add_command(commands, "why", _why, "what a re-run would redo of a cell, and why")
     why.add_argument("cell", help="study/dataset/model/method, as `status` prints it")

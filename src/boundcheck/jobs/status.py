@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from boundcheck.jobs.job_state import JobState, read_state, state_path
+from boundcheck.jobs.later_stages import damaged_data, later_stages
+from boundcheck.jobs.outdated import OUTPUTS, fetch_reasons, measure_reasons, train_reasons
 from boundcheck.manifests import (
-    MEASURE_PROVENANCE,
     PROVENANCE,
     ResultError,
-    made_again,
     read_manifest,
-    verify,
 )
-from boundcheck.planning.code_version import reached_from
 from boundcheck.planning.config import ConfigError
-from boundcheck.planning.job_code import fetch_modules, measure_modules, train_modules
 from boundcheck.planning.plan import Batch, Plan
 
 ENDED_BADLY = ("failed", "killed")
-OUTPUTS = ("curves.parquet", "snapshots", "provenance.json")
 
 
 class BatchState(NamedTuple):
@@ -42,8 +37,10 @@ class BatchState(NamedTuple):
     is_measured: bool = False
 
 
-def status_lines(plan: Plan, root: Path) -> Iterator[str]:
+def status_lines(plan: Plan, root: Path, verify: bool = False) -> Iterator[str]:
     """One line per batch of the plan with its state; then the skipped cells, unfinished stages, and the counts.
+
+    With `verify` snapshots and arrays of data, which may be large, are read too and compared with their digests.
 
     States: `waiting`; `running` with epoch and time left, or measuring; `interrupted` (the next run resumes it);
     `failed`, or `killed` without a word, with its log; `trained` but not yet measured; `done`; `diverged` with the
@@ -56,7 +53,7 @@ def status_lines(plan: Plan, root: Path) -> Iterator[str]:
         return f"{word:<12} {rest}"
 
     for batch in plan.batches.values():
-        state = state_of(plan, batch, root)
+        state = state_of(plan, batch, root, verify)
         yield line(state.word, f"{batch.folder}{f'  {state.detail}' if state.detail else ''}")
     for study, cells in plan.skipped.items():
         for cell in cells:
@@ -65,7 +62,10 @@ def status_lines(plan: Plan, root: Path) -> Iterator[str]:
     for log in _stage_logs(plan):
         job = read_state(state_path(root / log))
         if job and job.word in (*ENDED_BADLY, "running"):
-            yield line(job.word, f"{log.parts[1]} of {log.stem}  {log}")
+            told = f": {job.message}" if job.message else ""
+            yield line(job.word, f"{log.parts[1]} of {log.stem}  {log}{told}")
+    for word, rest in [*later_stages(plan, root), *(damaged_data(plan, root) if verify else ())]:
+        yield line(word, rest)
     yield f"{len(plan.batches)} batches: " + ", ".join(f"{count} {state}" for state, count in counts.items())
 
 
@@ -76,12 +76,12 @@ def _stage_logs(plan: Plan) -> Iterator[Path]:
     yield Path("logs", "report", f"{plan.scale}.log")
 
 
-def state_of(plan: Plan, batch: Batch, root: Path) -> BatchState:
-    """The state of one batch."""
+def state_of(plan: Plan, batch: Batch, root: Path, verify: bool = False) -> BatchState:
+    """The state of one batch; with `verify` its snapshots are read too."""
     folder = root / "results" / plan.scale / batch.folder
     try:
         if all((folder / name).exists() for name in OUTPUTS):
-            return _finished(plan, batch, root)
+            return _finished(plan, batch, root, verify)
     except ResultError as error:
         return BatchState("damaged", str(error))
     log = f"logs/train/{plan.scale}/{batch.folder}.log"
@@ -108,15 +108,18 @@ def _progress(job: JobState) -> str:
     return f"{epoch}{left}{job.where}"
 
 
-def _finished(plan: Plan, batch: Batch, root: Path) -> BatchState:
+def _finished(plan: Plan, batch: Batch, root: Path, verify: bool) -> BatchState:
     folder = root / "results" / plan.scale / batch.folder
     reasons = [f"data: {reason}" for data in batch.data for reason in fetch_reasons(plan, data, root)]
-    if reasons := reasons or train_reasons(batch, folder):
+    reasons += train_reasons(batch, folder, verify)
+    if any("code of" not in reason for reason in reasons):
         return BatchState("outdated", reasons[0])
     measuring = _measuring(plan, batch, root) if batch.analyses else None
     if measuring:
         return measuring
-    runs = read_manifest(folder / PROVENANCE)["runs"]
+    if reasons:  # of other code, but usable
+        return BatchState("outdated", reasons[0], is_trained=True, is_measured=True)
+    runs = read_manifest(folder / PROVENANCE, "train")["runs"]
     diverged = [f"seed {run['seed']}: {run['reason']}" for run in runs if run["status"] == "diverged"]
     return BatchState("diverged" if diverged else "done", "; ".join(diverged), is_trained=True, is_measured=True)
 
@@ -136,23 +139,8 @@ def _measuring(plan: Plan, batch: Batch, root: Path) -> BatchState | None:
         reasons = measure_reasons(batch, folder)
     except ResultError as error:
         return BatchState("damaged", str(error), is_trained=True)
-    return BatchState("outdated", reasons[0], is_trained=True) if reasons else None
-
-
-def _verified(path: Path) -> dict[str, Any]:
-    """A manifest whose files are whole. Of snapshots, which may be large, it is enough that they are there.
-
-    Raises:
-        ResultError: the manifest or one of its files is missing or damaged.
-    """
-    manifest = read_manifest(path)
-    for name in manifest["files"]:
-        file = path.parent / name
-        if Path(name).parent == Path():
-            verify(file, manifest, path.parent)
-        elif not file.is_file():
-            raise ResultError(made_again(file, "does not exist", path.parent / Path(name).parts[0]))
-    return manifest
+    is_usable = all("code of" in reason for reason in reasons)
+    return BatchState("outdated", reasons[0], is_trained=True, is_measured=is_usable) if reasons else None
 
 
 def why_lines(plan: Plan, cell: str, root: Path) -> list[str]:
@@ -183,59 +171,3 @@ def _why_batch(plan: Plan, batch: Batch, root: Path) -> list[str]:
     if batch.analyses:
         lines += [f"  measure  {reason}" for reason in measuring or ["up to date"]]
     return [*lines, f"  check    {'its results change' if measuring else 'no reason in this cell'}"]
-
-
-def fetch_reasons(plan: Plan, data: str, root: Path) -> list[str]:
-    """Why the existing arrays below data/<data> would be fetched again; empty if they would not."""
-    path = root / "data" / data / "provenance.json"
-    if not path.exists():
-        return []
-    provenance = read_manifest(path)
-    spec = plan.fetch_spec(data)
-    reasons = _differences(provenance, spec, fetch_modules(spec))
-    if not reasons and provenance["source"] != plan.source_state(data):
-        reasons.append(f"{spec.get('path', 'its source')} has changed")
-    return reasons
-
-
-def train_reasons(batch: Batch, folder: Path) -> list[str]:
-    """Why a batch would be trained (again); empty if it would not."""
-    missing = [f"missing {name}" for name in OUTPUTS if not (folder / name).exists()]
-    if missing:
-        return missing
-    return _differences(_verified(folder / PROVENANCE), batch.train, train_modules(batch.train))
-
-
-def measure_reasons(batch: Batch, folder: Path) -> list[str]:
-    """Why a batch would be measured (again), apart from its training; empty if it would not."""
-    path = folder / "measurements.parquet"
-    if not batch.analyses:
-        return []
-    if not path.exists():
-        return ["missing measurements.parquet"]
-    spec = {**batch.train, "analyses": list(batch.analyses)}
-    return _differences(_verified(folder / MEASURE_PROVENANCE), spec, measure_modules(spec))
-
-
-def _differences(job: Mapping[str, Any], spec: Mapping[str, Any], modules: list[str]) -> list[str]:
-    old, new = _flat(job["spec"]), _flat(json.loads(json.dumps(spec)))
-    reasons = [
-        f"{key}: was {old.get(key, 'not set')}, is {new.get(key, 'not set')}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
-    known, current = job["modules"], reached_from(*modules)
-    changed = sorted(name for name in known.keys() | current.keys() if known.get(name) != current.get(name))
-    return reasons + [f"code of {name} changed" for name in changed]
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as {dotted key: value}. A list of named variants is treated as a mapping by name."""
-    if isinstance(value, list) and value and all(isinstance(entry, Mapping) and "name" in entry for entry in value):
-        value = {entry["name"]: {k: v for k, v in entry.items() if k != "name"} for entry in value}
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for key, entry in value.items():
-        flat |= _flat(entry, f"{prefix}.{key}" if prefix else str(key))
-    return flat

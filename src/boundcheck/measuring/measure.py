@@ -56,7 +56,7 @@ def measure(
         tables.write(_columns(cell, load_examples(cell, arrays, device), batch), tables.MEASURED, output)
     job = {"spec": spec, "code": code, "modules": modules or {}, "threads": threads, "device": device.type}
     write_manifest(
-        output.with_name(MEASURE_PROVENANCE), {**job, "machine": machine(), "inputs": batch.inputs}, [output]
+        output.with_name(MEASURE_PROVENANCE), "measure", {**job, "machine": machine(), "inputs": batch.inputs}, [output]
     )
 
 

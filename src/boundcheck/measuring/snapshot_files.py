@@ -41,7 +41,7 @@ class Snapshots:
             ResultError: they are of another training than the spec describes, or the data has changed since.
         """
         path = folder.with_name(PROVENANCE)
-        manifest = read_manifest(path, output=folder)
+        manifest = read_manifest(path, "train", output=folder)
         trained = {key: value for key, value in spec.items() if key != "analyses"}
         require_spec(path, manifest, digest_of(trained), output=folder)
         if manifest["inputs"] != data_digests(spec, arrays):

@@ -167,6 +167,7 @@ class Plan:
             "config": {**config, "studies": studies},
             "statements": words,
             "checks": {key: digest_of(self.check_spec(key)) for key in self.studies},
+            "check_code": {key: self.check_code(key) for key in self.studies},
         }
 
     def _effective(self, key: str) -> Config:

@@ -39,13 +39,13 @@ def read_batch(folder: Path, identity: Mapping[str, str], is_measured: bool) -> 
         ResultError: a file is missing, damaged, or made from other settings; or the measurements are of other weights.
     """
     path = folder / PROVENANCE
-    training = read_manifest(path)
+    training = read_manifest(path, "train")
     require_spec(path, training, identity["train"], output=path)
     curves = tables.read(folder / "curves.parquet", tables.TIDY, training)
     if not is_measured:
         return BatchFolder(training, curves, tables.MEASUREMENTS.empty_table(), "")
     file, path = folder / "measurements.parquet", folder / MEASURE_PROVENANCE
-    measuring = read_manifest(path, output=file)
+    measuring = read_manifest(path, "measure", output=file)
     require_spec(path, measuring, identity["measure"], output=file)
     if measuring["inputs"] != measured_inputs(training):
         raise ResultError(made_again(file, "measured on other weights or data than those of the training beside it"))

@@ -61,7 +61,7 @@ def check(spec: Mapping[str, Any], results: Path, output: Path, code: str = "") 
     for name, (frame, schema) in frames.items():
         _write(frame, schema, output / f"{name}.parquet")
     provenance = {SPEC_DIGEST: digest_of(spec), "code": code, "warnings": other_code(read.runs, spec["batches"])}
-    write_manifest(output / CHECK_PROVENANCE, provenance, [output / f"{name}.parquet" for name in frames])
+    write_manifest(output / CHECK_PROVENANCE, "check", provenance, [output / f"{name}.parquet" for name in frames])
 
 
 def other_code(runs: pd.DataFrame, batches: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -77,8 +77,13 @@ def other_code(runs: pd.DataFrame, batches: Mapping[str, Mapping[str, str]]) -> 
         others = [batch for batch, code in known.items() if code and code != batches[str(batch)][f"{stage}_code"]]
         if others:
             count = f"{len(others)} of {len(batches)} batches were {done} by another version of the code"
-            lines.append(f"{count}, such as {others[0]}; snakemake --forcerun {stage} makes all of them again")
+            lines.append(f"{count}, such as {others[0]}; {made_anew(stage)}")
     return lines
+
+
+def made_anew(stage: str) -> str:
+    """What to do about results of other code, which Snakemake keeps after `--touch`."""
+    return f"to make all anew: snakemake --cores all --forcerun {stage}, with the same --configfile"
 
 
 def check_frame(variants: Mapping[str, Mapping[str, Any]], read: Tables) -> pd.DataFrame:

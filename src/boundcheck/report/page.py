@@ -14,6 +14,7 @@ import pandas as pd
 from boundcheck import tables
 from boundcheck.contracts import NAN
 from boundcheck.manifests import CHECK_PROVENANCE, read_manifest, require_spec
+from boundcheck.report.check import made_anew
 from boundcheck.report.summaries import Table, absent_runs, cell_summary, check_summary, provenance_summary
 from boundcheck.report.wording import interval, number
 
@@ -72,7 +73,7 @@ class PaperSection:
 
 
 def read_paper(
-    key: str, statements: Statements, heading: Mapping[str, Any], folder: Path, spec_digest: str
+    key: str, statements: Statements, heading: Mapping[str, Any], folder: Path, spec: Mapping[str, Any]
 ) -> PaperSection:
     """The section of a paper, read from its four tables.
 
@@ -82,14 +83,14 @@ def read_paper(
         heading: the paper's `title` and `authors`; optionally an `introduction`, and `published`: published results as
             a list of setting, figures and source. Empty for a study without a paper.
         folder: `results/<scale>/<key>`.
-        spec_digest: `digest_of` the spec of its check.
+        spec: of the report: what its tables must be made from.
 
     Raises:
         ResultError: a table is missing, damaged, or made from other settings.
     """
     path = folder / CHECK_PROVENANCE
-    manifest = read_manifest(path)
-    require_spec(path, manifest, spec_digest, output=path)
+    manifest = read_manifest(path, "check")
+    require_spec(path, manifest, spec["checks"][key], output=path)
     checks, claims, figures, runs = (
         tables.read(folder / f"{name}.parquet", schema, manifest).to_pandas()
         for name, schema in (
@@ -115,8 +116,14 @@ def read_paper(
         absent=Table(absent_runs(runs)),
         provenance=Table(provenance_summary(runs)),
         runs=runs,
-        warnings=manifest["warnings"],
+        warnings=[*manifest["warnings"], *_other_code(manifest["code"], spec.get("check_code", {}).get(key))],
     )
+
+
+def _other_code(code: str, expected: str | None) -> list[str]:
+    """A line where the checks and claims were made by another version of the code."""
+    is_other = expected and code and code != expected
+    return [f"The checks and claims were made by another version of the code; {made_anew('check')}"] if is_other else []
 
 
 def count_decisions(papers: Sequence[PaperSection]) -> list[tuple[str, int]]:

@@ -33,7 +33,7 @@ def report(spec: Mapping[str, Any], results: Path, output: Path, processes: int 
 
     Args:
         spec: `scale`; `studies`: their keys; `config`: the config in effect; `statements`: by study, the words of each
-            claim; `checks`: by study, the digest of the spec of its check.
+            claim; `checks` and `check_code`: by study, the digest of its check's spec, and the version of its code.
         results: `results/<scale>`.
         output: `reports/<scale>`; figures and tables of an earlier report are deleted.
         processes: number of processes that draw figures.
@@ -44,7 +44,7 @@ def report(spec: Mapping[str, Any], results: Path, output: Path, processes: int 
     """
     headings = yaml.safe_load((TEMPLATES / "papers.yaml").read_text(encoding="utf-8"))
     papers = [
-        read_paper(key, spec["statements"].get(key, {}), headings.get(key, {}), results / key, spec["checks"][key])
+        read_paper(key, spec["statements"].get(key, {}), headings.get(key, {}), results / key, spec)
         for key in spec["studies"]
     ]
     drawings = _draw_all(papers, processes)
@@ -55,7 +55,7 @@ def report(spec: Mapping[str, Any], results: Path, output: Path, processes: int 
     inputs = {key: file_digest(results / key / CHECK_PROVENANCE) for key in spec["studies"]}
     provenance = {SPEC_DIGEST: digest_of(spec), "code": code, "inputs": inputs}
     outputs = [output / name for name in ("index.html", "figures", "tables")]
-    write_manifest(output / PROVENANCE, provenance, outputs)
+    write_manifest(output / PROVENANCE, "report", provenance, outputs)
 
 
 def _draw_all(papers: Sequence[PaperSection], processes: int) -> dict[str, str]:

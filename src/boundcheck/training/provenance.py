@@ -65,7 +65,7 @@ def write_provenance(job: Job, loops: Sequence[Loop], path: Path, outputs: Itera
         "cpu_seconds": sum(loop.cpu_seconds for loop in loops),
         "runs": [run for loop in loops for run in _runs(loop)],
     }
-    write_manifest(path, provenance, outputs)
+    write_manifest(path, "train", provenance, outputs)
 
 
 def _runs(loop: Loop) -> list[dict[str, Any]]:
