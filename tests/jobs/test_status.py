@@ -1,6 +1,7 @@
 """What `status` and `why` say, from folders written by hand and by real trainings."""
 
 import json
+import shutil
 import time
 
 import pytest
@@ -9,7 +10,7 @@ from boundcheck.jobs.job_state import StateFile, state_path, tell_never_began
 from boundcheck.jobs.outdated import fetch_reasons
 from boundcheck.jobs.preview import _absent
 from boundcheck.jobs.status import state_of, status_lines, why_lines
-from boundcheck.manifests import read_manifest, write_manifest
+from boundcheck.manifests import ResultError, read_manifest, write_manifest
 from boundcheck.planning.code_version import reached_from
 from boundcheck.planning.config import ConfigError
 from boundcheck.planning.grid import make_plan
@@ -212,11 +213,9 @@ def test_why_knows_a_dataset_that_would_be_fetched_again(plan_of, train, tmp_pat
     assert not any("fetch" in line for line in why_lines(plan, CELL, tmp_path))
     fetched(plan, tmp_path, source="another")
     assert fetch_reasons(plan, "digits", tmp_path) == ["its source has changed"]
-    fetched(plan, tmp_path, spec={"kind": "image_folder", "path": "images"}, source="another")
-    assert fetch_reasons(plan, "digits", tmp_path) == [
-        "kind: was image_folder, is digits",
-        "path: was images, is not set",
-    ]
+    fetched(plan, tmp_path, spec={"kind": "digits", "version": 1}, source="another")
+    with pytest.raises(ResultError, match=r"provenance.json: of another dataset \(digits-\w+\); to make it again: rm"):
+        fetch_reasons(plan, "digits", tmp_path)
     modules = {**reached_from(*fetch_modules(plan.fetch_spec("digits"))), "boundcheck.data.fetch": "old"}
     fetched(plan, tmp_path, modules=modules)
     lines = why_lines(plan, CELL, tmp_path)
@@ -229,8 +228,9 @@ def test_status_names_a_check_or_report_that_failed(plan_of, tmp_path):
     for log in ("logs/check/tiny/gam.log", "logs/report/tiny.log"):
         ended(tmp_path, log, 1, "boundcheck check: OSError: [Errno 28] No space left")
     *_, check, report, counts = status_lines(plan_of(), tmp_path)
-    assert check.split() == ["failed", "check", "of", "gam", "logs/check/tiny/gam.log"]
-    assert report.split() == ["failed", "report", "of", "tiny", "logs/report/tiny.log"]
+    told = "boundcheck check: OSError: [Errno 28] No space left"
+    assert check == f"failed       check of gam  logs/check/tiny/gam.log: {told}"
+    assert report == f"failed       report of tiny  logs/report/tiny.log: {told}"
     assert counts == "1 batches: 1 waiting, 2 failed"
     began(tmp_path, "logs/check/tiny/gam.log")
     killed(tmp_path, "logs/report/tiny.log")
@@ -263,6 +263,45 @@ def test_a_damaged_file_is_named(plan_of, train, folder, tmp_path, name):
     path.unlink()
     path.mkdir()
     assert state(plan_of(), tmp_path).startswith(f"damaged      {CELL}/seeds_0-2  {path}: ")
+
+
+@pytest.mark.parametrize("stage", ["train", "measure"])
+def test_the_provenance_of_another_cell_is_named(plan_of, train, folder, reseal, tmp_path, stage):
+    train()
+    path = folder / ("provenance.json" if stage == "train" else "measure_provenance.json")
+    spec = read_manifest(path, stage)["spec"]
+    reseal(path, spec={**spec, "method": {**spec["method"], "name": "adam"}})
+    assert f"{path}: of another batch (digits/mlp/adam/0/1/2); to make it again: rm" in state(plan_of(), tmp_path)
+
+
+def test_the_provenance_of_another_stage_is_named(plan_of, train, folder, tmp_path):
+    train()
+    fetched(plan_of(), tmp_path)
+    shutil.copy(folder / "measure_provenance.json", tmp_path / "data/digits/provenance.json")
+    assert "data/digits/provenance.json: the provenance of another stage" in state(plan_of(), tmp_path)
+    fetched(plan_of(), tmp_path)
+    shutil.copy(folder / "measure_provenance.json", folder / "provenance.json")
+    assert "seeds_0-2/provenance.json: the provenance of another stage (measure)" in state(plan_of(), tmp_path)
+
+
+def test_a_changed_snapshot_is_found_on_request(plan_of, train, folder, tmp_path):
+    train()
+    path = folder / "snapshots/epoch_1.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert state(plan_of(), tmp_path).startswith("done")
+    assert f"{path}: damaged (" in next(iter(status_lines(plan_of(), tmp_path, verify=True)))
+
+
+def test_results_of_other_code_are_outdated_and_usable(plan_of, train, folder, reseal, tmp_path):
+    train()
+    path = folder / "provenance.json"
+    reseal(path, modules={**read_manifest(path, "train")["modules"], "boundcheck.methods.sgd": "0"})
+    (batch,) = plan_of().batches.values()
+    found = state_of(plan_of(), batch, tmp_path)
+    assert (found.word, found.is_trained, found.is_measured) == ("outdated", True, True)
+    (other,) = plan_of(lr=0.2).batches.values()
+    found = state_of(plan_of(lr=0.2), other, tmp_path)
+    assert (found.word, found.is_trained, found.is_measured) == ("outdated", False, False)
 
 
 def test_a_snapshot_that_is_gone_is_named(plan_of, train, folder, tmp_path):

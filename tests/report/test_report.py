@@ -227,6 +227,15 @@ def test_the_report_has_a_manifest_of_all_its_files(built):
     assert set(listed) == files - {"provenance.json"}
 
 
+def test_the_page_warns_of_checks_of_other_code(report_spec, checked_scale, reseal, tmp_path):
+    shutil.copytree(checked_scale[1] / "gam", tmp_path / "results" / "gam", ignore=shutil.ignore_patterns("mnist5k"))
+    reseal(tmp_path / "results" / "gam" / "check_provenance.json", code="older")
+    for code, is_warned in (("older", False), ("newer", True)):
+        report({**report_spec, "check_code": {"gam": code}}, tmp_path / "results", tmp_path / "out")
+        page = Page((tmp_path / "out" / "index.html").read_text(encoding="utf-8"))
+        assert ("The checks and claims were made by another version of the code;" in page.words) is is_warned
+
+
 def test_the_page_warns_of_results_of_other_code(report_spec, checked_scale, reseal, tmp_path):
     shutil.copytree(checked_scale[1] / "gam", tmp_path / "results" / "gam", ignore=shutil.ignore_patterns("mnist5k"))
     reseal(tmp_path / "results" / "gam" / "check_provenance.json", warnings=["two batches are old"])

@@ -68,7 +68,7 @@ def meaning(root):
 def recovered(project, *arguments):
     """Run, and obey what a refusal says, until nothing is refused; how often something was."""
     for refusals in range(4):
-        output = project.snakemake(*arguments, "--show-failed-logs", "--keep-going", expect=None)
+        output = project.snakemake(*arguments, "--keep-going", expect=None)
         arguments = ()
         commands = set(COMMAND.findall(output))
         if "Error" not in output and "rror in rule" not in output:

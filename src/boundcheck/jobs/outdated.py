@@ -45,9 +45,8 @@ def train_reasons(batch: Batch, folder: Path, read_snapshots: bool = False) -> l
     missing = [f"missing {name}" for name in OUTPUTS if not (folder / name).exists()]
     if missing:
         return missing
-    return _differences(
-        _verified(folder / PROVENANCE, "train", batch, read_snapshots), batch.train, train_modules(batch.train)
-    )
+    manifest = _verified(folder / PROVENANCE, "train", batch, read_snapshots)
+    return _differences(manifest, batch.train, train_modules(batch.train))
 
 
 def measure_reasons(batch: Batch, folder: Path) -> list[str]:
