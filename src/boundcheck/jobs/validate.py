@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from torch import nn
+
 from boundcheck.analyses import ANALYSES
 from boundcheck.callbacks import CALLBACKS
 from boundcheck.cells.cell import build_callbacks
@@ -25,6 +27,8 @@ from boundcheck.settings import TrainingSettings
 from boundcheck.training.recorders import Recorders
 
 SECTIONS = {"datasets": DATASETS, "models": MODELS, "methods": METHODS, "analyses": ANALYSES}
+
+MAX_PARAMETERS = 10**10  # 40 GB in float32
 
 STRAY_KEYS = {  # keys that `settings_of` removes, so that no kind would refuse them
     "datasets": {"name", "training"},
@@ -83,10 +87,23 @@ def _shape_errors(plan: Plan) -> Iterator[str]:
         model = build(MODELS, settings_of(batch.train["model"]))
         if shape is not None and isinstance(model, KnowsArchitecture):
             try:
-                model.architecture(shape, num_classes or 1)
+                _network(model, shape, num_classes)
             except ValueError as error:
                 where = plan.scopes[batch.study].keys["models", batch.model]
                 yield str(plan.sources.error(where, f"on {batch.dataset}: {error}"))
+
+
+def _network(model: KnowsArchitecture, shape: tuple[int, ...], num_classes: int | None) -> nn.Module:
+    """The network on the meta device; a ValueError says why there is none."""
+    try:
+        network = model.architecture(shape, num_classes or 1)
+    except RuntimeError as error:  # sizes that torch cannot count
+        raise ValueError(f"{str(error).splitlines()[0]}; lower its widths") from None
+    num_parameters = sum(parameter.numel() for parameter in network.parameters())
+    if num_parameters > MAX_PARAMETERS:
+        allowed = f"at most {MAX_PARAMETERS:,}; lower its widths or its depth"
+        raise ValueError(f"got a network of {num_parameters:,} parameters; allowed: {allowed}")
+    return network
 
 
 def _batch_errors(plan: Plan) -> Iterator[str]:
@@ -102,7 +119,7 @@ def _batch_errors(plan: Plan) -> Iterator[str]:
         ):
             continue
         try:
-            network = model.architecture(shape, num_classes or 1)
+            network = _network(model, shape, num_classes)
         except ValueError:  # `_shape_errors` says so
             continue
         if problem := batch_problem(network, shape, num_train, batch_size):

@@ -22,7 +22,7 @@ from boundcheck.models.binary_layers import (
 from boundcheck.models.binary_model import BinaryModel
 from boundcheck.models.construction import allocate, initialize_linear
 from boundcheck.models.mlp import StackableLinear
-from boundcheck.settings import Count, Positive, settings
+from boundcheck.settings import Depth, Positive, Width, settings
 
 
 class StackableBatchNorm(nn.Module):
@@ -109,8 +109,8 @@ class BinaryMLP(BinaryModel):
         Courbariaux et al. 2016, Binarized neural networks, arXiv:1602.02830.
     """
 
-    depth: Count
-    width: Count
+    depth: Depth
+    width: Width
     init: Init = "uniform"
     init_scale: Positive = 0.1
     weight_gradient: WeightGradient = "identity"

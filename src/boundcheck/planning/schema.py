@@ -32,6 +32,11 @@ def training_defaults() -> dict[str, Any]:
     return {key: value for key, value in defaults.items() if value is not None and key not in DISTILLATION}
 
 
+def most_epochs() -> int:
+    """The largest number of epochs of a training."""
+    return int(schema()["$defs"]["training"]["properties"]["epochs"]["anyOf"][0]["maximum"])
+
+
 def validate_schema(config: Config, sources: Sources) -> None:
     """Check a merged config against the JSON schema.
 
