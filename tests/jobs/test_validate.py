@@ -192,3 +192,20 @@ def test_epochs_of_a_method_have_an_end(make_config):
         ConfigError, match=r"grid\[0\].training.epochs: got 9,999,000,000 for sgd; allowed: at most 10,"
     ):
         make_plan([make_config(config)])
+
+
+@pytest.mark.parametrize("settings", [{"batch_norm": "train"}, {"batch_norm": "recompute"}])
+@pytest.mark.parametrize("batches", [{"samples": 1}, {"samples": 3, "chunk_size": 2}])
+def test_batch_statistics_of_one_example_are_refused(make_config, settings, batches):
+    if settings["batch_norm"] == "train":
+        batches = {"samples": 1}
+    config = copy.deepcopy(CONFIG)
+    config["models"]["mlp"] = {"kind": "binary_mlp", "depth": 1, "width": 6}
+    config["methods"] = {"sgd": {"kind": "latent_sgd", "lr": 0.1, "real": {"kind": "sgd", "lr": 0.1}}}
+    config["studies"]["gam"]["grid"][0]["methods"] = ["sgd"]
+    del config["studies"]["gam"]["claims"]
+    config["analyses"]["spectrum"] |= {**settings, **batches}
+    (error,) = validate(make_plan([make_config(config)]))["errors"]
+    assert "config.yaml: analyses.spectrum: on gam/digits/mlp/sgd: batch_norm: its samples make a batch of 1" in error
+    config["analyses"]["spectrum"] = {"kind": "hessian_spectrum", **settings, "samples": 2}
+    assert validate(make_plan([make_config(config)]))["errors"] == []

@@ -52,6 +52,11 @@ class StackableBatchNorm(nn.Module):
         for tensor, value in ((self.weight, 1), (self.bias, 0), (self.running_mean, 0), (self.running_var, 1)):
             nn.init.constant_(tensor, value)
 
+    def reset_running_stats(self) -> None:
+        """Running mean 0, running variance 1."""
+        nn.init.zeros_(self.running_mean)
+        nn.init.ones_(self.running_var)
+
     def forward(self, x: Tensor) -> Tensor:
         """(b, f) -> (b, f); of a stack, (k, b, f) -> (k, b, f).
 
