@@ -80,6 +80,7 @@ CLAIMS = ("studies", "gam", "claims")
         (("datasets", "digits", "pool"), 3, ["datasets.digits: pool: got 3", "divisors", "(1, 8, 8)"]),
         (("datasets", "digits", "train_size"), 1450, ["datasets.digits: train_size: got 1450", "at most 1442"]),
         (("datasets", "digits", "test_size"), 15, ["datasets.digits: test_size: got 15", "multiples of 10"]),
+        (("datasets", "digits", "positive"), ["cat"], ["datasets.digits: positive: got ['cat']", "0…9", "'0', '1'"]),
         (("models", "mlp"), {"kind": "vit", "size": "ti", "patch": 3}, ["models.mlp: on digits", "divisible", "3"]),
         (("datasets", "digits", "normalize"), "unit", ["datasets.digits: normalize", "no such setting", "normalise"]),
         (("models", "mlp", "train_size"), 30, ["models.mlp.train_size", "it has no effect in models"]),

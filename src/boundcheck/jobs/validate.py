@@ -83,7 +83,7 @@ def _with_view_keys(section: str, problem: str) -> str:
 def _shape_errors(plan: Plan) -> Iterator[str]:
     """Errors for networks that cannot be built for the inputs of a dataset, if their shape is known beforehand."""
     for batch in {(batch.study, batch.dataset, batch.model): batch for batch in plan.batches.values()}.values():
-        shape, num_classes, _, _ = _sizes(batch.train["dataset"])
+        shape, num_classes, *_ = _sizes(batch.train["dataset"])
         model = build(MODELS, settings_of(batch.train["model"]))
         if shape is not None and isinstance(model, KnowsArchitecture):
             try:
@@ -109,7 +109,7 @@ def _network(model: KnowsArchitecture, shape: tuple[int, ...], num_classes: int 
 def _batch_errors(plan: Plan) -> Iterator[str]:
     """Errors for networks that need larger batches than there are examples, as far as sizes are known beforehand."""
     for batch in plan.batches.values():
-        shape, num_classes, num_train, _ = _sizes(batch.train["dataset"])
+        shape, num_classes, num_train, *_ = _sizes(batch.train["dataset"])
         batch_size = TrainingSettings(**batch.train["training"]).batch_size
         is_lone = num_train is not None and has_lone_example(num_train, batch_size)
         analyses = {variant["name"]: build(ANALYSES, settings_of(variant)) for variant in batch.analyses}

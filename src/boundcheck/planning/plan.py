@@ -107,9 +107,10 @@ class Plan:
     def missing_source(self, data: str) -> list[str]:
         """An error message if the folder or archive of a dataset does not exist, else an empty list."""
         path = self.fetches[data].get("path")
-        if path is None or _exists(path):
+        what = None if path is None else _why_unreadable(path)
+        if what is None:
             return []
-        problem = f"got {shown(path)}, which does not exist; allowed: the folder or archive of the images"
+        problem = f"got {shown(path)}, which {what}; allowed: the folder or archive of the images"
         batch = next(batch for batch in self.batches.values() if data in batch.data)
         where = self.scopes[batch.study].keys["datasets", batch.datasets[batch.data.index(data)]]
         return [str(self.sources.error((*where, "path"), problem))]
@@ -236,6 +237,14 @@ def _source(path: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         return Path(path)
+
+
+def _why_unreadable(path: str) -> str | None:
+    """What is wrong with the path of a folder or archive; None if nothing is seen from outside."""
+    if not _exists(path):
+        return "does not exist"
+    source = _source(path)
+    return None if source.is_dir() or source.is_file() else "is a pipe, a socket or a device"
 
 
 def _exists(path: str) -> bool:

@@ -44,7 +44,6 @@ def validate_schema(config: Config, sources: Sources) -> None:
         ConfigError: one line for every problem, in words.
     """
     from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import relevance
     from jsonschema.validators import extend
 
     integers = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
@@ -54,7 +53,7 @@ def validate_schema(config: Config, sources: Sources) -> None:
     messages: list[str] = []
     for error in validator.iter_errors(config):
         while any(part.absolute_path != error.absolute_path for part in error.context):
-            error = max(error.context, key=relevance)
+            error = max(error.context, key=lambda part: len(part.absolute_path))  # of the value's own type
         if not _may_be_newer(error):
             messages += [str(sources.error(keys, text)) for keys, text in _explain(error, config)]
     if messages:
