@@ -99,9 +99,7 @@ class Plan:
         path = variant.get("path")
         if path is None:
             return "none"
-        state = (source_state(_source(path)) if _exists(path) else None) or recorded_source_state(
-            data, self.fetch_spec(data)
-        )
+        state = source_state(_source(path)) or recorded_source_state(data, self.fetch_spec(data))
         return state or "none"
 
     def missing_source(self, data: str) -> list[str]:
@@ -241,14 +239,10 @@ def _source(path: str) -> Path:
 
 def _why_unreadable(path: str) -> str | None:
     """What is wrong with the path of a folder or archive; None if nothing is seen from outside."""
-    if not _exists(path):
-        return "does not exist"
-    source = _source(path)
-    return None if source.is_dir() or source.is_file() else "is a pipe, a socket or a device"
-
-
-def _exists(path: str) -> bool:
     try:
-        return _source(path).exists()
+        source = _source(path)
+        if source.is_dir() or source.is_file():
+            return None
+        return "is a pipe, a socket or a device" if source.exists() else "does not exist"
     except OSError:  # such as a name that is too long
-        return False
+        return "does not exist"
