@@ -54,3 +54,12 @@ def test_all_that_is_printed_inside_is_plain(capsys):
     print("\x1b[2Jafter")
     out, err = capsys.readouterr()
     assert (out, err) == ("\\x1b[2Jout\n\x1b[2Jafter\n", "\\x1b[2Jerr\n")
+
+
+def test_closed_streams_are_written_nowhere(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    with plain_output():
+        print("a", flush=True)
+        sys.stderr.flush()
+    assert sys.stdout is None

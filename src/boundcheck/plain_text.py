@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -35,8 +36,13 @@ def shown(value: object) -> str:
 @contextmanager
 def plain_output() -> Iterator[None]:
     """All that is printed inside passes through `plain`."""
-    with redirect_stdout(_Plain(sys.stdout)), redirect_stderr(_Plain(sys.stderr)):
+    with redirect_stdout(_opened(sys.stdout)), redirect_stderr(_opened(sys.stderr)):
         yield
+
+
+def _opened(stream: TextIO | None) -> _Plain:
+    """The stream, plain; nowhere if it is closed (`>&-`), for which Python has None."""
+    return _Plain(open(os.devnull, "w", encoding="utf-8") if stream is None else stream)
 
 
 class _Plain:

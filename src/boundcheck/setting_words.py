@@ -75,8 +75,12 @@ def _range(schema: Schema) -> str:
     upper = [(sign, schema[key]) for key, sign in UPPER.items() if key in schema]
     if lower and upper:
         (low_sign, low), (high_sign, high) = lower[0], upper[0]
-        return f" in {'[' if low_sign == '>=' else '('}{low:g}, {high:g}{']' if high_sign == '<=' else ')'}"
-    return "".join(f" {sign} {bound:g}" for sign, bound in lower + upper)
+        return f" in {'[' if low_sign == '>=' else '('}{_bound(low)}, {_bound(high)}{']' if high_sign == '<=' else ')'}"
+    return "".join(f" {sign} {_bound(bound)}" for sign, bound in lower + upper)
+
+
+def _bound(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _length(schema: Schema) -> str:
@@ -86,6 +90,8 @@ def _length(schema: Schema) -> str:
         return f" of {least} {_several(items)}"
     if most and not least:
         return f" of at most {most} {_several(items)}"
+    if most:
+        return f" of {least} to {most} {_several(items)}"
     if least:
         return f" of at least {least} {_several(items)}" if least > 1 else f" of {_several(items)}, not empty"
     return f" of {_several(items)}"

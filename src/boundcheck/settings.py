@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache, wraps
 from typing import Annotated, Any, Literal, dataclass_transform
 
-from annotated_types import Ge, Gt, Le, Len, Lt, MinLen  # noqa: F401 (kinds with ranges of their own take them here)
+from annotated_types import Ge, Gt, Le, Len, Lt, MaxLen, MinLen  # noqa: F401 (kinds with ranges of their own take them here)
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
@@ -33,6 +33,10 @@ ShareAboveZero = Annotated[float, Gt(0), Le(1)]
 InnerShare = Annotated[float, Gt(0), Lt(1)]
 Count = Annotated[int, Ge(1)]
 CountOrZero = Annotated[int, Ge(0)]
+Depth = Annotated[int, Ge(1), Le(1000)]  # layers or blocks: each takes time even where only the shapes are made
+Width = Annotated[int, Ge(1), Le(1_000_000)]  # units, channels and the like, of which there are arrays
+Factor = Annotated[float, Gt(0), Le(1000)]  # of a width
+Epochs = Annotated[int, Ge(0), Le(10_000_000)]
 
 RULES = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid", arbitrary_types_allowed=True)
 
@@ -171,7 +175,7 @@ class TrainingSettings:
     teacher: Mapping[str, Any] | None = None
     temperature: Positive = 1.0
     label_weight: ShareBelowOne = 0.0
-    epochs: CountOrZero = 10
+    epochs: Epochs = 10
     batch_size: Count | Literal["full"] = 128
     lr_schedule: Literal["constant", "cosine", "linear", "step", "inverse_sqrt"] = "constant"
     lr_update: Literal["step", "epoch"] = "step"

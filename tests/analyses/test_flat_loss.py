@@ -9,8 +9,9 @@ from torch import nn
 from boundcheck.analyses.flat_loss import flat_loss, recompute_batch_norm
 from boundcheck.contracts import Split
 from boundcheck.curvature.hessian import HessianOperator
-from boundcheck.models import ViT
+from boundcheck.models import MODELS, ViT
 from boundcheck.objectives import Reconstruction, Square
+from boundcheck.registry import build
 
 
 @pytest.mark.parametrize("network", ["mlp", "convolution"])
@@ -156,3 +157,19 @@ def test_fused_attention_has_second_derivatives_here(objective, generator):
         losses, theta = flat_loss(model, objective, data, dtype=torch.float64)
         products.append(HessianOperator(losses, theta).matvec(torch.ones_like(theta)))
     torch.testing.assert_close(*products, rtol=1e-9, atol=1e-9)
+
+
+def test_batch_norm_modes_know_the_layers_of_binary_networks(objective, train, generator):
+    model = build(MODELS, {"kind": "binary_mlp", "depth": 1, "width": 6}).build(train.inputs.shape[1:], 10, generator)
+    kept = copy.deepcopy(model.norms[0].running_mean)
+    found = {}
+    for mode in ("eval", "train", "recompute"):
+        (loss,), theta = flat_loss(model, objective, train, dtype=torch.float64, batch_norm=mode)
+        found[mode] = loss(theta).item()
+    assert found["train"] != found["eval"] != found["recompute"]
+    assert torch.equal(model.norms[0].running_mean, kept)
+    recompute_batch_norm(model, train.inputs, 8)
+    features = model.layers[0](train.inputs.flatten(1))
+    torch.testing.assert_close(
+        model.norms[0].running_mean, torch.stack([p.mean(0) for p in features.tensor_split(3)]).mean(0)
+    )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from boundcheck.analyses import ANALYSES
 from boundcheck.cells.cell import Cell
-from boundcheck.cells.trainable import batch_problem, has_lone_example, refuse_untrainable, remarks
+from boundcheck.cells.resolved import settings_of
+from boundcheck.cells.trainable import batch_problem, has_lone_example, refuse_unmeasurable, refuse_untrainable, remarks
 from boundcheck.contracts import Split, Splits
 from boundcheck.data.errors import DataError
 from boundcheck.models import MODELS
@@ -101,3 +105,11 @@ def test_remarks():
         "batch_size 9 is more than the 8 training examples: every step uses all of them",
         "classes without training examples: 2, 3",
     ]
+
+
+def test_batch_statistics_of_one_example_are_not_measured():
+    spectrum = {"name": "s", "kind": "hessian_spectrum", "batch_norm": "train", "samples": 1}
+    measured = replace(cell(), analyses={"s": build(ANALYSES, settings_of(spectrum))})
+    with pytest.raises(DataError, match="analysis s: batch_norm: its samples make a batch of 1"):
+        refuse_unmeasurable(measured, splits(20))
+    refuse_unmeasurable(replace(measured, model=build(MODELS, {"kind": "mlp", "depth": 1, "width": 4})), splits(20))

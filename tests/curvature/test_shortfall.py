@@ -142,3 +142,19 @@ def test_a_longer_ascent_has_less_left():
         shares.append(found.first_shortfall / found.first)
     assert shares[-1] < 1e-6 < shares[0]
     assert shares == sorted(shares, reverse=True)
+
+
+def test_ascents_that_agree_say_nothing_of_a_higher_maximum(generator):
+    """As the docstrings say: an estimate of 0 is no proof."""
+    x = torch.linspace(-2, 2, 9, dtype=torch.float64)
+
+    def loss(theta):
+        return ((theta[0] * torch.tanh(theta[1] * x) - torch.sin(x)) ** 2).mean()
+
+    theta = torch.ones(2, dtype=torch.float64)
+    found = flatness(loss, theta, 2.0, generator, **DEFAULT)
+    angles = torch.linspace(0, 2 * math.pi, 721, dtype=torch.float64)
+    circle = theta + 2 * torch.stack([angles.cos(), angles.sin()], 1)
+    highest = vmap(loss)(circle).max().item() - loss(theta).item()
+    assert found.zeroth_shortfall < 1e-3 * highest
+    assert found.zeroth < 0.9 * highest

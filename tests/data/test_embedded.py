@@ -35,7 +35,8 @@ def test_mnist5k(loaded):
 def test_the_sizes_are_those_of_the_arrays(loaded, kind):
     splits = loaded[kind]
     sizes = build(DATASETS, {"kind": kind}).sizes
-    assert sizes == (splits.input_shape, splits.num_classes, len(splits.train.labels), len(splits.test.labels))
+    counts = len(splits.train.labels), len(splits.test.labels)
+    assert sizes == (splits.input_shape, splits.num_classes, *counts, splits.class_names)
 
 
 def test_digits_loses_nothing(loaded):

@@ -80,6 +80,7 @@ CLAIMS = ("studies", "gam", "claims")
         (("datasets", "digits", "pool"), 3, ["datasets.digits: pool: got 3", "divisors", "(1, 8, 8)"]),
         (("datasets", "digits", "train_size"), 1450, ["datasets.digits: train_size: got 1450", "at most 1442"]),
         (("datasets", "digits", "test_size"), 15, ["datasets.digits: test_size: got 15", "multiples of 10"]),
+        (("datasets", "digits", "positive"), ["cat"], ["datasets.digits: positive: got ['cat']", "0…9", "'0', '1'"]),
         (("models", "mlp"), {"kind": "vit", "size": "ti", "patch": 3}, ["models.mlp: on digits", "divisible", "3"]),
         (("datasets", "digits", "normalize"), "unit", ["datasets.digits: normalize", "no such setting", "normalise"]),
         (("models", "mlp", "train_size"), 30, ["models.mlp.train_size", "it has no effect in models"]),
@@ -143,3 +144,69 @@ def test_a_batch_of_one_is_an_error_where_the_model_normalises_batches(make_conf
     assert len(errors) == len(expected)
     for method, error in zip(expected, errors, strict=True):
         assert f"datasets.digits: on gam/digits/mlp/{method}: {problem}" in error
+
+
+IN_DEPTH, IN_WIDTH = "allowed: a whole number in [1, 1000]", "[1, 1000000]"
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ({"kind": "mlp", "depth": 10**8, "width": 8}, ["depth: got 100000000", "a whole number in [0, 1000]"]),
+        ({"kind": "mlp", "depth": 1, "width": 10**12}, ["width: got 1000000000000", IN_WIDTH]),
+        ({"kind": "binary_mlp", "depth": 10**8, "width": 8}, ["depth", IN_DEPTH]),
+        ({"kind": "weight_norm_mlp", "depth": 10**8, "width": 8, "activation": "tanh"}, ["depth", IN_DEPTH]),
+        ({"kind": "vit", "patch": 2, "dim": 8, "heads": 1, "depth": 10**8}, ["depth", IN_DEPTH]),
+        ({"kind": "vit", "patch": 2, "dim": 8, "heads": 1, "depth": 1, "mlp_ratio": 1e300}, ["mlp_ratio", "(0, 1000]"]),
+        ({"kind": "pyramidnet", "depth": 9 * 10**8 + 2}, ["depth", IN_DEPTH]),
+        ({"kind": "pyramidnet", "alpha": 1e300}, ["alpha", "[0, 1000000]"]),
+        ({"kind": "wide_resnet", "depth": 6 * 10**8 + 4, "widen": 1}, ["depth", IN_DEPTH]),
+        ({"kind": "resnet", "depth": 8, "width": 10**12}, ["width", IN_WIDTH]),
+        ({"kind": "birealnet", "depth": 8, "width": 10**12}, ["width", IN_WIDTH]),
+        ({"kind": "reactnet", "width": 10**12}, ["width", IN_WIDTH]),
+        ({"kind": "autoencoder", "code": 10**12}, ["code", IN_WIDTH]),
+        ({"kind": "autoencoder", "code": 2, "widths": [8] * 101}, ["widths", "a list of 1 to 100 whole numbers"]),
+        ({"kind": "dag_net", "widths": [8] * 201}, ["widths", "a list of at most 200 whole numbers"]),
+        ({"kind": "mlp", "depth": 9, "width": 10**6}, ["on digits: got a network of 8,000,", "at most 10,000,000,000"]),
+        ({"kind": "wide_resnet", "depth": 10, "widen": 1000, "base_width": 10**6}, ["on digits: ", "lower its widths"]),
+        ({"kind": "autoencoder", "code": 9, "skips": "none", "matched": True, "widths": [10**6] * 3}, ["parameters"]),
+    ],
+)
+def test_a_network_of_a_size_that_no_machine_holds_is_refused(errors_of, model, words):
+    (error,) = errors_of("models", "mlp", value=model)
+    assert "config.yaml: models.mlp" in error
+    for word in words:
+        assert word in error
+
+
+def test_epochs_have_an_end(errors_of):
+    (error,) = errors_of(*GRID, "training", value={"epochs": 10**12})
+    assert "grid[0].training.epochs: got 1000000000000; allowed: a whole number in [0, 10000000]" in error
+
+
+def test_epochs_of_a_method_have_an_end(make_config):
+    config = copy.deepcopy(CONFIG)
+    config["methods"]["sgd"]["training"] = {"epochs": "x9999"}
+    config["studies"]["gam"]["grid"][0] |= {"training": {"epochs": 10**6}, "snapshots": []}
+    config["studies"]["gam"]["grid"][0].pop("analyses")
+    with pytest.raises(
+        ConfigError, match=r"grid\[0\].training.epochs: got 9,999,000,000 for sgd; allowed: at most 10,"
+    ):
+        make_plan([make_config(config)])
+
+
+@pytest.mark.parametrize("settings", [{"batch_norm": "train"}, {"batch_norm": "recompute"}])
+@pytest.mark.parametrize("batches", [{"samples": 1}, {"samples": 3, "chunk_size": 2}])
+def test_batch_statistics_of_one_example_are_refused(make_config, settings, batches):
+    if settings["batch_norm"] == "train":
+        batches = {"samples": 1}
+    config = copy.deepcopy(CONFIG)
+    config["models"]["mlp"] = {"kind": "binary_mlp", "depth": 1, "width": 6}
+    config["methods"] = {"sgd": {"kind": "latent_sgd", "lr": 0.1, "real": {"kind": "sgd", "lr": 0.1}}}
+    config["studies"]["gam"]["grid"][0]["methods"] = ["sgd"]
+    del config["studies"]["gam"]["claims"]
+    config["analyses"]["spectrum"] |= {**settings, **batches}
+    (error,) = validate(make_plan([make_config(config)]))["errors"]
+    assert "config.yaml: analyses.spectrum: on gam/digits/mlp/sgd: batch_norm: its samples make a batch of 1" in error
+    config["analyses"]["spectrum"] = {"kind": "hessian_spectrum", **settings, "samples": 2}
+    assert validate(make_plan([make_config(config)]))["errors"] == []

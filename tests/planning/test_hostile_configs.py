@@ -101,6 +101,18 @@ HOSTILE = {  # the file's content, and what the line says
     "no truth": (good_with("0.1", "!!bool abc"), "lr: got 'abc'; allowed after this tag: true or false"),
     "400 digits": (good_with("epochs: 2", f"epochs: {NINES}"), "training.epochs: got a number of 400 digits; allowed"),
     "5,000 digits": (good_with("0.1", "9" * 5_000), "methods.descent.lr: got a number of 5000 digits"),
+    "400 digits and a fraction": (
+        good_with("0.1", f"{NINES}.5"),
+        "lr: got a number of 402 digits; allowed: at most 40",
+    ),
+    "true as a class": (
+        good_with("digits", "digits, positive: [yes]"),
+        "got True; allowed: a whole number >= 0 or a text",
+    ),
+    "a share of a class": (
+        good_with("digits", "digits, positive: [1.0]"),
+        "got 1.0; allowed: a whole number >= 0 or a",
+    ),
     "400 hexadecimal digits": (good_with("0.1", f"0x{NINES}"), "methods.descent.lr: got a number of 402 digits"),
     "2^63": (good_with("seeds: 3", f"seeds: {2**63}"), "allowed: whole numbers below 2^63"),
     "base 60": (good_with("epochs: 2", "epochs: 1:30"), 'got 1:30, which YAML reads as 90; write 90, or "1:30"'),

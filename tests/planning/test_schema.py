@@ -54,7 +54,11 @@ def changed(*keys, value):
             "methods.sgd.base.momentum: got 1; allowed: a number in [0, 1)",
         ),
         (("methods", "sgd"), {"kind": "sam", "base": SGD}, "methods.sgd: missing key 'rho'"),
-        (("methods", "sgd", "training"), {"epochs": "x0"}, "allowed: a whole number >= 0 or in a method x2, x4, ..."),
+        (
+            ("methods", "sgd", "training"),
+            {"epochs": "x0"},
+            "allowed: a whole number in [0, 10000000] or in a method x2, x4, ...",
+        ),
         (("methods", "sgd"), {"lr": 1}, "methods.sgd: missing key 'kind', which a new variant needs; variants there"),
         (("datasets", "digits", "pool"), 1.5, "datasets.digits.pool: got 1.5; allowed: a whole number >= 1 or null"),
         (("models", "mlp", "init"), "zeros", "got 'zeros'; allowed: one of uniform, normal, he, xavier"),

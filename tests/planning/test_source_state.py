@@ -141,3 +141,12 @@ def test_a_path_that_no_file_can_have_does_not_exist(make_config, path):
     assert len(problem) < 1_000
     assert problem.isprintable()
     assert plan.source_state(data) == "none"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_pipe_or_a_device_is_no_source(plan, images, make):
+    (data,) = [name for name in plan.fetches if name.startswith("image_folder-")]
+    images.rename(images.with_name("elsewhere"))
+    make(images)
+    (problem,) = plan.missing_source(data)
+    assert "which is a pipe, a socket or a device; allowed: the folder or archive of the images" in problem

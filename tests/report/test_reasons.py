@@ -64,3 +64,8 @@ def test_a_selector_reads_as_in_a_config():
     assert worded([because("no_baseline", wanted=wanted)]).endswith(
         "wanted: {baseline: {kind: sam, rho: {same_as: rho, times: 0.5}}, roles: [main]}"
     )
+
+
+def test_a_verdict_within_the_shortfall_says_what_its_estimate_does_not_see():
+    text = worded([because("within_shortfall", decision="supported", unit="", changed=[(0.1, -0.1, 0.3)])])
+    assert "where they all reach one maximum it is 0, and says nothing of others" in text

@@ -33,7 +33,7 @@ def one_step(batch, model_variant, method_variant):
     generator = torch.Generator().manual_seed(0)
     dataset = batch.train["dataset"]
     sizes = build(DATASETS, settings_of(dataset)).sizes
-    shape, num_classes, _, _ = view_of(dataset).sizes(sizes if sizes.num_classes else FOLDER)
+    shape, num_classes, *_ = view_of(dataset).sizes(sizes if sizes.num_classes else FOLDER)
     num_outputs = math.prod(shape) if batch.train["training"]["loss"] == "reconstruction" else num_classes
     objective = build_objective(
         TrainingSettings(**batch.train["training"]), lambda inputs: torch.zeros(len(inputs), num_classes)

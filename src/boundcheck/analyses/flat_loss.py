@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from boundcheck.contracts import LossFunction, Objective, Split
+from boundcheck.models.binary_mlp import StackableBatchNorm
 
 BatchNormMode = Literal["eval", "train", "recompute"]
 
@@ -100,7 +101,7 @@ class FlatNetwork:
 def recompute_batch_norm(model: nn.Module, inputs: Tensor, batch_size: int) -> None:
     """Replace the BatchNorm statistics of `model` by averages over `inputs` (n, ...), in place.
 
-    Every batch counts alike (momentum None), so batches are made as equal as they can be: with one batch the statistics
+    Every batch counts alike, so batches are made as equal as they can be: with one batch the statistics
     are exactly those of `inputs`; with more, the variance is the mean variance within a batch.
     """
     layers = batch_norm_layers(model)
@@ -111,9 +112,10 @@ def recompute_batch_norm(model: nn.Module, inputs: Tensor, batch_size: int) -> N
     model.eval()
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None
         layer.train()
-    for batch in inputs.tensor_split(-(-len(inputs) // batch_size)):
+    for number, batch in enumerate(inputs.tensor_split(-(-len(inputs) // batch_size)), start=1):
+        for layer in layers:
+            layer.momentum = 1 / number
         model(batch)
     for module, mode in modes:
         module.training = mode
@@ -121,9 +123,10 @@ def recompute_batch_norm(model: nn.Module, inputs: Tensor, batch_size: int) -> N
         layer.momentum = momentum
 
 
-def batch_norm_layers(model: nn.Module) -> list[_BatchNorm]:
+def batch_norm_layers(model: nn.Module) -> list[_BatchNorm | StackableBatchNorm]:
     """The BatchNorm layers of a network that keep statistics."""
-    return [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm | StackableBatchNorm)]
+    return [layer for layer in layers if isinstance(layer, StackableBatchNorm) or layer.track_running_stats]
 
 
 def _chunk_loss(network: FlatNetwork, objective: Objective, chunk: Split, weight: float) -> LossFunction:

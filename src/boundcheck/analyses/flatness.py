@@ -31,8 +31,9 @@ class Flatness:
     evaluator went; it never falls with ρ), `num_gradients` and `num_hvps`; of two radii or more
     `first_order_exponent`, the slope of log R¹ over log ρ.
     The error of both flatnesses is an estimate of how far they lie below the maximum, and no bound: what the best
-    ascent may still gain, and what more starts would find by the spread of the ascents (`curvature.ball.shortfall`). It
-    is NaN where a single ascent was followed. Those of `one_step_ratio` and `first_order_exponent` follow from it.
+    ascent may still gain, and what more starts would find by the spread of the ascents (`curvature.ball.shortfall`).
+    Where they all reach one maximum the estimate is 0, and says nothing of other maxima, which may be higher. It is NaN
+    where a single ascent was followed. Those of `one_step_ratio` and `first_order_exponent` follow from it.
     Radii relative to ‖θ‖ give the same rows named `relative_...`, coordinate = κ.
     Larger radii start also from the maximisers of smaller ones, so both flatnesses grow with ρ.
     A network that is not finite has only the row `loss`.

@@ -32,7 +32,8 @@ class HessianSpectrum:
         top_k: how many of the largest eigenvalues; of two and more copies are counted, which takes more products.
         bottom_k: how many of the smallest; likewise.
         samples: examples from the start of the training split; None: all of it.
-        tolerance: relative accuracy of the eigenvalues.
+        tolerance: relative accuracy of the eigenvalues, as a rule: errors up to 16 times as large were seen. The row's
+            error covered all of them.
         residual_tolerance: relative size that the residuals must reach.
         max_hvps: Hessian-vector products allowed; see `converged`.
         dtype: precision.

@@ -10,7 +10,7 @@ from torch import nn
 
 from boundcheck.cells.cell import Cell
 from boundcheck.cells.networks import build_network
-from boundcheck.contracts import Splits
+from boundcheck.contracts import Analysis, Splits
 from boundcheck.data.errors import DataError
 
 
@@ -36,17 +36,59 @@ def batch_problem(
     """
     if not has_lone_example(num_train, batch_size):
         return None
+    if not _needs_two(network, input_shape):
+        return None
+    sizes = f"batch_size {batch_size} and {num_train} training examples make a batch of 1"
+    advice = "set a batch_size or train_size without such a remainder"
+    return f"{sizes}, and the network's batch normalisation needs 2 or more; {advice}"
+
+
+def has_lone_sample(analysis: Analysis, num_train: int | None) -> bool:
+    """Whether an analysis takes statistics of a batch of one example; `num_train` is None where it is not known."""
+    mode = getattr(analysis, "batch_norm", "eval")
+    counts = [count for count in (getattr(analysis, "samples", None), num_train) if count is not None]
+    if mode == "eval" or not counts:
+        return False
+    size, num = min(counts), getattr(analysis, "chunk_size", None)
+    num_batches = -(-size // num) if num and mode == "recompute" else 1  # as equal as they can be
+    return size // num_batches == 1
+
+
+def sample_problem(
+    network: nn.Module, input_shape: tuple[int, ...], analysis: Analysis, num_train: int | None
+) -> str | None:
+    """Why an analysis has too few examples for the network's batch statistics, as `batch_problem`; None if not."""
+    if not has_lone_sample(analysis, num_train) or not _needs_two(network, input_shape):
+        return None
+    problem = "its samples make a batch of 1, and the network's batch normalisation needs 2 or more"
+    return f"batch_norm: {problem}; set more samples, another chunk_size, or batch_norm eval"
+
+
+def _needs_two(network: nn.Module, input_shape: tuple[int, ...]) -> bool:
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    dtype = next((parameter.dtype for parameter in network.parameters()), None)
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            network.train()(torch.zeros(1, *input_shape, device=device))
+            network.train()(torch.zeros(1, *input_shape, device=device, dtype=dtype))
     except ValueError:
-        sizes = f"batch_size {batch_size} and {num_train} training examples make a batch of 1"
-        advice = "set a batch_size or train_size without such a remainder"
-        return f"{sizes}, and the network's batch normalisation needs 2 or more; {advice}"
-    except (NotImplementedError, RuntimeError):  # a layer that the meta device does not know: the training will say
-        return None
-    return None
+        return True
+    except (NotImplementedError, RuntimeError):  # a layer that the meta device does not know: the job will say
+        return False
+    return False
+
+
+def refuse_unmeasurable(cell: Cell, splits: Splits) -> None:
+    """Check the sizes of the batches of a cell's analyses before it is measured.
+
+    Raises:
+        DataError: batch statistics would be those of one example.
+    """
+    num_train = len(splits.train.labels)
+    for name, analysis in cell.analyses.items():
+        if has_lone_sample(analysis, num_train):
+            network = build_network(cell, splits, cell.seeds[0])
+            if problem := sample_problem(network, splits.input_shape, analysis, num_train):
+                raise DataError(f"{cell.names}: analysis {name}: {problem}")
 
 
 def refuse_untrainable(cell: Cell, splits: Splits) -> None:

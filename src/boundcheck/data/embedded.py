@@ -20,7 +20,7 @@ from boundcheck.data.errors import DataError
 from boundcheck.data.sizes import Sizes
 from boundcheck.settings import settings
 
-DIGIT_NAMES = [str(digit) for digit in range(10)]
+DIGIT_NAMES = tuple(str(digit) for digit in range(10))
 MNIST5K_SHA256 = "809ec085d551285cf9efad12c42a6aead98c62f96eb9936cc5b778870773e50d"
 DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 
@@ -33,7 +33,7 @@ class MNIST5k:
         LeCun, Cortes, Burges, The MNIST database of handwritten digits; Raschka 2018, doi:10.21105/joss.00638.
     """
 
-    sizes: ClassVar[Sizes] = Sizes((1, 28, 28), 10, 4000, 1000)
+    sizes: ClassVar[Sizes] = Sizes((1, 28, 28), 10, 4000, 1000, DIGIT_NAMES)
 
     def fetch(self, root: Path) -> None:
         """Write the array file of the dataset into `root`."""
@@ -59,7 +59,7 @@ class Digits:
         Alpaydin, Kaynak 1998, Optical recognition of handwritten digits, doi:10.24432/C50P49.
     """
 
-    sizes: ClassVar[Sizes] = Sizes((1, 8, 8), 10, 1442, 355)
+    sizes: ClassVar[Sizes] = Sizes((1, 8, 8), 10, 1442, 355, DIGIT_NAMES)
 
     def fetch(self, root: Path) -> None:
         """Write the array file of the dataset into `root`."""

@@ -14,6 +14,7 @@ class Sizes(NamedTuple):
     num_classes: int | None = None
     num_train: int | None = None
     num_test: int | None = None
+    class_names: tuple[str, ...] = ()
 
     def viewed(self, train_size: int | None, test_size: int | None, pool: int | None) -> Sizes:
         """The sizes after choosing examples and pooling.

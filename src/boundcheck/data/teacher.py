@@ -18,7 +18,7 @@ from boundcheck.data.arrays import FILE_NAME
 from boundcheck.data.errors import DataError, explained, require
 from boundcheck.data.transfer import download, locked
 from boundcheck.manifests import remedy
-from boundcheck.settings import Count, Positive, settings
+from boundcheck.settings import Positive, Width, settings
 
 SIZE_MARGIN = 1.5  # torchvision gives the size of its files in megabytes, rounded
 DAMAGE = (SafetensorError, OSError, KeyError, ValueError)
@@ -46,7 +46,7 @@ class Teacher:
     model: str
     weights: str | None = None
     path: str | None = None
-    num_classes: Count | None = None
+    num_classes: Width | None = None
     mean: Sequence[float] | None = None
     std: Sequence[Positive] | None = None
 

@@ -57,8 +57,9 @@ class View:
         viewed = known.viewed(self.train_size, self.test_size, self.pool)
         if self.positive is None:
             return viewed
-        if viewed.num_classes is not None and not any(isinstance(given, str) for given in self.positive):
-            self._positive_labels(viewed.num_classes)
+        has_names = any(isinstance(given, str) for given in self.positive)
+        if known.num_classes is not None and (known.class_names or not has_names):
+            self._positive_labels(known.num_classes, known.class_names)
         return viewed._replace(num_classes=2)
 
     def _positive_labels(self, num_classes: int, class_names: Sequence[str] = ()) -> list[int]:

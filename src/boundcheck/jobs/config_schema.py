@@ -205,7 +205,7 @@ def training_schema() -> Schema:
     """The settings of a training in the form that they have in a config."""
     properties: dict[str, Any] = settings_schema(TrainingSettings)
     epochs = properties["epochs"]
-    count = {key: epochs.pop(key) for key in ("type", "minimum")}
+    count = {key: epochs.pop(key) for key in ("type", "minimum", "maximum")}
     epochs["anyOf"] = [count, TIMES]
     kept = {key: properties["teacher"][key] for key in ("description", "default")}
     properties["teacher"] = {**kept, "words": "the name of a dataset of kind teacher", **_ref("name")}

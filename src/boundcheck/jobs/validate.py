@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from torch import nn
+
 from boundcheck.analyses import ANALYSES
 from boundcheck.callbacks import CALLBACKS
 from boundcheck.cells.cell import build_callbacks
 from boundcheck.cells.resolved import resolved_settings, settings_of, view_of
-from boundcheck.cells.trainable import batch_problem, has_lone_example
+from boundcheck.cells.trainable import batch_problem, has_lone_example, has_lone_sample, sample_problem
 from boundcheck.claims import CHECKS, CLAIMS
 from boundcheck.data import DATASETS
 from boundcheck.data.sizes import Sizes
@@ -25,6 +27,8 @@ from boundcheck.settings import TrainingSettings
 from boundcheck.training.recorders import Recorders
 
 SECTIONS = {"datasets": DATASETS, "models": MODELS, "methods": METHODS, "analyses": ANALYSES}
+
+MAX_PARAMETERS = 10**10  # 40 GB in float32
 
 STRAY_KEYS = {  # keys that `settings_of` removes, so that no kind would refuse them
     "datasets": {"name", "training"},
@@ -79,35 +83,52 @@ def _with_view_keys(section: str, problem: str) -> str:
 def _shape_errors(plan: Plan) -> Iterator[str]:
     """Errors for networks that cannot be built for the inputs of a dataset, if their shape is known beforehand."""
     for batch in {(batch.study, batch.dataset, batch.model): batch for batch in plan.batches.values()}.values():
-        shape, num_classes, _, _ = _sizes(batch.train["dataset"])
+        shape, num_classes, *_ = _sizes(batch.train["dataset"])
         model = build(MODELS, settings_of(batch.train["model"]))
         if shape is not None and isinstance(model, KnowsArchitecture):
             try:
-                model.architecture(shape, num_classes or 1)
+                _network(model, shape, num_classes)
             except ValueError as error:
                 where = plan.scopes[batch.study].keys["models", batch.model]
                 yield str(plan.sources.error(where, f"on {batch.dataset}: {error}"))
 
 
+def _network(model: KnowsArchitecture, shape: tuple[int, ...], num_classes: int | None) -> nn.Module:
+    """The network on the meta device; a ValueError says why there is none."""
+    try:
+        network = model.architecture(shape, num_classes or 1)
+    except RuntimeError as error:  # sizes that torch cannot count
+        raise ValueError(f"{str(error).splitlines()[0]}; lower its widths") from None
+    num_parameters = sum(parameter.numel() for parameter in network.parameters())
+    if num_parameters > MAX_PARAMETERS:
+        allowed = f"at most {MAX_PARAMETERS:,}; lower its widths or its depth"
+        raise ValueError(f"got a network of {num_parameters:,} parameters; allowed: {allowed}")
+    return network
+
+
 def _batch_errors(plan: Plan) -> Iterator[str]:
-    """Errors for networks that need larger batches than the sizes of a dataset leave, if both are known beforehand."""
-    for batch in {batch.cell: batch for batch in plan.batches.values()}.values():
-        shape, num_classes, num_train, _ = _sizes(batch.train["dataset"])
+    """Errors for networks that need larger batches than there are examples, as far as sizes are known beforehand."""
+    for batch in plan.batches.values():
+        shape, num_classes, num_train, *_ = _sizes(batch.train["dataset"])
         batch_size = TrainingSettings(**batch.train["training"]).batch_size
-        if shape is None or num_train is None or not has_lone_example(num_train, batch_size):
-            continue
+        is_lone = num_train is not None and has_lone_example(num_train, batch_size)
+        analyses = {variant["name"]: build(ANALYSES, settings_of(variant)) for variant in batch.analyses}
+        lone = {name: analysis for name, analysis in analyses.items() if has_lone_sample(analysis, num_train)}
         model = build(MODELS, settings_of(batch.train["model"]))
-        if not isinstance(model, KnowsArchitecture) or _skips(
-            build(METHODS, settings_of(batch.train["method"])), model
-        ):
+        if shape is None or not (is_lone or lone) or not isinstance(model, KnowsArchitecture):
+            continue
+        if _skips(build(METHODS, settings_of(batch.train["method"])), model):
             continue
         try:
-            network = model.architecture(shape, num_classes or 1)
+            network = _network(model, shape, num_classes)
         except ValueError:  # `_shape_errors` says so
             continue
-        if problem := batch_problem(network, shape, num_train, batch_size):
-            where = plan.scopes[batch.study].keys["datasets", batch.dataset]
-            yield str(plan.sources.error(where, f"on {batch.cell}: {problem}"))
+        keys = plan.scopes[batch.study].keys
+        if num_train is not None and (problem := batch_problem(network, shape, num_train, batch_size)):
+            yield str(plan.sources.error(keys["datasets", batch.dataset], f"on {batch.cell}: {problem}"))
+        for name, analysis in lone.items():
+            if problem := sample_problem(network, shape, analysis, num_train):
+                yield str(plan.sources.error(keys["analyses", name], f"on {batch.cell}: {problem}"))
 
 
 def _sizes(dataset: Mapping[str, Any]) -> Sizes:

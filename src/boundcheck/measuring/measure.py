@@ -16,6 +16,7 @@ from boundcheck.cells.examples import Examples, NetworkInputs, load_examples, pr
 from boundcheck.cells.machine import machine
 from boundcheck.cells.networks import build_network, cell_objective
 from boundcheck.cells.resource_errors import explained_resource_errors
+from boundcheck.cells.trainable import refuse_unmeasurable
 from boundcheck.contracts import Analysis, Snapshot, Split
 from boundcheck.manifests import MEASURE_PROVENANCE, write_manifest
 from boundcheck.measuring.snapshot_files import Snapshots
@@ -46,6 +47,7 @@ def measure(
         code: version of the code that decides the numbers, kept in the provenance.
 
     Raises:
+        DataError: an analysis has too few examples for the network's batch normalisation.
         MemoryError: memory ran out; the message names the cell and what to lower.
         OSError: the disk is full.
         ResultError: the data or the snapshots are damaged, or of another training than the spec describes.
@@ -62,6 +64,7 @@ def measure(
 
 def _columns(cell: Cell, examples: Examples, snapshots: Snapshots) -> dict[str, list[Any]]:
     """The columns of the tidy table of all measurements."""
+    refuse_unmeasurable(cell, examples.splits)
     train, test = _measured_splits([*cell.analyses.values()], examples)
     objective = cell_objective(cell, examples)
     num_examples = len(examples.splits.train.labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
@@ -12,7 +13,7 @@ from torch import nn
 from boundcheck.models.construction import allocate
 from boundcheck.models.dag_net import Activation, described, initialize
 from boundcheck.models.dag_topology import Parents, autoencoder_dag, num_parameters, sequential
-from boundcheck.settings import Count, MinLen, NotNegative, settings
+from boundcheck.settings import MaxLen, MinLen, NotNegative, Width, settings
 
 
 @settings
@@ -32,8 +33,8 @@ class Autoencoder:
         init_scale: as of `DAGNet`.
     """
 
-    code: Count
-    widths: Annotated[Sequence[Count], MinLen(1)] = (24, 12)
+    code: Width
+    widths: Annotated[Sequence[Width], MinLen(1), MaxLen(100)] = (24, 12)
     skips: Literal["none", "inside"] = "inside"
     matched: bool = False
     activation: Activation = "tanh"
@@ -67,11 +68,11 @@ class Autoencoder:
 
     def _matched_widths(self, budget: int, parents: Parents, num_inputs: int, num_outputs: int) -> list[int]:
         """The layer widths of the widest network with at most `budget` parameters."""
-        best = self._layer_widths(self.widths, num_inputs, num_outputs)
-        for first in range(self.widths[0] + 1, budget + 1):
+
+        def widened(first: int) -> list[int]:
             hidden = [round(width * first / self.widths[0]) for width in self.widths]
-            widths = self._layer_widths(hidden, num_inputs, num_outputs)
-            if num_parameters(widths, parents, self.bias) > budget:
-                break
-            best = widths
-        return best
+            return self._layer_widths(hidden, num_inputs, num_outputs)
+
+        firsts = range(self.widths[0] + 1, budget + 1)
+        num_fitting = bisect_right(firsts, budget, key=lambda first: num_parameters(widened(first), parents, self.bias))
+        return widened(self.widths[0] + num_fitting)

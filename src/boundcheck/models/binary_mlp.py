@@ -22,7 +22,7 @@ from boundcheck.models.binary_layers import (
 from boundcheck.models.binary_model import BinaryModel
 from boundcheck.models.construction import allocate, initialize_linear
 from boundcheck.models.mlp import StackableLinear
-from boundcheck.settings import Count, Positive, settings
+from boundcheck.settings import Depth, Positive, Width, settings
 
 
 class StackableBatchNorm(nn.Module):
@@ -51,6 +51,11 @@ class StackableBatchNorm(nn.Module):
         """Weight 1, bias 0, running mean 0, running variance 1."""
         for tensor, value in ((self.weight, 1), (self.bias, 0), (self.running_mean, 0), (self.running_var, 1)):
             nn.init.constant_(tensor, value)
+
+    def reset_running_stats(self) -> None:
+        """Running mean 0, running variance 1."""
+        nn.init.zeros_(self.running_mean)
+        nn.init.ones_(self.running_var)
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, f) -> (b, f); of a stack, (k, b, f) -> (k, b, f).
@@ -109,8 +114,8 @@ class BinaryMLP(BinaryModel):
         Courbariaux et al. 2016, Binarized neural networks, arXiv:1602.02830.
     """
 
-    depth: Count
-    width: Count
+    depth: Depth
+    width: Width
     init: Init = "uniform"
     init_scale: Positive = 0.1
     weight_gradient: WeightGradient = "identity"

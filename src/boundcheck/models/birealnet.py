@@ -21,7 +21,7 @@ from boundcheck.models.binary_layers import (
 from boundcheck.models.binary_model import BinaryModel
 from boundcheck.models.construction import allocate, initialize_linear
 from boundcheck.models.convolution import PadChannels, conv, image_channels
-from boundcheck.settings import Count, Positive, settings
+from boundcheck.settings import Positive, Width, settings
 
 CIFARDepth = Literal[8, 14, 20, 32, 44]
 Depth = Literal[CIFARDepth, 18, 34]
@@ -69,7 +69,7 @@ class BiRealNet(BinaryModel):
     """
 
     depth: Depth
-    width: Count | None = None
+    width: Width | None = None
     shortcut: Literal["projection", "pad"] = "projection"
     init: Init = "uniform"
     init_scale: Positive = 0.001

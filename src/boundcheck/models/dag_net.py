@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from boundcheck.models.construction import allocate
 from boundcheck.models.dag_topology import Parents, checked, complete_dag, sequential
-from boundcheck.settings import Count, NotNegative, settings
+from boundcheck.settings import MaxLen, NotNegative, Width, settings
 
 Activation = Literal["sigmoid", "tanh", "linear"]
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -109,7 +109,7 @@ class DAGNet:
         init_scale: factor of the initial values, which are U(−1/√m, 1/√m), m the number of all inputs of a layer.
     """
 
-    widths: Sequence[Count]
+    widths: Annotated[Sequence[Width], MaxLen(200)]
     parents: Topology | Sequence[Sequence[int]] = "complete"
     activation: Activation = "tanh"
     output: Activation = "linear"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from boundcheck.models.construction import allocate, initialize_linear
-from boundcheck.settings import Count, CountOrZero, NotNegative, settings
+from boundcheck.settings import Ge, Le, NotNegative, Width, settings
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
@@ -77,8 +77,8 @@ class MLP:
         init_scale: factor of all initial values.
     """
 
-    depth: CountOrZero
-    width: Count
+    depth: Annotated[int, Ge(0), Le(1000)]
+    width: Width
     activation: Literal["tanh", "gelu", "softplus", "silu", "relu"] = "tanh"
     bias: bool = True
     init: Literal["uniform", "normal", "he", "xavier"] = "uniform"

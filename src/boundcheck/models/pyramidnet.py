@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from itertools import pairwise
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from boundcheck.models.convolution import PadChannels, conv, he_initialized, image_channels
-from boundcheck.settings import Count, NotNegative, settings
+from boundcheck.settings import Depth, Ge, Le, settings
 
 FIRST_WIDTH = 16
 EXPANSION = 4  # of a bottleneck
@@ -55,8 +55,8 @@ class PyramidNet:
         Han, Kim, Kim 2017, Deep pyramidal residual networks, arXiv:1610.02915.
     """
 
-    depth: Count = 110
-    alpha: NotNegative = 270
+    depth: Depth = 110
+    alpha: Annotated[float, Ge(0), Le(1_000_000)] = 270
     bottleneck: bool = True
     stackable: ClassVar[bool] = False
 

@@ -19,7 +19,7 @@ from boundcheck.models.binary_layers import (
 from boundcheck.models.binary_model import BinaryModel
 from boundcheck.models.birealnet import binary_initialized
 from boundcheck.models.convolution import conv, image_channels
-from boundcheck.settings import Count, Positive, settings
+from boundcheck.settings import Positive, Width, settings
 
 WIDTHS = (1, 2, 4, 4, 8, 8, 16, 16, 16, 16, 16, 16, 32, 32)  # in units of the first
 
@@ -85,7 +85,7 @@ class ReActNet(BinaryModel):
         Liu et al. 2020, ReActNet, arXiv:2003.03488.
     """
 
-    width: Count = 32
+    width: Width = 32
     init: Init = "uniform"
     init_scale: Positive = 0.001
     weight_gradient: WeightGradient = "identity"

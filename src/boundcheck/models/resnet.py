@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from boundcheck.models.convolution import PadChannels, conv, he_initialized, image_channels
-from boundcheck.settings import Count, settings
+from boundcheck.settings import Width, settings
 
 CIFARDepth = Literal[8, 14, 20, 32, 44, 56, 110]
 Depth = Literal[CIFARDepth, 18, 34, 50, 101, 152]
@@ -86,7 +86,7 @@ class ResNet:
     """
 
     depth: Depth
-    width: Count | None = None
+    width: Width | None = None
     stem: Literal["cifar", "imagenet"] | None = None
     zero_init_residual: bool = False
     stackable: ClassVar[bool] = False

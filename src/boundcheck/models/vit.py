@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from boundcheck.models.construction import allocate, initialize_linear
-from boundcheck.settings import Count, Positive, settings
+from boundcheck.settings import Depth, Factor, Width, settings
 
 
 class Size(NamedTuple):
@@ -120,12 +120,12 @@ class ViT:
         Touvron et al. 2021, Training data-efficient image transformers, arXiv:2012.12877 (the sizes ti and s).
     """
 
-    patch: Count
+    patch: Width
     size: Literal["ti", "s", "b"] | None = None
-    dim: Count | None = None
-    depth: Count | None = None
-    heads: Count | None = None
-    mlp_ratio: Positive = 4
+    dim: Width | None = None
+    depth: Depth | None = None
+    heads: Width | None = None
+    mlp_ratio: Factor = 4
     zero_head: bool = True
     attention: Literal["explicit", "fused"] = "explicit"
     activation: ClassVar[str] = "gelu"

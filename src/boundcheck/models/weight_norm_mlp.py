@@ -10,7 +10,7 @@ from torch import Tensor
 
 from boundcheck.models.construction import allocate
 from boundcheck.models.weight_norm_network import WeightNormNetwork
-from boundcheck.settings import Count, Positive, in_words, settings
+from boundcheck.settings import Depth, Positive, Width, in_words, settings
 
 Activation = Annotated[
     Literal["tanh", "gelu", "softplus", "silu"],
@@ -38,8 +38,8 @@ class WeightNormMLP:
             U(−1/√m_L, 1/√m_L) and not scaled.
     """
 
-    depth: Count
-    width: Count
+    depth: Depth
+    width: Width
     activation: Activation = "tanh"
     normalised: bool = True
     scales: Literal["paper", "plain"] = "paper"

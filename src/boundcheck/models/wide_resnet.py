@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from boundcheck.models.convolution import conv, he_initialized, image_channels
-from boundcheck.settings import Count, settings
+from boundcheck.settings import Depth, Ge, Le, Width, settings
 
 
 class PreActivationBlock(nn.Module):
@@ -48,9 +48,9 @@ class WideResNet:
         Zagoruyko, Komodakis 2016, Wide residual networks, arXiv:1605.07146.
     """
 
-    depth: Count
-    widen: Count
-    base_width: Count = 16
+    depth: Depth
+    widen: Annotated[int, Ge(1), Le(1000)]
+    base_width: Width = 16
     stackable: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 from boundcheck.planning.config import Config, ConfigError, Sources
 from boundcheck.planning.fetches import data_name
 from boundcheck.planning.plan import Batch, Plan
-from boundcheck.planning.schema import training_defaults, validate_schema
+from boundcheck.planning.schema import most_epochs, training_defaults, validate_schema
 from boundcheck.planning.sweeps import Scope, scope_of
 from boundcheck.planning.yaml_files import all_mistakes
 
 DEFAULT_TRAINING = training_defaults()
+MAX_EPOCHS = most_epochs()
 NEEDED = ("datasets", "models", "methods", "seeds")  # keys of a block, its study's defaults included
 MAIN_ROLE = "main"
 RULES = ("all", "data", "fetch", "train", "train_batch", "measure", "measure_batch", "check", "check_study", "report")
@@ -154,6 +155,9 @@ def _training(plan: Plan, where: tuple[Any, ...], block: Config, method: str) ->
         if isinstance(epochs, str):
             raise plan.sources.error((*where, "training", "epochs"), f"got {epochs!r}; allowed here: a whole number")
         training["epochs"] = int(training["epochs"][1:]) * epochs
+    if training["epochs"] > MAX_EPOCHS:
+        problem = f"got {training['epochs']:,} for {method}; allowed: at most {MAX_EPOCHS:,}"
+        raise plan.sources.error((*where, "training", "epochs"), problem)
     last = training["epochs"]
     for key, latest in (
         ("warmup_epochs", training["warmup_epochs"]),

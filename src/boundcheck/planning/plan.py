@@ -99,17 +99,16 @@ class Plan:
         path = variant.get("path")
         if path is None:
             return "none"
-        state = (source_state(_source(path)) if _exists(path) else None) or recorded_source_state(
-            data, self.fetch_spec(data)
-        )
+        state = source_state(_source(path)) or recorded_source_state(data, self.fetch_spec(data))
         return state or "none"
 
     def missing_source(self, data: str) -> list[str]:
         """An error message if the folder or archive of a dataset does not exist, else an empty list."""
         path = self.fetches[data].get("path")
-        if path is None or _exists(path):
+        what = None if path is None else _why_unreadable(path)
+        if what is None:
             return []
-        problem = f"got {shown(path)}, which does not exist; allowed: the folder or archive of the images"
+        problem = f"got {shown(path)}, which {what}; allowed: the folder or archive of the images"
         batch = next(batch for batch in self.batches.values() if data in batch.data)
         where = self.scopes[batch.study].keys["datasets", batch.datasets[batch.data.index(data)]]
         return [str(self.sources.error((*where, "path"), problem))]
@@ -238,8 +237,12 @@ def _source(path: str) -> Path:
         return Path(path)
 
 
-def _exists(path: str) -> bool:
+def _why_unreadable(path: str) -> str | None:
+    """What is wrong with the path of a folder or archive; None if nothing is seen from outside."""
     try:
-        return _source(path).exists()
+        source = _source(path)
+        if source.is_dir() or source.is_file():
+            return None
+        return "is a pipe, a socket or a device" if source.exists() else "does not exist"
     except OSError:  # such as a name that is too long
-        return False
+        return "does not exist"

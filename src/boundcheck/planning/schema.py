@@ -32,6 +32,11 @@ def training_defaults() -> dict[str, Any]:
     return {key: value for key, value in defaults.items() if value is not None and key not in DISTILLATION}
 
 
+def most_epochs() -> int:
+    """The largest number of epochs of a training."""
+    return int(schema()["$defs"]["training"]["properties"]["epochs"]["anyOf"][0]["maximum"])
+
+
 def validate_schema(config: Config, sources: Sources) -> None:
     """Check a merged config against the JSON schema.
 
@@ -39,7 +44,6 @@ def validate_schema(config: Config, sources: Sources) -> None:
         ConfigError: one line for every problem, in words.
     """
     from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import relevance
     from jsonschema.validators import extend
 
     integers = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
@@ -49,7 +53,7 @@ def validate_schema(config: Config, sources: Sources) -> None:
     messages: list[str] = []
     for error in validator.iter_errors(config):
         while any(part.absolute_path != error.absolute_path for part in error.context):
-            error = max(error.context, key=relevance)
+            error = max(error.context, key=lambda part: len(part.absolute_path))  # of the value's own type
         if not _may_be_newer(error):
             messages += [str(sources.error(keys, text)) for keys, text in _explain(error, config)]
     if messages:

@@ -20,7 +20,7 @@ MAX_LINES = 50  # mistakes that are told at once
 MAX_INTEGER = 2**63
 LONGEST_NUMBER = 40  # characters
 TAG = "tag:yaml.org,2002:"
-STR, NULL, MAP, SEQ = (f"{TAG}{name}" for name in ("str", "null", "map", "seq"))
+STR, INT, NULL, MAP, SEQ = (f"{TAG}{name}" for name in ("str", "int", "null", "map", "seq"))
 MERGE = f"{TAG}merge"  # the tag of the key `<<`
 LEAF = (1, 1)
 TOO_DEEP = f"more than {MAX_DEPTH} levels of lists and mappings; allowed: fewer"
@@ -197,7 +197,8 @@ def _check_scalar(node: Any, keys: tuple[Any, ...], loader: Any) -> None:
     except (ValueError, KeyError, OverflowError):
         raise _mistake(node, keys, f"got {shown(node.value)}; allowed after this tag: {_type(node)}") from None
     if isinstance(value, int) and abs(value) >= MAX_INTEGER:
-        raise _mistake(node, keys, f"got a number of {len(node.value)} digits; allowed: whole numbers below 2^63")
+        allowed = "whole numbers below 2^63" if node.tag == INT else f"at most {LONGEST_NUMBER}"
+        raise _mistake(node, keys, f"got a number of {len(node.value)} digits; allowed: {allowed}")
     digits = node.value.lstrip("+-").replace("_", "")
     is_octal = len(digits) > 1 and digits.isdigit() and digits[0] == "0"
     if ":" in digits or is_octal:

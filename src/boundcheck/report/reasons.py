@@ -112,7 +112,8 @@ def _within_shortfall(decision: str, unit: str, changed: Sequence[Sequence[float
     effects = " or ".join(f"{mean:+.3g} [{low:+.3g}, {high:+.3g}] {unit}".rstrip() for mean, low, high in changed)
     return (
         f"{decision} by the values found, but ascents find maxima from below: with what they are estimated to have "
-        f"missed the effect is {effects}, which does not say so"
+        f"missed the effect is {effects}, which does not say so (the estimate is made from the spread of the ascents: "
+        "where they all reach one maximum it is 0, and says nothing of others)"
     )
 
 
