@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import torch
 
 from boundcheck.contracts import Splits
-from boundcheck.data.archives import Files, open_files
+from boundcheck.data.archives import open_files
 from boundcheck.data.arrays import Arrays, new_arrays, read_arrays
 from boundcheck.data.errors import DataError
+from boundcheck.data.files import Files
 from boundcheck.data.sizes import Sizes
 from boundcheck.settings import Count, CountOrZero, InnerShare, Len, MinLen, NoTruth, in_words, settings
 
@@ -86,9 +87,10 @@ class ImageFolder:
         """
         from boundcheck.data.class_folders import find_pictures
         from boundcheck.data.pictures import picture_size
+        from boundcheck.data.split_folders import LINK
 
         with open_files(Path(self.path).expanduser()) as files:
-            found = find_pictures(files.names, self.path, self.split, self.split_seed)
+            found = find_pictures(files.names, self.path, self.split, self.split_seed, files.repeats, files.doubles)
             first = next(name for name in files.names if name in found.rows)
             first_size = picture_size(files.read(first), f"{self.path}: {first}")
             shape = (self.channels, *(self.sides or first_size))
@@ -98,8 +100,7 @@ class ImageFolder:
                 changes = self._fill(arrays, files, found.rows, num_threads)
         passed_over = found.passed_over
         if files.repeats:
-            reason = "a link to a folder that is read under another name or lies above"
-            passed_over = {**passed_over, reason: (len(files.repeats), files.repeats[0])}
+            passed_over = {**passed_over, LINK: (len(files.repeats), files.repeats[0])}
         return {
             "classes": found.classes,
             "pictures": found.counts(),
