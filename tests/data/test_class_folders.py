@@ -30,6 +30,8 @@ def test_numbers_are_sorted_as_numbers():
     assert in_order(["10", "9", "b"]) == ["10", "9", "b"]
     assert in_order(["02", "1", "10", "01"]) == ["01", "1", "02", "10"]
     assert in_order(["9" * 5000, "10"]) == ["10", "9" * 5000]  # a name in an archive may be as long
+    assert in_order(["3", "-10", "-9", "0"]) == ["-10", "-9", "0", "3"]
+    assert in_order(["--1", "-9", "-10"]) == ["--1", "-10", "-9"]
     assert find_pictures(both(*(f"{label}/x.png" for label in names)), "mine").classes == names
 
 
@@ -103,6 +105,13 @@ def test_pictures_of_a_class_may_lie_deeper_and_files_beside_the_classes_are_tol
 def test_names_that_no_terminal_should_see_are_refused(name):
     with pytest.raises(DataError, match=r"mine: the name .*\\.* is not plain text"):
         find_pictures([*both("ant/x.png", "cat/x.png"), name], "mine")
+
+
+def test_control_characters_are_told_from_bytes_that_are_no_text():
+    with pytest.raises(DataError, match=r"is not plain text in UTF-8; rename"):
+        find_pictures(["train/a\udcffnt/x.png"], "mine")
+    with pytest.raises(DataError, match=r"is not plain text: it holds the control character '\\n'; rename"):
+        find_pictures(["train/a\nnt/x.png"], "mine")
 
 
 def test_such_names_of_other_files_do_no_harm():

@@ -163,6 +163,9 @@ def test_a_full_disk(tmp_path, pictures, full_disk):
         ("resize", {"resize": 8}),
         ("resize", {"size": 8, "resize": 7}),
         ("resize", {"size": [8, 9], "resize": 8}),
+        ("resize", {"size": 224, "resize": 4097}),
+        ("size", {"size": 100_000}),
+        ("size", {"size": [4096, 4097]}),
     ],
 )
 def test_settings_that_make_no_sense(field, settings):

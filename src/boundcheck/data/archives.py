@@ -27,11 +27,11 @@ class Tar:
     """The files of a tar archive, compressed or not, in the order in which the archive holds them."""
 
     def __init__(self, archive: tarfile.TarFile) -> None:
-        self._archive, self._members, self.repeats = archive, {}, list[str]()
+        self._archive, self._members, self.repeats = archive, dict[str, Any](), list[str]()
         for member in archive:
             _refuse(str(archive.name), member.name, not (member.isfile() or member.isdir()))
             if member.isfile():
-                self._members[str(PurePosixPath(member.name))] = member
+                _add(self._members, member.name, member, str(archive.name))
         _check_end(archive)
         self.names = list(self._members)
 
@@ -94,12 +94,15 @@ class Zip:
     """The files of a zip archive; each is checked against its CRC when it is read."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
-        self._archive, self._members, self.repeats = archive, {}, list[str]()
+        self._archive, self._members, self.repeats = archive, dict[str, Any](), list[str]()
         for member in archive.infolist():
             kind = stat.S_IFMT(member.external_attr >> 16)
             _refuse(str(archive.filename), member.filename, kind not in (0, stat.S_IFREG, stat.S_IFDIR))
+            if "\\" in member.filename:
+                problem = f"member {member.filename!r} has a backslash, where a zip has a slash between folders"
+                raise DataError(f"{archive.filename}: {problem}; make the archive again with another program")
             if not member.is_dir():
-                self._members[str(PurePosixPath(member.filename))] = member
+                _add(self._members, member.filename, member, str(archive.filename))
         self.names = list(self._members)
 
     def doubles(self, names: Iterable[str]) -> set[str]:
@@ -110,11 +113,22 @@ class Zip:
         """The content of one file."""
         subject = f"{self._archive.filename}: {name}"
         with explained(subject, ADVICE, Exception):
+            if self._members[name].flag_bits & 1:
+                advice = "unpack it yourself, or make or fetch it again without a password"
+                raise DataError(f"{subject}: encrypted with a password; {advice}")
             refuse_size(subject, self._members[name].file_size)
             packing = self._members[name].compress_type
             size = PIECE if packing in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) else SMALL_PIECE
             with self._archive.open(self._members[name]) as file:
                 return limited(file, subject, size)
+
+
+def _add(members: dict[str, Any], name: str, member: object, archive: str) -> None:
+    """Add a member under its plain name. Of two with the same name only one could be read."""
+    plain = str(PurePosixPath(name))
+    if plain in members:
+        raise DataError(f"{archive}: two members have the name {plain!r}; make the archive again with each file once")
+    members[plain] = member
 
 
 def _refuse(archive: str, name: str, is_special: bool) -> None:

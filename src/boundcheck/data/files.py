@@ -61,6 +61,9 @@ class Folder:
         """The content of one file. What is no regular file is refused before it is opened: a pipe would never end."""
         path = self._top + name
         with explained(path, "make the file readable or remove it", OSError):
+            if os.path.islink(path) and not os.path.lexists(os.path.realpath(path)):
+                problem = f"a link to {os.readlink(path)!r}, where nothing is"
+                raise DataError(f"{path}: {problem}; put the file there or remove the link")
             about = os.stat(path)
             refuse_kind(path, about.st_mode)
             refuse_size(path, about.st_size)
