@@ -162,12 +162,17 @@ REFUSED = {
         ["train/ant/x.png", "train/cat/x.png"],
         {"links": ["test"]},
         r"no pictures in test \(or val\) \(there is 'train'\), and 'test' is a link to a folder that is read under "
-        "another name or lies above; expected .*: put a copy of its folder there",
+        "another name or lies above; expected .*: put a folder of pictures there instead of the link",
     ),
     "a link instead of a class": (
         [*both("ant/x.png", "cat/x.png"), "test/bird/x.png"],
         {"links": ["train/bird"]},
-        "class 'bird' has no pictures in train, and 'train/bird' is a link to .*; put a copy of its folder there",
+        "class 'bird' has no pictures in train, and 'train/bird' is a link to .*; put a folder of pictures there",
+    ),
+    "links instead of a class in both splits": (
+        [*both("ant/x.png", "cat/x.png"), "birds/x.png"],
+        {"links": ["test/bird", "train/bird"]},
+        "class 'bird' has no pictures in train, and 'train/bird' is a link to .*; put a folder of pictures there",
     ),
     "a link instead of the only other class": (
         both("ant/x.png"),
@@ -187,6 +192,11 @@ def test_what_lies_in_the_wrong_place_is_refused(name):
     names, settings, message = REFUSED[name]
     with pytest.raises(DataError, match=f"^mine: {message}"):
         find_pictures(names, "mine", **settings)
+
+
+def test_hidden_folders_hold_no_splits():
+    names = [f"mine/{name}" for name in both("ant/x.png", "cat/x.png")]
+    assert find_pictures([*names, ".git/train/ant/x.png", "other/train/._x.png"], "mine").classes == ["ant", "cat"]
 
 
 def test_one_folder_in_each_class_is_no_class():

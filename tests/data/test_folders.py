@@ -221,7 +221,9 @@ def test_a_link_that_a_split_is_missing_for_is_named(tmp_path, pictures):
     folder, _ = pictures
     shutil.rmtree(folder / "test")
     (folder / "test").symlink_to("train")
-    refused(tmp_path, r"no pictures in test.*'test' is a link to a folder that is read.*: put a copy", folder)
+    refused(
+        tmp_path, r"no pictures in test.*'test' is a link to a folder that is read.*: put a folder of pictures", folder
+    )
 
 
 def test_pictures_without_splits(tmp_path, pictures):

@@ -124,12 +124,16 @@ def _classes(splits: Splits, listing: Listing) -> list[str]:
     """The class names in the order of their labels, if both splits have the same."""
     source, layout = listing.path, splits.layout
     labels = {place.label for place in splits.train.values()}
-    if odd := sorted({place.label for place in splits.test.values()} ^ labels):
-        missing = "test" if odd[0] in labels else "train"
-        links = [f"{splits.read[missing == 'test']}{odd[0]}"]
-        links = [link for link in links if link in listing.links]
-        advice = "put a copy of its folder there: " if links else ""
-        problem = f"class {odd[0]!r} has no pictures in {missing}{told(links)}"
+    linked = set.intersection(*({link[len(start) :] for link in links_in(listing, start)} for start in splits.read))
+    odd = {place.label for place in splits.test.values()} ^ labels
+    if len(splits.read) > 1:  # a class that is a link in both splits is missing in both
+        odd |= linked - labels
+    if odd:
+        first = min(odd)
+        missing, start = ("test", splits.read[-1]) if first in labels else ("train", splits.read[0])
+        links = [link for link in listing.links if link == f"{start}{first}"]
+        advice = "put a folder of pictures there instead of the link: " if links else ""
+        problem = f"class {first!r} has no pictures in {missing}{told(links)}"
         raise DataError(f"{source}: {problem}; {advice}both splits need the same classes")
     if not labels:
         raise DataError(f"{source}: no pictures in class folders{seen(listing.names, '')}; {layout}")

@@ -64,7 +64,7 @@ def both_splits(listing: Listing) -> Splits:
         other = [name for name in _below(listing.names, top) if TO_RENAME.get(name.casefold()) in names]
         advice = "" if test else WITHOUT_SPLITS
         if links:
-            advice = ": put a copy of its folder there"
+            advice = ": put a folder of pictures there instead of the link"
         elif other:
             advice = f": rename {other[0]!r} to {names[0]}"
         problem = f"no pictures in {missing}{seen(listing.names, top)}{told(links)}"
@@ -89,7 +89,7 @@ def divided(listing: Listing, share: float, seed: int) -> Splits:
     of_splits = {*TO_RENAME, *(name for names in NAMES.values() for name in names)}
     if odd := sorted(label for label in by_class if label.casefold() in of_splits):
         problem = f"the folder {odd[0]!r} looks like a split, not a class"
-        raise DataError(f"{path}: {problem}; {LAYOUT}, or another name of the class: rename the folder")
+        raise DataError(f"{path}: {problem}; {LAYOUT}: rename the folder, to another name if it is a class")
     test: set[str] = set()
     for label, members in by_class.items():
         if len(members) < 2:
@@ -178,7 +178,10 @@ def _split_folders(listing: Listing, top: str) -> Mapping[str, str]:
 def _top(listing: Listing) -> str:
     """The folder above `train/` with a slash, or "" if there is none."""
     tops: dict[str, str] = {}
-    for name in (*listing.names, *(f"{link}/" for link in listing.links if link.count("/") == 1)):
+    links = (f"{link}/" for link in listing.links if link.count("/") < 2)
+    for name in (*listing.names, *links):
+        if is_hidden(name):
+            continue
         parts = name.split("/", 2)[:-1]
         at = next((at for at, part in enumerate(parts) if part.casefold() == "train"), None)
         if at is not None:
