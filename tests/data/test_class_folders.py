@@ -30,6 +30,8 @@ def test_numbers_are_sorted_as_numbers():
     assert in_order(["10", "9", "b"]) == ["10", "9", "b"]
     assert in_order(["02", "1", "10", "01"]) == ["01", "1", "02", "10"]
     assert in_order(["9" * 5000, "10"]) == ["10", "9" * 5000]  # a name in an archive may be as long
+    assert in_order(["3", "-10", "-9", "0"]) == ["-10", "-9", "0", "3"]
+    assert in_order(["--1", "-9", "-10"]) == ["--1", "-10", "-9"]
     assert find_pictures(both(*(f"{label}/x.png" for label in names)), "mine").classes == names
 
 
@@ -105,6 +107,97 @@ def test_names_that_no_terminal_should_see_are_refused(name):
         find_pictures([*both("ant/x.png", "cat/x.png"), name], "mine")
 
 
+def test_control_characters_are_told_from_bytes_that_are_no_text():
+    with pytest.raises(DataError, match=r"is not plain text in UTF-8; rename"):
+        find_pictures(["train/a\udcffnt/x.png"], "mine")
+    with pytest.raises(DataError, match=r"is not plain text: it holds the control character '\\n'; rename"):
+        find_pictures(["train/a\nnt/x.png"], "mine")
+
+
 def test_such_names_of_other_files_do_no_harm():
     found = find_pictures([*both("ant/x.png", "cat/x.png"), "train/Icon\r", "train/\udcff.txt"], "mine")
     assert len(found.rows) == 4
+
+
+@pytest.mark.parametrize("names", [("Train", "Test"), ("TRAIN", "val"), ("train", "VALID"), ("Train", "Validation")])
+@pytest.mark.parametrize("top", ["", "Pictures/"])
+def test_names_of_splits_may_be_in_any_case(names, top):
+    given = [f"{top}{split}/{label}/x.png" for split in names for label in ("ant", "cat")]
+    found = find_pictures(given, "mine")
+    assert found.counts() == {"train": {"ant": 1, "cat": 1}, "test": {"ant": 1, "cat": 1}}
+    with pytest.raises(DataError, match=rf"mine: has pictures in {names[1]}/, so it has splits already; leave `split`"):
+        find_pictures(given, "mine", 0.3)
+    without_test = [*given[:2], *(name.replace("x.", "y.") for name in given[:2])]
+    assert find_pictures(without_test, "mine", 0.5).classes == ["ant", "cat"]
+
+
+REFUSED = {
+    "two names of one split": (
+        [*both("ant/x.png", "cat/x.png"), "Train/ant/y.png"],
+        {},
+        "'Train/' and 'train/' are both names of the split train; put all of its pictures into one of them",
+    ),
+    "names to change": (
+        ["training/ant/x.png", "test/ant/x.png"],
+        {},
+        r"no pictures in train \(there is 'test', 'training'\); expected train/<class>/<picture>: "
+        "rename 'training' to train",
+    ),
+    "class folders one level too deep": (
+        both("a/cat/x.png", "a/dog/x.png", "b/cat/x.png", "b/dog/x.png"),
+        {},
+        r"class 'a' has no pictures of its own, only folders \(there is 'cat', 'dog'\); expected train/<class>/.* up",
+    ),
+    "class folders one level too deep without splits": (
+        ["a/cat/x.png", "a/dog/x.png", "b/cat/x.png", "b/dog/x.png"],
+        {"split": 0.5},
+        r"class 'a' has no pictures of its own, only folders \(there is 'cat', 'dog'\); expected <class>/<picture>",
+    ),
+    "splits inside the classes": (
+        [f"{label}/{split}/x.png" for label in ("cat", "dog") for split in ("train", "test")],
+        {},
+        "several folders hold a `train`: cat, dog; expected .*, not <class>/train/<picture>: move cat/train to train/",
+    ),
+    "a link instead of a split": (
+        ["train/ant/x.png", "train/cat/x.png"],
+        {"links": ["test"]},
+        r"no pictures in test \(or val\) \(there is 'train'\), and 'test' is a link to a folder that is read under "
+        "another name or lies above; expected .*: put a folder of pictures there instead of the link",
+    ),
+    "a link instead of a class": (
+        [*both("ant/x.png", "cat/x.png"), "test/bird/x.png"],
+        {"links": ["train/bird"]},
+        "class 'bird' has no pictures in train, and 'train/bird' is a link to .*; put a folder of pictures there",
+    ),
+    "links instead of a class in both splits": (
+        [*both("ant/x.png", "cat/x.png"), "birds/x.png"],
+        {"links": ["test/bird", "train/bird"]},
+        "class 'bird' has no pictures in train, and 'train/bird' is a link to .*; put a folder of pictures there",
+    ),
+    "a link instead of the only other class": (
+        both("ant/x.png"),
+        {"links": ["train/cat"]},
+        "one class only, 'ant', and 'train/cat' is a link to .*; expected train/<class>/<picture>",
+    ),
+    "no class folders": (
+        ["1.png", "2.png"],
+        {"split": 0.2},
+        r"no pictures in class folders \(there is '1.png', '2.png'\); expected <class>/<picture> or train/<class>/",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_lies_in_the_wrong_place_is_refused(name):
+    names, settings, message = REFUSED[name]
+    with pytest.raises(DataError, match=f"^mine: {message}"):
+        find_pictures(names, "mine", **settings)
+
+
+def test_hidden_folders_hold_no_splits():
+    names = [f"mine/{name}" for name in both("ant/x.png", "cat/x.png")]
+    assert find_pictures([*names, ".git/train/ant/x.png", "other/train/._x.png"], "mine").classes == ["ant", "cat"]
+
+
+def test_one_folder_in_each_class_is_no_class():
+    assert find_pictures(both("ant/images/x.png", "cat/images/x.png"), "mine").classes == ["ant", "cat"]

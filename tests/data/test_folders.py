@@ -10,6 +10,7 @@ from PIL import Image
 
 from boundcheck.data import folders
 from boundcheck.data.archives import open_files
+from boundcheck.data.arrays import read_arrays
 from boundcheck.data.class_folders import find_pictures
 from boundcheck.data.errors import DataError
 from boundcheck.data.folders import ImageFolder
@@ -162,6 +163,9 @@ def test_a_full_disk(tmp_path, pictures, full_disk):
         ("resize", {"resize": 8}),
         ("resize", {"size": 8, "resize": 7}),
         ("resize", {"size": [8, 9], "resize": 8}),
+        ("resize", {"size": 224, "resize": 4097}),
+        ("size", {"size": 100_000}),
+        ("size", {"size": [4096, 4097]}),
     ],
 )
 def test_settings_that_make_no_sense(field, settings):
@@ -200,6 +204,26 @@ def test_links_to_folders_do_not_move_or_double_pictures(tmp_path, pictures):
     (folder / "train/ant/sibling").symlink_to("../cat")
     (folder / "test/loop").symlink_to(folder.parent)
     check(fetched(tmp_path / "data", folder), pixels)
+
+
+def test_links_to_pictures_of_the_class_are_passed_over(tmp_path, pictures):
+    folder, pixels = pictures
+    (folder / "train/ant/-0.png").symlink_to("0.png")
+    (folder / "train/ant/more").mkdir()
+    (folder / "train/ant/more/1.png").hardlink_to(folder / "train/ant/1.png")
+    read = ImageFolder(str(folder)).fetch(tmp_path / "data")
+    link = "a link to a picture of the class that is read under another name"
+    assert read["passed over"] == {link: {"files": 2, "first": "train/ant/-0.png"}}
+    check(read_arrays(tmp_path / "data"), pixels)
+
+
+def test_a_link_that_a_split_is_missing_for_is_named(tmp_path, pictures):
+    folder, _ = pictures
+    shutil.rmtree(folder / "test")
+    (folder / "test").symlink_to("train")
+    refused(
+        tmp_path, r"no pictures in test.*'test' is a link to a folder that is read.*: put a folder of pictures", folder
+    )
 
 
 def test_pictures_without_splits(tmp_path, pictures):

@@ -102,12 +102,12 @@ def a_pipe_instead_of_the_folder(folder):
     os.mkfifo(folder)
 
 
-@hostile(r"train/ant/loop\.png: .*[Tt]oo many levels of symbolic links", "make the file readable or remove it")
+@hostile(r"train/ant/loop\.png: [Tt]oo many levels of symbolic links$", "make the file readable or remove it")
 def a_link_to_itself(folder):
     (folder / "train/ant/loop.png").symlink_to("loop.png")
 
 
-@hostile(r"train/ant/gone\.png: .*No such file", "make the file readable or remove it")
+@hostile(r"train/ant/gone\.png: a link to 'nowhere\.png', where nothing is", "put the file there or remove the link")
 def a_link_to_nothing(folder):
     (folder / "train/ant/gone.png").symlink_to("nowhere.png")
 
@@ -356,7 +356,7 @@ def a_zip_that_declares_less_than_it_holds(folder):
     return {"path": str(folder / "less.zip")}
 
 
-@hostile("encrypted|password", "make or fetch it again")
+@hostile(r"locked\.zip: train/ant/1\.png: encrypted with a password$", "make or fetch it again without a password")
 def a_zip_with_a_password(folder):
     content = bytearray(zip_of(folder / "locked.zip").read_bytes())
     for mark, flags in ((b"PK\1\2", 8), (b"PK\3\4", 6)):
@@ -364,6 +364,40 @@ def a_zip_with_a_password(folder):
         content[at + flags] |= 1
     (folder / "locked.zip").write_bytes(content)
     return {"path": str(folder / "locked.zip")}
+
+
+@hostile(r"slashes\.zip: member 'train\\\\ant.*' has a backslash", "make the archive again with another program")
+def a_zip_with_backslashes(folder):
+    with zipfile.ZipFile(folder / "slashes.zip", "w") as archive:
+        for name, content in members().items():
+            archive.writestr(name.replace("/", "\\"), content)
+    return {"path": str(folder / "slashes.zip")}
+
+
+@hostile(r"twice\.zip: two members have the name 'train/ant/1\.png'", "with each file once")
+def a_zip_with_two_files_of_one_name(folder):
+    with zipfile.ZipFile(folder / "twice.zip", "w") as archive:
+        for name, content in members().items():
+            archive.writestr(name, content)
+        archive.writestr("./train/ant/1.png", png(5, 5))
+    return {"path": str(folder / "twice.zip")}
+
+
+@hostile(r"twice\.tar: two members have the name 'train/ant/1\.png'", "with each file once")
+def a_tar_with_two_files_of_one_name(folder):
+    return tar_of(folder / "twice.tar", {**members(), "./train/ant/1.png": png(5, 5)})
+
+
+@hostile(r"train/ant/long\.png: 1 x 20,000 pixels, scaled 224 x 4,480,000, at most 67,108,864", "make `size`")
+def a_picture_that_is_large_when_scaled(folder):
+    (folder / "train/ant/long.png").write_bytes(png(20_000, 1))
+    return {"size": 224}
+
+
+@hostile(r"train/ant/long\.png: 1 x 20,000 pixels, scaled 300 x 6,000,000, at most 67,108,864", "make `size`")
+def a_picture_that_is_large_when_resized(folder):
+    (folder / "train/ant/long.png").write_bytes(png(20_000, 1))
+    return {"size": 224, "resize": 300}
 
 
 @hostile(r"x\.tar: .*(truncated|invalid|bad|file could not be opened|header)", "of another format")

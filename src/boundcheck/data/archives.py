@@ -5,108 +5,47 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-import os
 import stat
 import tarfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Protocol
+from typing import Any
 
 from boundcheck.data.errors import DataError, explained
-from boundcheck.planning.folder_walk import walk
+from boundcheck.data.files import PIECE, Files, Folder, limited, refuse_kind, refuse_size
 
 ADVICE = "the archive is damaged or of another format: make or fetch it again"
-MAX_FILE_BYTES = 2**28  # of one file; no picture is as large
 MAX_UNPACKED_BYTES = 2**30  # of a tar, or MAX_RATIO times its own size if that is more
 MAX_RATIO = 200  # of a compressed tar of pictures it is below 10
-PIECE = 1 << 20
 SMALL_PIECE = 1 << 12  # of the packings whose `read` takes packed bytes: these can become 20,000 times as many
 OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open, b"\x5d\0\0": lzma.open}
-
-
-class Files(Protocol):
-    """The files of a folder or an archive. `names` are relative, with slashes, in the order that is fastest to read."""
-
-    @property
-    def names(self) -> list[str]: ...
-
-    @property
-    def repeats(self) -> list[str]:
-        """Names of folders that were passed over, because they are links to folders that have another name here."""
-        ...
-
-    def read(self, name: str) -> bytes:
-        """The content of one file, of at most MAX_FILE_BYTES."""
-        ...
-
-
-class Folder:
-    """The files below a folder. Links are followed, because the folder belongs to the user, but to each folder once."""
-
-    def __init__(self, path: Path) -> None:
-        self._top = f"{path}{os.sep}"  # strings: making a Path takes as long as decoding a small picture
-        walked = list(walk(path, _refuse_folder))
-        self.repeats = [folder.name for folder in walked if folder.repeats]
-        below = ((f"{folder.name}/" if folder.name else "", folder.files) for folder in walked)
-        self.names = sorted(top + file for top, files in below for file in files)
-
-    def read(self, name: str) -> bytes:
-        """The content of one file. What is no regular file is refused before it is opened: a pipe would never end."""
-        path = self._top + name
-        with explained(path, "make the file readable or remove it", OSError):
-            about = os.stat(path)
-            _refuse_kind(path, about.st_mode)
-            _refuse_size(path, about.st_size)
-            with open(path, "rb") as file:
-                return _limited(file, path)
-
-
-def _refuse_kind(path: object, mode: int) -> None:
-    if not stat.S_ISREG(mode):
-        raise DataError(f"{path}: not a regular file, but a pipe, a socket or a device; remove it")
-
-
-def _refuse_folder(error: OSError) -> None:
-    """Fail if a folder cannot be read; by default it would be left out silently."""
-    raise DataError(f"{error.filename}: {error.strerror}; make the folder readable or remove it") from error
-
-
-def _limited(file: IO[bytes], subject: str, size: int = PIECE) -> bytes:
-    """The content of an open file, which is read `size` bytes at a time and not beyond the limit."""
-    pieces, total = [], 0
-    while piece := file.read(size):
-        pieces.append(piece)
-        total += len(piece)
-        _refuse_size(subject, total)
-    return b"".join(pieces)
-
-
-def _refuse_size(subject: str, size: int) -> None:
-    if size > MAX_FILE_BYTES:
-        raise DataError(f"{subject}: more than {MAX_FILE_BYTES:,} bytes; make the file smaller or remove it")
 
 
 class Tar:
     """The files of a tar archive, compressed or not, in the order in which the archive holds them."""
 
     def __init__(self, archive: tarfile.TarFile) -> None:
-        self._archive, self._members, self.repeats = archive, {}, list[str]()
+        self._archive, self._members, self.repeats = archive, dict[str, Any](), list[str]()
         for member in archive:
             _refuse(str(archive.name), member.name, not (member.isfile() or member.isdir()))
             if member.isfile():
-                self._members[str(PurePosixPath(member.name))] = member
+                _add(self._members, member.name, member, str(archive.name))
         _check_end(archive)
         self.names = list(self._members)
+
+    def doubles(self, names: Iterable[str]) -> set[str]:
+        """An archive with links is refused."""
+        return set()
 
     def read(self, name: str) -> bytes:
         """The content of one file."""
         subject = f"{self._archive.name!s}: {name}"
         with explained(subject, ADVICE, Exception):
-            _refuse_size(subject, self._members[name].size)
+            refuse_size(subject, self._members[name].size)
             file = self._archive.extractfile(self._members[name])
-            content = _limited(file, subject) if file else b""
+            content = limited(file, subject) if file else b""
             if len(content) != self._members[name].size:
                 raise EOFError("it is cut short")
             return content
@@ -155,23 +94,41 @@ class Zip:
     """The files of a zip archive; each is checked against its CRC when it is read."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
-        self._archive, self._members, self.repeats = archive, {}, list[str]()
+        self._archive, self._members, self.repeats = archive, dict[str, Any](), list[str]()
         for member in archive.infolist():
             kind = stat.S_IFMT(member.external_attr >> 16)
             _refuse(str(archive.filename), member.filename, kind not in (0, stat.S_IFREG, stat.S_IFDIR))
+            if "\\" in member.filename:
+                problem = f"member {member.filename!r} has a backslash, where a zip has a slash between folders"
+                raise DataError(f"{archive.filename}: {problem}; make the archive again with another program")
             if not member.is_dir():
-                self._members[str(PurePosixPath(member.filename))] = member
+                _add(self._members, member.filename, member, str(archive.filename))
         self.names = list(self._members)
+
+    def doubles(self, names: Iterable[str]) -> set[str]:
+        """An archive with links is refused."""
+        return set()
 
     def read(self, name: str) -> bytes:
         """The content of one file."""
         subject = f"{self._archive.filename}: {name}"
         with explained(subject, ADVICE, Exception):
-            _refuse_size(subject, self._members[name].file_size)
+            if self._members[name].flag_bits & 1:
+                advice = "unpack it yourself, or make or fetch it again without a password"
+                raise DataError(f"{subject}: encrypted with a password; {advice}")
+            refuse_size(subject, self._members[name].file_size)
             packing = self._members[name].compress_type
             size = PIECE if packing in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) else SMALL_PIECE
             with self._archive.open(self._members[name]) as file:
-                return _limited(file, subject, size)
+                return limited(file, subject, size)
+
+
+def _add(members: dict[str, Any], name: str, member: object, archive: str) -> None:
+    """Add a member under its plain name. Of two with the same name only one could be read."""
+    plain = str(PurePosixPath(name))
+    if plain in members:
+        raise DataError(f"{archive}: two members have the name {plain!r}; make the archive again with each file once")
+    members[plain] = member
 
 
 def _refuse(archive: str, name: str, is_special: bool) -> None:
@@ -194,7 +151,7 @@ def open_files(path: Path) -> Iterator[Files]:
             raise DataError(f"{path}: no such folder or archive; correct the path")
         is_folder = path.is_dir()
         if not is_folder:
-            _refuse_kind(path, path.stat().st_mode)
+            refuse_kind(path, path.stat().st_mode)
     if is_folder:
         yield Folder(path)
         return

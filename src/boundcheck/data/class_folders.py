@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import NamedTuple
 
-from boundcheck.data.errors import DataError, composed
-from boundcheck.data.pictures import suffixes
+from boundcheck.data.errors import DataError
+from boundcheck.data.split_folders import (
+    Listing,
+    Splits,
+    both_splits,
+    digest,
+    divided,
+    is_hidden,
+    is_picture,
+    links_in,
+    seen,
+    suffix,
+    told,
+)
 
-TEST_FOLDERS = ("test", "val")  # the first that has pictures is read
-SPLIT_NAMES = {"train", "training", "test", "testing", "val", "valid", "validation"}
-LAYOUT = "expected train/<class>/<picture> and test/<class>/<picture> (or val)"
-WITHOUT_SPLITS = "; for <class>/<picture> without splits set `split: 0.2`, the share of the test pictures"
+WHOLE = re.compile("-?[0-9]+")
+DOUBLE = "a link to a picture of the class that is read under another name"
 
 
 class Row(NamedTuple):
@@ -25,16 +35,6 @@ class Row(NamedTuple):
     is_train: bool
     number: int
     label: int
-
-
-class Place(NamedTuple):
-    """The class of a picture, and its path below the folder of the class; in Unicode's composed form (NFC)."""
-
-    label: str
-    file: str
-
-
-Pictures = dict[str, Place]  # by the name of the file
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,14 @@ class ClassFolders:
         }
 
 
-def find_pictures(names: Sequence[str], source: str, split: float | None = None, split_seed: int = 0) -> ClassFolders:
+def find_pictures(
+    names: Sequence[str],
+    source: str,
+    split: float | None = None,
+    split_seed: int = 0,
+    links: Sequence[str] = (),
+    doubles: Callable[[Iterable[str]], Collection[str]] = lambda _: (),
+) -> ClassFolders:
     """Find the pictures of both splits.
 
     Rows are ordered by the sha256 of `<class>/<file>`. With `split`, the pictures of a class are ordered by the sha256
@@ -73,142 +80,82 @@ def find_pictures(names: Sequence[str], source: str, split: float | None = None,
         source: its path, for error messages.
         split: share of the pictures of each class that are test pictures, where the folder has no test/ or val/.
         split_seed: another number gives another choice of test pictures.
+        links: the folders that were passed over, because they are links to folders that are read anyway.
+        doubles: gives those of the names of a class that are the same file as another one of them.
 
     Raises:
-        DataError: a split has no pictures, there is one class only, the splits have different classes, or a name is
-            no text.
+        DataError: a split has no pictures, there is one class only, the splits have different classes, a class has
+            only folders, or a name is no text.
     """
     for name in names:
-        if _is_picture(name) and not _is_plain(name):
-            raise DataError(f"{source}: the name {name!r} is not plain text in UTF-8; rename the file or its folder")
-    train, test, read = _both_splits(names, source) if split is None else _divided(names, source, split, split_seed)
-    classes = _classes(train, test, source)
+        if is_picture(name) and (fault := _fault(name)):
+            raise DataError(f"{source}: the name {name!r} is not plain text{fault}; rename the file or its folder")
+    listing = Listing(names, source, links, doubles)
+    splits = both_splits(listing) if split is None else divided(listing, split, split_seed)
+    classes = _classes(splits, listing)
     labels = {name: label for label, name in enumerate(classes)}
     rows: dict[str, Row] = {}
-    for is_train, pictures in ((True, train), (False, test)):
-        order = sorted(pictures, key=lambda name: _digest("/".join(pictures[name])))
+    for is_train, pictures in ((True, splits.train), (False, splits.test)):
+        order = sorted(pictures, key=lambda name: digest("/".join(pictures[name])))
         rows |= {name: Row(is_train, index, labels[pictures[name].label]) for index, name in enumerate(order)}
-    _refuse_lost_classes(names, rows, read, source)
-    return ClassFolders(classes, rows, _passed_over(names, rows, read))
-
-
-def _both_splits(names: Sequence[str], source: str) -> tuple[Pictures, Pictures, list[str]]:
-    """Training and test pictures, and the folders that they lie in."""
-    top = _top(names, source)
-    train = _pictures(names, f"{top}train/")
-    folders = [f"{top}{folder}/" for folder in TEST_FOLDERS]
-    start = next((folder for folder in folders if _pictures(names, folder)), folders[0])
-    test = _pictures(names, start)
-    for what, pictures in (("train", train), ("test (or val)", test)):
-        if not pictures:
-            advice = "" if test else WITHOUT_SPLITS
-            expected = f"expected {what}/<class>/<picture>"
-            raise DataError(f"{source}: no pictures in {what}{_seen(names, top)}; {expected}{advice}")
-    return train, test, [f"{top}train/", start]
+    _refuse_lost_classes(names, rows, splits.read, source)
+    return ClassFolders(classes, rows, _passed_over(names, rows, splits.read))
 
 
 def in_order(classes: Iterable[str]) -> list[str]:
     """Class names in the order of their labels: by value where all are whole numbers, else by their letters."""
     names = sorted(classes)
-    if all(name.isascii() and name.isdecimal() for name in names):
-        names.sort(key=lambda name: (len(name.lstrip("0")), name.lstrip("0")))
+    if all(WHOLE.fullmatch(name) for name in names):
+        names.sort(key=Decimal)  # an int has no more than 4300 digits
     return names
 
 
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
-
-
-def _top(names: Sequence[str], source: str) -> str:
-    """The folder above `train/` with a slash, or "" if there is none."""
-    tops = {"/".join(parts[: parts.index("train")]) for name in names if "train" in (parts := name.split("/")[:2])}
-    if "" in tops or not tops:
+def _fault(name: str) -> str:
+    """Why a name is no plain text, or "". Bytes that are not UTF-8 are lone surrogates in it."""
+    if name.isprintable():
         return ""
-    if len(tops) > 1:
-        raise DataError(f"{source}: several folders hold a `train`: {', '.join(sorted(tops))}; name one in `path`")
-    return f"{tops.pop()}/"
+    kinds = {unicodedata.category(letter): letter for letter in name}
+    if "Cs" in kinds:
+        return " in UTF-8"
+    return f": it holds the control character {kinds['Cc']!r}" if "Cc" in kinds else ""
 
 
-def _class_parent(names: Sequence[str]) -> str:
-    """The folder that holds the class folders, with a slash, or "" for the top: one folder above them is allowed."""
-    tops = {name.partition("/")[0] for name in names if _is_picture(name) and not _is_hidden(name)}
-    start = f"{tops.pop()}/" if len(tops) == 1 else ""
-    return start if start and any("/" in place.file for place in _pictures(names, "").values()) else ""
-
-
-def _suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()  # a Path would take ten times as long
-
-
-def _is_picture(name: str) -> bool:
-    return _suffix(name) in suffixes()
-
-
-def _is_plain(name: str) -> bool:
-    """Whether a name is text without control characters. Bytes that are not UTF-8 are lone surrogates in it."""
-    return name.isprintable() or not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or "/." in name
-
-
-def _pictures(names: Sequence[str], start: str) -> Pictures:
-    """The place of each picture in a class folder below the folder `start`, by its name."""
-    below = ((name, name[len(start) :].partition("/")) for name in names if name.startswith(start))
-    return {
-        name: Place(composed(label), composed(file))
-        for name, (label, _, file) in below
-        if file and _is_picture(file) and not _is_hidden(f"{label}/{file}")
-    }
-
-
-def _divided(names: Sequence[str], source: str, share: float, seed: int) -> tuple[Pictures, Pictures, list[str]]:
-    """The pictures of a folder without test pictures, divided: training, test, and the folder that they lie in."""
-    top = _top(names, source)
-    for folder in TEST_FOLDERS:
-        if _pictures(names, f"{top}{folder}/"):
-            raise DataError(f"{source}: has pictures in {folder}/, so it has splits already; leave `split` out")
-    start = f"{top}train/" if _pictures(names, f"{top}train/") else _class_parent(names)
-    pictures = _pictures(names, start)
-    by_class: dict[str, list[str]] = {}
-    for name in sorted(pictures, key=lambda name: _digest(f"{seed}/{'/'.join(pictures[name])}")):
-        by_class.setdefault(pictures[name].label, []).append(name)
-    if odd := sorted(by_class.keys() & SPLIT_NAMES):
-        raise DataError(f"{source}: the folder {odd[0]!r} looks like a split, not a class; {LAYOUT}")
-    test: set[str] = set()
-    for label, members in by_class.items():
-        if len(members) < 2:
-            raise DataError(f"{source}: class {label!r} has one picture; `split` needs two of each class or more")
-        test |= set(members[: min(max(round(len(members) * share), 1), len(members) - 1)])
-    parts = ({name: at for name, at in pictures.items() if (name in test) == is_test} for is_test in (False, True))
-    return next(parts), next(parts), [start]
-
-
-def _classes(train: Pictures, test: Pictures, source: str) -> list[str]:
+def _classes(splits: Splits, listing: Listing) -> list[str]:
     """The class names in the order of their labels, if both splits have the same."""
-    labels = {place.label for place in train.values()}
-    if odd := sorted({place.label for place in test.values()} ^ labels):
-        missing = "test" if odd[0] in labels else "train"
-        raise DataError(f"{source}: class {odd[0]!r} has no pictures in {missing}; both splits need the same classes")
+    source, layout = listing.path, splits.layout
+    labels = {place.label for place in splits.train.values()}
+    linked = set.intersection(*({link[len(start) :] for link in links_in(listing, start)} for start in splits.read))
+    odd = {place.label for place in splits.test.values()} ^ labels
+    if len(splits.read) > 1:  # a class that is a link in both splits is missing in both
+        odd |= linked - labels
+    if odd:
+        first = min(odd)
+        missing, start = ("test", splits.read[-1]) if first in labels else ("train", splits.read[0])
+        links = [link for link in listing.links if link == f"{start}{first}"]
+        advice = "put a folder of pictures there instead of the link: " if links else ""
+        problem = f"class {first!r} has no pictures in {missing}{told(links)}"
+        raise DataError(f"{source}: {problem}; {advice}both splits need the same classes")
+    if not labels:
+        raise DataError(f"{source}: no pictures in class folders{seen(listing.names, '')}; {layout}")
+    places = [place for pictures in (splits.train, splits.test) for place in pictures.values()]
     if len(labels) < 2:
-        deeper = sorted({place.file.partition("/")[0] for place in train.values() if "/" in place.file})
+        deeper = sorted({place.file.partition("/")[0] for place in places if "/" in place.file})
         inside = f", with the folders {', '.join(map(repr, deeper[:3]))} in it" if deeper else ""
+        links = links_in(listing, splits.read[0])
         advice = "move the class folders one level up" if deeper else "classes are told by their folders"
-        raise DataError(f"{source}: one class only, {min(labels, default='')!r}{inside}; {LAYOUT}: {advice}")
-    for pictures in (train, test):
+        raise DataError(f"{source}: one class only, {min(labels)!r}{inside}{told(links)}; {layout}: {advice}")
+    with_pictures = {place.label for place in places if "/" not in place.file}
+    inner = sorted({place.file.partition("/")[0] for place in places if place.label not in with_pictures})
+    if len(inner) > 1:  # one name, such as `images`, cannot be meant as a class
+        problem = f"class {min(labels - with_pictures)!r} has no pictures of its own, only folders (there is "
+        problem += f"{', '.join(map(repr, inner[:3]))})"
+        raise DataError(f"{source}: {problem}; {layout}: move the class folders or the pictures one level up")
+    for pictures in (splits.train, splits.test):
         forms = Counter((place.label, place.file) for place in pictures.values())
         if twice := next((place for place, count in forms.items() if count > 1), None):
             problem = f"{'/'.join(twice)!r} is there in two Unicode forms of the same name"
             raise DataError(f"{source}: {problem}; remove or rename one")
     return in_order(labels)
-
-
-def _seen(names: Sequence[str], top: str) -> str:
-    """What lies there instead of what is looked for, for an error message."""
-    tops = sorted({name[len(top) :].partition("/")[0] for name in names if not _is_hidden(name)})
-    inside = ", ".join(map(repr, tops[:5])) + (f" and {len(tops) - 5} more" if len(tops) > 5 else "")
-    return f" (there is {inside or 'nothing'})"
 
 
 def _passed_over(names: Sequence[str], rows: Mapping[str, Row], read: Sequence[str]) -> dict[str, tuple[int, str]]:
@@ -223,13 +170,13 @@ def _passed_over(names: Sequence[str], rows: Mapping[str, Row], read: Sequence[s
 
 
 def _reason(name: str, start: str | None) -> str:
-    if _is_hidden(name):
+    if is_hidden(name):
         return "hidden"
     if start is None:
         return "in no folder that is read"
-    if not _is_picture(name):
-        return f"suffix {_suffix(name) or 'missing'}"
-    return "in no class folder"
+    if not is_picture(name):
+        return f"suffix {suffix(name) or 'missing'}"
+    return DOUBLE if "/" in name[len(start) :] else "in no class folder"
 
 
 def _refuse_lost_classes(names: Sequence[str], rows: Mapping[str, Row], read: Sequence[str], source: str) -> None:
@@ -238,6 +185,6 @@ def _refuse_lost_classes(names: Sequence[str], rows: Mapping[str, Row], read: Se
     folders = {name: f"{start}{name[len(start) :].partition('/')[0]}/" for name, start in below}
     with_pictures = {folders[name] for name in rows}
     for name, folder in folders.items():
-        if folder not in with_pictures and name.startswith(folder) and not _is_hidden(name):
+        if folder not in with_pictures and name.startswith(folder) and not is_hidden(name):
             problem = f"{folder} has no pictures, but {name[len(folder) :]!r}"
             raise DataError(f"{source}: {problem}; convert its files to PNG or JPEG, or remove the folder")

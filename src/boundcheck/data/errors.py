@@ -37,7 +37,9 @@ def explained(subject: object, advice: str, *kinds: type[Exception]) -> Iterator
     except DataError:
         raise
     except kinds as error:
-        raise DataError(f"{subject}: {first_line(error)}; {advice}") from error
+        is_named = isinstance(error, OSError) and error.strerror and str(error.filename) == str(subject)
+        told = error.strerror if isinstance(error, OSError) and is_named else first_line(error)
+        raise DataError(f"{subject}: {told}; {advice}") from error
 
 
 def first_line(error: Exception) -> str:

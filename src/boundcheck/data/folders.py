@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import torch
 
 from boundcheck.contracts import Splits
-from boundcheck.data.archives import Files, open_files
+from boundcheck.data.archives import open_files
 from boundcheck.data.arrays import Arrays, new_arrays, read_arrays
 from boundcheck.data.errors import DataError
+from boundcheck.data.files import Files
 from boundcheck.data.sizes import Sizes
-from boundcheck.settings import Count, CountOrZero, InnerShare, Len, MinLen, NoTruth, in_words, settings
+from boundcheck.settings import CountOrZero, Ge, InnerShare, Le, Len, MinLen, NoTruth, in_words, settings
 
 if TYPE_CHECKING:
     from boundcheck.data.class_folders import Row
@@ -27,13 +28,16 @@ LARGE_PICTURE = 128 * 128  # pixels; smaller ones are decoded faster by one thre
 
 
 ImagePath = Annotated[str, MinLen(1), in_words("a directory, a tar or a zip")]
-Sides = Annotated[Sequence[Count], Len(2, 2), in_words("[height, width]")]
+Side = Annotated[int, Ge(1), Le(4096)]  # two of them are a quarter of the pixels that are read
+Sides = Annotated[Sequence[Side], Len(2, 2), in_words("[height, width], each from 1 to 4096,")]
 
 
 @settings
 class ImageFolder:
     """Pictures of both splits in folders named by class, in a directory, tar or zip.
 
+    The names of the splits may be written in any case; `val`, `valid` and `validation` are read where there are no
+    pictures in `test`. Pictures lie in the folders of their classes; further ones of a class may lie in folders below.
     Labels follow the sorted class names; whole numbers are sorted by value. Rows are ordered by the sha256 of
     `<class>/<file>`. So the first k rows, and the first k rows of a class, are a random subset, whatever the files are
     called. Pictures are all files with a suffix of a format that Pillow decodes. Other files are passed over; the log
@@ -53,9 +57,9 @@ class ImageFolder:
     """
 
     path: ImagePath
-    size: Count | Sides | None = None
+    size: Side | Sides | None = None
     channels: Annotated[Literal[1, 3], NoTruth] = 3
-    resize: Count | None = None
+    resize: Side | None = None
     background: Literal["black", "white"] | None = None
     split: InnerShare | None = None
     split_seed: CountOrZero = 0
@@ -86,9 +90,10 @@ class ImageFolder:
         """
         from boundcheck.data.class_folders import find_pictures
         from boundcheck.data.pictures import picture_size
+        from boundcheck.data.split_folders import LINK
 
         with open_files(Path(self.path).expanduser()) as files:
-            found = find_pictures(files.names, self.path, self.split, self.split_seed)
+            found = find_pictures(files.names, self.path, self.split, self.split_seed, files.repeats, files.doubles)
             first = next(name for name in files.names if name in found.rows)
             first_size = picture_size(files.read(first), f"{self.path}: {first}")
             shape = (self.channels, *(self.sides or first_size))
@@ -98,8 +103,7 @@ class ImageFolder:
                 changes = self._fill(arrays, files, found.rows, num_threads)
         passed_over = found.passed_over
         if files.repeats:
-            reason = "a link to a folder that is read under another name or lies above"
-            passed_over = {**passed_over, reason: (len(files.repeats), files.repeats[0])}
+            passed_over = {**passed_over, LINK: (len(files.repeats), files.repeats[0])}
         return {
             "classes": found.classes,
             "pictures": found.counts(),

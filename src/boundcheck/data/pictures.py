@@ -90,8 +90,8 @@ def read_picture(
         background: The colour that transparent pictures are laid on; None: they are refused.
 
     Raises:
-        DataError: the picture is damaged, of unknown format, too large, transparent without a `background`, or has
-            more than 8 bits per channel.
+        DataError: the picture is damaged, of unknown format, too large as stored or scaled, transparent without a
+            `background`, or has more than 8 bits per channel.
     """
     with _opened(content, name) as picture:
         changes = []
@@ -106,7 +106,7 @@ def read_picture(
             changes.append(f"{opaque.mode} converted to {MODES[channels]} without a colour profile")
         fitted = opaque if opaque.mode == MODES[channels] else opaque.convert(MODES[channels])
         if size is not None:
-            fitted = _fit(fitted, size[0], size[1], resize)
+            fitted = _fit(fitted, name, size[0], size[1], resize)
         pixels = np.asarray(fitted)
     return Picture(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1), tuple(changes))
 
@@ -144,7 +144,7 @@ def _flat(arguments: object) -> Sequence[object]:
     return arguments if isinstance(arguments, tuple) else (arguments,)
 
 
-def _fit(picture: Image.Image, height: int, width: int, resize: int | None) -> Image.Image:
+def _fit(picture: Image.Image, name: str, height: int, width: int, resize: int | None) -> Image.Image:
     """Scale, then cut out the centre; lengths and offsets are rounded as torchvision's Resize and CenterCrop do."""
     if resize is not None:
         short = min(picture.size)
@@ -152,6 +152,9 @@ def _fit(picture: Image.Image, height: int, width: int, resize: int | None) -> I
     else:
         scale = max(width / picture.width, height / picture.height)
         across, down = max(width, round(picture.width * scale)), max(height, round(picture.height * scale))
+    if across * down > MAX_PIXELS:
+        problem = f"{picture.height:,} x {picture.width:,} pixels, scaled {down:,} x {across:,}, at most {MAX_PIXELS:,}"
+        raise DataError(f"{name}: {problem} are read; cut or remove the picture, or make `size` and `resize` smaller")
     if (across, down) != picture.size:
         picture = picture.resize((across, down), Image.Resampling.BILINEAR)
     left, top = round((across - width) / 2), round((down - height) / 2)
