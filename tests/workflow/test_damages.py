@@ -24,7 +24,7 @@ COSTS = ["wall_seconds", "cpu_seconds"]
 def read_by_a_stage(root):
     """All files that a stage reads, relative to the project's folder."""
     files = [*root.glob("data/*/*"), *root.glob("data/specs/*"), *root.glob("results/**/*")]
-    return sorted(str(file.relative_to(root)) for file in files if file.is_file())
+    return sorted(str(file.relative_to(root)) for file in files if file.is_file() and file.name[0] != ".")
 
 
 def damage(root, name, kind, generator):
@@ -49,6 +49,10 @@ def damage(root, name, kind, generator):
             return False
         file.write_bytes((root / generator.choice(others)).read_bytes())
     return True
+
+
+def content(file):
+    return file.read_bytes() if file.exists() else None
 
 
 def meaning(root):
@@ -88,10 +92,9 @@ def try_damage(finished, folder, number):
     name, kind = generator.choice(read_by_a_stage(project.folder)), DAMAGES[number % len(DAMAGES)]
     if not damage(project.folder, name, kind, generator):
         return f"{kind} of {name}: nothing to swap it with"
-    file = project.folder / name
-    damaged = file.read_bytes() if file.exists() else None
+    damaged = content(project.folder / name)
     refusals = recovered(project)
-    if file.exists() and file.read_bytes() == damaged:  # Snakemake saw no change, for example in a folder of snapshots
+    if content(project.folder / name) == damaged:  # Snakemake saw no change, for example in a folder of snapshots
         refusals += recovered(project, *READ_AGAIN)
     assert meaning(project.folder) == meaning(finished.folder), (
         f"{kind} of {name} (damage {number}) changed the results"
