@@ -57,7 +57,7 @@ def test_a_good_claim_has_no_mistakes():
         ({"show": {"density": "λ"}}, ["no quantity 'density'", "spectral_density"]),
         ({"analysis": "spectrm"}, ["analysis: no analysis 'spectrm'", "spectrum"]),
         ({"models": {"activation": "tahn"}}, ["models: activation: got 'tahn'; allowed: one of", "tanh"]),
-        ({"models": {"kind": "mlp", "width": 0}}, ["models: width: got 0; allowed: a whole number >= 1"]),
+        ({"models": {"kind": "mlp", "width": 0}}, ["models: width: got 0; allowed: a whole number in [1, 1000000]"]),
         ({"models": {"width": {"not": "wide"}}}, ["models: width: not: got 'wide'"]),
         ({"models": {"depth": {"above": [1]}}}, ["models: depth: above: got [1]; allowed: a number"]),
         ({"models": {"depth": {"above": float("nan")}}}, ["models: depth: above: got nan; allowed: a number"]),
