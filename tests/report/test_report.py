@@ -244,15 +244,18 @@ def test_the_page_warns_of_results_of_other_code(report_spec, checked_scale, res
     assert "Warning. two batches are old." in page.words
 
 
-def test_text_is_escaped(report_spec, checked_scale, reseal, tmp_path):
-    shutil.copytree(checked_scale[1], tmp_path / "results")
-    path = tmp_path / "results" / "gam" / "claims.parquet"
-    rows = pq.read_table(path).to_pylist()
-    evil = '<script>alert("1")</script>'
-    for row in rows:
-        row |= {"reason": evil, "unit": evil}
+def say(text, scale, results, reseal):
+    """Copy the results of a scale, with this text as the reason and the unit of every claim."""
+    shutil.copytree(scale, results)
+    path = results / "gam" / "claims.parquet"
+    rows = [{**row, "reason": text, "unit": text} for row in pq.read_table(path).to_pylist()]
     tables.write({name: [row[name] for row in rows] for name in tables.CLAIMS.names}, tables.CLAIMS, path)
     reseal(path.with_name("check_provenance.json"))
+
+
+def test_text_is_escaped(report_spec, checked_scale, reseal, tmp_path):
+    evil = '<script>alert("1")</script>'
+    say(evil, checked_scale[1], tmp_path / "results", reseal)
     words = {"statement": evil, "reference": f"arXiv:2303.03108 {evil}"}
     statements = {"gam": dict.fromkeys(report_spec["statements"]["gam"], words)}
     report({**report_spec, "statements": statements}, tmp_path / "results", tmp_path / "out")
@@ -262,14 +265,8 @@ def test_text_is_escaped(report_spec, checked_scale, reseal, tmp_path):
 
 
 def test_control_characters_do_not_reach_the_page_or_its_tables(report_spec, checked_scale, reseal, tmp_path):
-    shutil.copytree(checked_scale[1], tmp_path / "results")
-    path = tmp_path / "results" / "gam" / "claims.parquet"
-    rows = pq.read_table(path).to_pylist()
     evil = "\x1b]0;owned\x07\x1b[2J a\r\u202egnp.exe"
-    for row in rows:
-        row |= {"reason": evil, "unit": evil}
-    tables.write({name: [row[name] for row in rows] for name in tables.CLAIMS.names}, tables.CLAIMS, path)
-    reseal(path.with_name("check_provenance.json"))
+    say(evil, checked_scale[1], tmp_path / "results", reseal)
     statements = {"gam": {claim: {"statement": evil, "reference": evil} for claim in report_spec["statements"]["gam"]}}
     config = {"name": evil}
     report({**report_spec, "statements": statements, "config": config}, tmp_path / "results", tmp_path / "out")

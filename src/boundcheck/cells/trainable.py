@@ -72,7 +72,7 @@ def _needs_two(network: nn.Module, input_shape: tuple[int, ...]) -> bool:
             network.train()(torch.zeros(1, *input_shape, device=device, dtype=dtype))
     except ValueError:
         return True
-    except (NotImplementedError, RuntimeError):  # a layer that the meta device does not know: the job will say
+    except (NotImplementedError, RuntimeError):  # the meta device lacks a layer: the job finds out with real weights
         return False
     return False
 
