@@ -68,4 +68,4 @@ def test_a_selector_reads_as_in_a_config():
 
 def test_a_verdict_within_the_shortfall_says_what_its_estimate_does_not_see():
     text = worded([because("within_shortfall", decision="supported", unit="", changed=[(0.1, -0.1, 0.3)])])
-    assert "where they all reach one maximum it is 0, and says nothing of others" in text
+    assert "where all of them reach one maximum it is 0 and says nothing of higher ones" in text

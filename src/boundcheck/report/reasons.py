@@ -111,9 +111,9 @@ def _within_margin(
 def _within_shortfall(decision: str, unit: str, changed: Sequence[Sequence[float]]) -> str:
     effects = " or ".join(f"{mean:+.3g} [{low:+.3g}, {high:+.3g}] {unit}".rstrip() for mean, low, high in changed)
     return (
-        f"{decision} by the values found, but ascents find maxima from below: with what they are estimated to have "
-        f"missed the effect is {effects}, which does not say so (the estimate is made from the spread of the ascents: "
-        "where they all reach one maximum it is 0, and says nothing of others)"
+        f"the values found would make it {decision}, but ascents may miss part of a maximum: with the estimate of what "
+        f"they missed the effect is {effects}, which does not decide it (the estimate comes from the spread of the "
+        "ascents; where all of them reach one maximum it is 0 and says nothing of higher ones)"
     )
 
 
